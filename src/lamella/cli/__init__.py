@@ -1,0 +1,88 @@
+"""`lamella VERB`: one file a verb.
+
+Nothing heavy is imported here or at the head of a verb's file, so that `lamella --help` answers at once: each verb imports
+the rooms it calls when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+from lamella.errors import LamellaError
+
+FAILED = 1
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and turns every way it can end into an exit code and at most one message on standard error.
+
+    Args:
+        arguments: the words after `lamella`; None for those of the process.
+
+    Returns:
+        0 done, 1 failed, 2 wrong usage, 3 input refused, 8 some of several cases failed, 130 interrupted.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+        if not sys.warnoptions:
+            # Libraries quote header values in their warnings; nothing of a patient may reach a log.
+            warnings.simplefilter("ignore")
+    debug = "--debug" in arguments
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return _ended(INTERRUPTED, "Interrupted. Nothing was left at OUTPUT.", debug)
+    except LamellaError as error:
+        return _ended(error.exit_code, str(error), debug)
+    except BrokenPipeError:  # `lamella inspect ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        where = f": {os.fspath(error.filename)}" if isinstance(error.filename, str | os.PathLike) else ""
+        return _ended(FAILED, f"{error.strerror or type(error).__name__}{where}.", debug)
+    except Exception as error:
+        return _ended(FAILED, _unexpected(error), debug)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import typer
+
+    from lamella.cli.app import command
+
+    try:
+        result = command().main(args=list(arguments), prog_name="lamella", standalone_mode=False)
+    except typer.TyperException as error:
+        # Typer's own refusals of options come with the usage line; all are wrong usage.
+        show = getattr(error, "show", None)
+        if show is not None:
+            show()
+        else:
+            print(error.format_message(), file=sys.stderr)
+        return error.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if result == INTERRUPTED:  # Typer turns KeyboardInterrupt into an exit code
+        raise KeyboardInterrupt
+    return int(result or 0)
+
+
+def _ended(code: int, message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(message, file=sys.stderr)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    """Type and place only: the text of a foreign exception may quote a header."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = next((f"{frame.name}, line {frame.lineno}" for frame in reversed(frames) if "lamella" in frame.filename), "")
+    return (
+        f"Lamella met an error it did not expect: {type(error).__name__}{f' in {place}' if place else ''}. "
+        "Run again with --debug to see where; that output may quote header values."
+    )

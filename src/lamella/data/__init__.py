@@ -1,0 +1,1 @@
+"""Cases, splits, cache, training pairs; and the phantom."""

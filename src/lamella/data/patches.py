@@ -1,0 +1,203 @@
+"""Training pairs: thin patches, thickened by the physics of `slices.py`, one geometry a batch.
+
+A batch is a pure function of (views, settings, step): a resumed run sees exactly the batches an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lamella.data.views import ThinView
+from lamella.passage import Passage
+from lamella.slices import SliceOperator, along_z, profile_matrix
+from lamella.volume import AIR_HU, MAX_HU
+
+_COARSE_MM = 1.7
+"""Views with planes further apart than this are thickened by smaller factors, in batches of their own."""
+
+_MARGIN = 2
+"""Thin slices kept beyond the outermost slab, so that smooth profiles fit."""
+
+
+@dataclass(frozen=True)
+class PatchSettings:
+    """How pairs are drawn.
+
+    Attributes:
+        batch: patches a step.
+        size_px: rows and columns of a patch; a multiple of 8.
+        depth: about this many thin slices a patch.
+        max_thick: at most this many thick slices a patch.
+        factors: smallest and largest thick spacing, in thin slices.
+        coarse_factors: the same for views with planes more than 1.7 mm apart.
+        pair_average: chance that neighbouring thin slices are averaged in pairs first (coarser targets).
+        other_profile: chance that the slab is not a box although the model will take it for one.
+        noise: chance of added noise, and its range in HU, correlated in the plane and white along z.
+        noise_hu: range of the added noise.
+        kernel: chance that the plane is smoothed or sharpened, as another reconstruction kernel would.
+        thick_noise: chance that the thick slices carry up to 3 HU of noise of their own.
+        seed: of everything drawn.
+    """
+
+    batch: int = 8
+    size_px: int = 96
+    depth: int = 44
+    max_thick: int = 14
+    factors: tuple[float, float] = (2.0, 8.0)
+    coarse_factors: tuple[float, float] = (1.5, 3.5)
+    pair_average: float = 0.15
+    other_profile: float = 0.2
+    noise: float = 0.33
+    noise_hu: tuple[float, float] = (5.0, 35.0)
+    kernel: float = 0.2
+    thick_noise: float = 0.2
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """One batch.
+
+    Attributes:
+        thin_hu: (b, 1, D, y, x) truth.
+        thick_hu: (b, 1, K, y, x), whole numbers, as stored CT.
+        passage: the geometry as the model is told it.
+        condition: (b, 3) `Passage.condition` of each patch, whose spacing in mm may differ.
+        counted: (D,) 1 for the thin slices an answer would have, 0 for those beyond.
+        names: the views the patches come from.
+    """
+
+    thin_hu: Tensor
+    thick_hu: Tensor
+    passage: Passage
+    condition: Tensor
+    counted: Tensor
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """Where the slices of a batch lie, in units of the thin spacing."""
+
+    depth: int
+    thick: NDArray[np.float64]
+    factor: float
+    thickness: float
+    profile: str
+
+
+def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[float, float]) -> _Cut:
+    """Spacing log-uniform; half the slabs abut, a fifth leave gaps, the rest overlap up to twofold."""
+    factor = float(np.exp(rng.uniform(*np.log(factors))))
+    if rng.random() < 0.3:
+        factor = float(max(2, round(factor)))
+    kind = rng.random()
+    stretch = 1.0 if kind < 0.5 else rng.uniform(0.6, 1.0) if kind < 0.7 else rng.uniform(1.0, 2.0)
+    thickness = float(np.clip(factor * stretch, 1.2, 8.0))
+    profile = "box" if rng.random() >= settings.other_profile else str(rng.choice(["gaussian", "trapezoid"]))
+    reach = max(factor, thickness * (1.3 if profile == "gaussian" else 0.75 if profile == "trapezoid" else 0.5) * 2)
+    count = int(np.clip(np.floor((settings.depth - reach) / factor) + 1, 3, settings.max_thick))
+    depth = int(np.ceil((count - 1) * factor + reach)) + _MARGIN
+    slack = depth - ((count - 1) * factor + reach)
+    first = -0.5 + reach / 2 + rng.uniform(0, slack)
+    return _Cut(depth, first + factor * np.arange(count), factor, thickness, profile)
+
+
+def _cut_patch(rng: np.random.Generator, view: ThinView, depth: int, size: int) -> NDArray[np.float32]:
+    """A random block with some body in it, randomly mirrored and transposed in the plane."""
+    free = np.array(view.hu.shape) - (depth, size, size)
+    for _ in range(20):
+        z, y, x = (int(rng.integers(0, n + 1)) for n in free)
+        block = view.hu[z : z + depth, y : y + size, x : x + size]
+        if np.mean(block[:: max(1, depth // 4), ::8, ::8] > -900) > 0.15:
+            break
+    patch = block.astype(np.float32)
+    for axis in (0, 1, 2):
+        if rng.random() < 0.5:
+            patch = np.flip(patch, axis)
+    return np.ascontiguousarray(patch.transpose(0, 2, 1) if rng.random() < 0.5 else patch)
+
+
+def _vary(rng: np.random.Generator, patch: NDArray[np.float32], settings: PatchSettings) -> NDArray[np.float32]:
+    """Another kernel, another dose."""
+    if rng.random() < settings.kernel:
+        soft = gaussian_filter(patch, (0, 0.7, 0.7))
+        patch = patch + rng.uniform(-0.8, 0.6) * (patch - soft)
+    if rng.random() < settings.noise:
+        grain = rng.standard_normal(patch.shape, dtype=np.float32)
+        width = rng.uniform(0.3, 1.1)
+        grain = gaussian_filter(grain, (0, width, width)) - gaussian_filter(grain, (0, 4 * width, 4 * width))
+        patch = patch + rng.uniform(*settings.noise_hu) / max(float(grain.std()), 1e-6) * grain
+    return np.clip(patch, AIR_HU, MAX_HU).astype(np.float32)
+
+
+class PatchBatches(Dataset[Pairs]):
+    """step -> `Pairs`."""
+
+    def __init__(self, views: Sequence[ThinView], settings: PatchSettings, first_step: int, last_step: int) -> None:
+        self._views = [
+            v for v in views if v.hu.shape[0] >= settings.depth + 2 and min(v.hu.shape[1:]) >= settings.size_px
+        ]
+        self._settings = settings
+        self._first, self._last = first_step, last_step
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, index: int) -> Pairs:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rng = np.random.default_rng([self._settings.seed, self._first + index])
+        return draw_pairs(rng, self._views, self._settings)
+
+
+def draw_pairs(rng: np.random.Generator, views: Sequence[ThinView], settings: PatchSettings) -> Pairs:
+    """Draw one batch: a geometry, then a view and a place for each patch."""
+    weights = np.array([v.weight for v in views])
+    coarse = views[rng.choice(len(views), p=weights / weights.sum())].spacing_mm > _COARSE_MM
+    members = [v for v in views if (v.spacing_mm > _COARSE_MM) == coarse]
+    weights = np.array([v.weight for v in members])
+    halve = not coarse and rng.random() < settings.pair_average
+    low, high = settings.coarse_factors if coarse else settings.factors
+    cut = _draw_cut(rng, settings, (low, max(low, high / 2)) if halve else (low, high))
+    per = 2 if halve else 1
+    if halve and min(v.hu.shape[0] for v in members) < 2 * cut.depth:
+        members = [v for v in members if v.hu.shape[0] >= 2 * cut.depth]
+        weights = np.array([v.weight for v in members])
+    patches, condition, names = [], [], []
+    for _ in range(settings.batch):
+        view = members[rng.choice(len(members), p=weights / weights.sum())]
+        patch = _vary(rng, _cut_patch(rng, view, per * cut.depth, settings.size_px), settings)
+        patches.append(patch.reshape(cut.depth, per, *patch.shape[1:]).mean(axis=1))
+        spacing_mm = view.spacing_mm * per
+        thick_mm = cut.factor * spacing_mm
+        condition.append((np.log(thick_mm / 5.0), np.log(cut.thickness / cut.factor), np.log(spacing_mm)))
+        names.append(view.name)
+    thin = torch.from_numpy(np.stack(patches)[:, None])
+    grid = np.arange(cut.depth, dtype=np.float64)
+    thick = SliceOperator.from_matrix(profile_matrix(grid, 1.0, cut.thick, cut.thickness, cut.profile)).blur(thin)
+    if rng.random() < settings.thick_noise:
+        thick = thick + rng.uniform(0, 3) * torch.from_numpy(rng.standard_normal(thick.shape, dtype=np.float32))
+    counted = (grid > cut.thick[0] - cut.factor / 2 - 0.5) & (grid < cut.thick[-1] + cut.factor / 2 + 0.5)
+    return Pairs(
+        thin_hu=thin,
+        thick_hu=thick.round(),
+        passage=Passage.along(grid, 1.0, cut.thick, cut.factor, cut.thickness),
+        condition=torch.tensor(condition, dtype=torch.float32),
+        counted=torch.from_numpy(counted).float(),
+        names=tuple(names),
+    )
+
+
+def cubic_error(pairs: Pairs, matrix: NDArray[np.float64]) -> Tensor:
+    """Mean squared error in HU^2 of a plain (D, K) interpolation on a batch: the yardstick beside a training curve."""
+    error = along_z(matrix, pairs.thick_hu) - pairs.thin_hu
+    return (error.square().mean(dim=(0, 1, 3, 4)) * pairs.counted).sum() / pairs.counted.sum()

@@ -1,0 +1,162 @@
+"""The whole phantom: settings, nodules, and the order in which the parts are painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.data.phantom.bones import paint_bones
+from lamella.data.phantom.noise import add_noise
+from lamella.data.phantom.shapes import Grid, ball, paint
+from lamella.data.phantom.torso import fissure, lungs, paint_heart, paint_torso
+from lamella.data.phantom.trees import lung_points, lung_trees
+from lamella.data.phantom.vessels import paint_great_vessels, paint_lung_trees
+from lamella.errors import LamellaError
+from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
+
+THICKEST_MM = 3.0
+"""Edges are soft as in a thin slice; a slice thicker than this would not look like one."""
+
+_LARGEST_NODULE_MM, _SMALLEST_NODULE_MM = 12.0, 3.0
+_NODULE_GAP_MM = 16.0
+_WITHIN_MM = 62.0
+"""Nodules lie within this height above and below the origin, where the default grid sees all of them."""
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """The grid that looks at the phantom, and what is random.
+
+    Attributes:
+        shape: (slices, rows, columns); the grid is centred on the origin, in the heart.
+        spacing_mm: distance between slice centres.
+        pixel_mm: distance between rows and between columns.
+        thickness_mm: slab width of a slice, recorded in the geometry.
+        seed: chooses vessels, nodules, textures and noise.
+        noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
+        nodules: how many, with diameters from 3 to 12 mm.
+
+    Raises:
+        LamellaError: a value out of range.
+    """
+
+    shape: tuple[int, int, int] = (160, 256, 256)
+    spacing_mm: float = 1.0
+    pixel_mm: float = 1.4
+    thickness_mm: float = 1.0
+    seed: int = 0
+    noise_hu: float = 15.0
+    nodules: int = 9
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 2:
+            raise LamellaError(f"A phantom needs at least two voxels on each axis. Found shape {self.shape}.")
+        for name in ("spacing_mm", "pixel_mm", "thickness_mm"):
+            value = getattr(self, name)
+            if not 0.0 < value <= THICKEST_MM:
+                raise LamellaError(
+                    f"The phantom's {name} is out of range. Found {value:g}, expected more than 0 and at most "
+                    f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.slices."
+                )
+        if not 0.0 <= self.noise_hu <= 200.0:
+            raise LamellaError(f"The phantom's noise is out of range. Found {self.noise_hu:g} HU, expected 0 to 200.")
+        if not 0 <= self.nodules <= 24:
+            raise LamellaError(f"The phantom has room for 0 to 24 nodules. Found {self.nodules}.")
+        if self.seed < 0:
+            raise LamellaError(f"The phantom's seed must not be negative. Found {self.seed}.")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Axial slices from the feet upwards, centred on the origin."""
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = self.spacing_mm, self.pixel_mm, self.pixel_mm, 1.0
+        half = [(n - 1) / 2 for n in self.shape]
+        affine[:3, 3] = [-half[2] * self.pixel_mm, -half[1] * self.pixel_mm, -half[0] * self.spacing_mm]
+        return Geometry(self.shape, affine, self.thickness_mm)
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A ball of tissue in the lung.
+
+    Attributes:
+        centre_mm: LPS position.
+        diameter_mm: of the ball, before the scanner's blur.
+        hu: value inside.
+        kind: solid, or ground glass (lung still shows through).
+    """
+
+    centre_mm: tuple[float, float, float]
+    diameter_mm: float
+    hu: float
+    kind: Literal["solid", "ground-glass"]
+
+
+def phantom_nodules(settings: PhantomSettings) -> tuple[Nodule, ...]:
+    """The phantom's nodules, largest first. They depend on seed and number alone, so a small grid may miss some.
+
+    Each lies in a lung, clear of its wall, of the fissures, of vessels above a millimetre and of the other nodules.
+    """
+    rng = np.random.default_rng([settings.seed, 21])
+    candidates = np.concatenate([lung_points(side, 900, rng) for side in (-1.0, 1.0)])
+    candidates = rng.permutation(candidates[np.abs(candidates[:, 2]) < _WITHIN_MM])
+    x, y, z = candidates.T.astype(np.float32)
+    room = np.minimum(-lungs(x, y, z), np.abs(fissure(x, y, z)))
+    room = np.minimum(room - 2.0, _vessel_clearance(candidates, settings.seed) - 1.0)
+    diameters = np.linspace(_LARGEST_NODULE_MM, _SMALLEST_NODULE_MM, settings.nodules)
+    placed: list[Nodule] = []
+    for index, diameter in enumerate(diameters):
+        others = np.array([n.centre_mm for n in placed]).reshape(-1, 1, 3)
+        apart = np.linalg.norm(candidates - others, axis=2).min(axis=0, initial=np.inf)
+        fits = np.flatnonzero((room > diameter / 2) & (apart > _NODULE_GAP_MM))
+        # Where nothing is clear, the roomiest place will do: the nodule then touches a vessel, as nodules may.
+        choice = int(fits[0]) if len(fits) else int(np.argmax(np.where(apart > _NODULE_GAP_MM, room, -np.inf)))
+        glass = index % 3 == 1
+        hu = round(float(rng.uniform(-640.0, -540.0) if glass else rng.uniform(20.0, 70.0)), 1)
+        centre = (float(candidates[choice, 0]), float(candidates[choice, 1]), float(candidates[choice, 2]))
+        placed.append(Nodule(centre, float(diameter), hu, "ground-glass" if glass else "solid"))
+    return tuple(placed)
+
+
+def _vessel_clearance(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """(n,) mm from each point to the nearest vessel or airway thicker than a millimetre."""
+    clearance = np.full(len(points), np.inf)
+    for tree in (tree for kind in lung_trees(seed) for tree in kind):
+        for start, end, radius in zip(tree.start, tree.end, tree.radius, strict=True):
+            if radius[0] < 1.0:
+                continue
+            axis = end - start
+            t = np.clip((points - start) @ axis / max(float(axis @ axis), 1e-9), 0.0, 1.0)
+            distance = np.linalg.norm(points - start - t[:, None] * axis, axis=1) - radius[0]
+            np.minimum(clearance, distance, out=clearance)
+    return clearance
+
+
+def thorax_phantom(settings: PhantomSettings) -> Volume:
+    """Paint a contrast-enhanced chest.
+
+    Body with skin, fat and muscle; lungs with branching vessels, airways, fissures and nodules; heart and great vessels
+    (with a small embolus in the right pulmonary artery); diaphragm, liver, spleen, stomach; ribs, spine, breastbone,
+    shoulder blades; couch; noise as filtered back projection leaves it.
+
+    Returns:
+        Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
+    """
+    geometry = settings.geometry
+    grid = Grid.of(geometry)
+    hu = np.empty(geometry.shape, dtype=np.float32)
+    paint_torso(hu, grid, np.random.default_rng([settings.seed, 1]))
+    paint_bones(hu, grid, np.random.default_rng([settings.seed, 2]))
+    paint_lung_trees(hu, grid, settings.seed)
+    paint_heart(hu, grid, np.random.default_rng([settings.seed, 3]))
+    paint_great_vessels(hu, grid)
+    for nodule in phantom_nodules(settings):
+        found = ball(grid, np.array(nodule.centre_mm), nodule.diameter_mm / 2)
+        if found is not None:
+            paint(hu[found[0]], found[1], nodule.hu)
+    if settings.noise_hu > 0:
+        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
+    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), geometry)

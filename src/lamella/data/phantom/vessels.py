@@ -1,0 +1,118 @@
+"""The phantom's tubes: great vessels, oesophagus, trachea and bronchi; and the painting of the trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lamella.data.phantom.shapes import Array, Grid, add_tube, ball, paint, spline_path
+from lamella.data.phantom.trees import Branches, liver_tree, lung_trees
+
+ARTERY_HU, VEIN_HU, AORTA_HU, CAVA_HU, LIVER_VEIN_HU = 225.0, 190.0, 195.0, 280.0, 150.0
+WALL_HU, LUMEN_HU, EMBOLUS_HU, LYMPH_NODE_HU = 10.0, -985.0, 62.0, 55.0
+
+Knots = tuple[tuple[float, float, float, float], ...]
+"""Rows of x, y, z and radius in mm."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tube:
+    """A vessel, and the thickness of the wall painted around it."""
+
+    value_hu: float
+    knots: Knots
+    wall_mm: float = 0.0
+
+
+# fmt: off
+GREAT_VESSELS = (
+    Tube(CAVA_HU, ((-27, -14, 112, 8), (-29, -16, 60, 9), (-31, -16, 16, 9.5))),
+    Tube(CAVA_HU, ((60, -30, 100, 5.5), (22, -30, 76, 6.5), (-8, -28, 70, 7), (-27, -17, 64, 7.5))),
+    Tube(150.0, ((-22, 4, -22, 11), (-24, 12, -60, 11.5), (-22, 18, -130, 11.5))),
+    Tube(AORTA_HU, ((4, -16, 6, 12), (-6, -26, 26, 15), (-9, -24, 48, 14.5), (0, -9, 62, 13.5), (13, 10, 61, 12.8),
+                    (22, 30, 48, 12.3), (24, 40, 24, 12), (22, 42, -20, 11.6), (15, 39, -80, 11),
+                    (8, 36, -140, 10)), 1.2),
+    Tube(AORTA_HU, ((-4, -17, 64, 6.5), (-13, -10, 84, 6), (-24, -6, 110, 5.5)), 0.8),
+    Tube(AORTA_HU, ((4, -4, 68, 4), (9, 0, 90, 3.8), (13, 0, 120, 3.6)), 0.7),
+    Tube(AORTA_HU, ((13, 10, 68, 5), (20, 16, 88, 4.6), (34, 14, 112, 4.4)), 0.8),
+    Tube(ARTERY_HU, ((18, -44, 4, 13), (20, -36, 24, 13), (22, -20, 34, 12.5), (32, -4, 36, 10.5),
+                     (44, 6, 33, 8)), 0.8),
+    Tube(ARTERY_HU, ((22, -20, 33, 12), (4, -10, 29, 10.5), (-18, -6, 27, 10), (-40, 2, 23, 7.5)), 0.8),
+    Tube(VEIN_HU, ((-18, 12, 8, 8), (-34, 12, 5, 6.5), (-46, 10, 2, 5.5)), 0.6),
+    Tube(VEIN_HU, ((-14, 12, 0, 7), (-30, 18, -8, 6), (-40, 20, -14, 5)), 0.6),
+    Tube(VEIN_HU, ((24, 12, 8, 8), (38, 10, 10, 6.5), (48, 6, 12, 5.5)), 0.6),
+    Tube(VEIN_HU, ((22, 14, 0, 7), (36, 20, -6, 6), (46, 22, -12, 5)), 0.6),
+    Tube(EMBOLUS_HU, ((-12, -7, 28, 2.2), (-24, -4, 26, 3.6), (-33, -1, 24.5, 3.4), (-40, 2, 22, 2.2))),
+    Tube(190.0, ((-8, 36, -140, 3), (-7, 37, 20, 3.4), (-12, 40, 36, 3.6), (-22, 22, 42, 3.6), (-28, -8, 40, 3.8))),
+    Tube(205.0, ((-6, -30, 12, 1.7), (-20, -42, 10, 1.7), (-30, -48, -8, 1.6), (-26, -48, -30, 1.4),
+                 (0, -46, -42, 1.1))),
+    Tube(205.0, ((8, -24, 12, 1.9), (22, -42, 8, 1.8), (36, -56, -8, 1.6), (54, -60, -26, 1.3), (66, -50, -42, 0.9))),
+)
+"""Veins, aorta and its branches, pulmonary trunk, an embolus in the right pulmonary artery, azygos, coronaries."""
+
+OESOPHAGUS = Tube(40.0, ((2, 32, 120, 6.5), (4, 33, 40, 7), (9, 30, -10, 7.5), (16, 26, -45, 8), (34, 10, -66, 9)))
+LYMPH_NODES = ((-11, 8, 44, 4.0), (-16, 14, 50, 3.0), (14, 12, 44, 3.2), (4, 26, 24, 4.2), (-2, 28, 16, 3.4),
+               (30, -8, 52, 2.6), (-6, -40, 66, 2.4), (26, 26, 34, 3.0), (-24, 22, 30, 3.4))
+"""x, y, z and radius in mm."""
+
+AIRWAYS = (
+    ((0, 14, 130, 8.6), (0, 15, 100, 8.6), (1, 18, 60, 8.4), (2, 21, 40, 8.8)),
+    ((2, 21, 42, 7.5), (-12, 20, 29, 6.8), (-32, 13, 18, 5.6)),
+    ((2, 21, 42, 6.8), (18, 20, 29, 6.0), (44, 15, 20, 5.0)),
+)
+# fmt: on
+"""Trachea, right and left main bronchus: rows of x, y, z and inner radius in mm."""
+
+
+def paint_lung_trees(hu: Array, grid: Grid, seed: int) -> None:
+    """Paint the branching vessels of lungs and liver, and the airways, into `hu` (z, y, x) in place."""
+    arteries, veins, airways = lung_trees(seed)
+    share = np.zeros(grid.shape, dtype=np.float32)
+    _paint_pieces(hu, share, grid, [liver_tree(seed)], 0.0, LIVER_VEIN_HU)
+    _paint_pieces(hu, share, grid, veins, 0.0, VEIN_HU)
+    _paint_pieces(hu, share, grid, arteries, 0.0, ARTERY_HU)
+    _paint_pieces(hu, share, grid, airways, 0.65, WALL_HU)
+    _paint_pieces(hu, share, grid, airways, 0.0, LUMEN_HU)
+
+
+def paint_great_vessels(hu: Array, grid: Grid) -> None:
+    """Paint the large vessels, lymph nodes, oesophagus, trachea and main bronchi into `hu` (z, y, x) in place."""
+    share = np.zeros(grid.shape, dtype=np.float32)
+    for *centre, radius_mm in LYMPH_NODES:
+        found = ball(grid, np.array(centre), radius_mm)
+        if found is not None:
+            paint(hu[found[0]], found[1], LYMPH_NODE_HU)
+    _paint_tube(hu, share, grid, OESOPHAGUS.knots, 0.0, OESOPHAGUS.value_hu)
+    for tube in GREAT_VESSELS:
+        if tube.wall_mm:
+            _paint_tube(hu, share, grid, tube.knots, tube.wall_mm, 48.0)
+    for tube in GREAT_VESSELS:
+        _paint_tube(hu, share, grid, tube.knots, 0.0, tube.value_hu)
+    for knots in AIRWAYS:
+        _paint_tube(hu, share, grid, knots, 1.5, WALL_HU)
+    for knots in AIRWAYS:
+        _paint_tube(hu, share, grid, knots, 0.0, LUMEN_HU)
+
+
+def _paint_tube(hu: Array, share: Array, grid: Grid, knots: Knots, wall_mm: float, value_hu: float) -> None:
+    path = spline_path(np.array(knots, dtype=np.float64))
+    radius = np.stack([path[:-1, 3], path[1:, 3]], axis=1)
+    order = np.zeros(len(radius), dtype=np.int64)
+    _paint_pieces(hu, share, grid, [Branches(path[:-1, :3], path[1:, :3], radius, order)], wall_mm, value_hu)
+
+
+def _paint_pieces(
+    hu: Array, share: Array, grid: Grid, trees: Sequence[Branches], wall_mm: float, value_hu: float
+) -> None:
+    """Gather the shares of all pieces, so that forks do not add up, and mix one tissue in. Leaves `share` at zero."""
+    for tree in trees:
+        for start, end, radius in zip(tree.start, tree.end, tree.radius, strict=True):
+            add_tube(share, grid, start, end, (float(radius[0]) + wall_mm, float(radius[1]) + wall_mm))
+    ends = np.concatenate([end for tree in trees for end in (tree.start, tree.end)])
+    reach = max(float(tree.radius.max()) for tree in trees) + wall_mm + 5.0 * grid.edge_mm
+    box = grid.box(ends.min(axis=0) - reach, ends.max(axis=0) + reach)
+    if box is not None:
+        paint(hu[box], share[box], value_hu)
+        share[box] = 0.0

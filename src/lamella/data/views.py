@@ -1,0 +1,99 @@
+"""Thin volumes to learn from: a scan seen along its slice axis, and along its rows and columns.
+
+Any axial scan is also thin data when y or x plays the slice axis, half a millimetre or so apart: most thick-slice scans are
+usable only that way (self-supervision as in SMORE, Zhao et al., IEEE TMI 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.errors import UsageError
+from lamella.slices import cubic_matrix
+from lamella.source import read_source
+from lamella.volume import AIR_HU, MAX_HU, Volume
+
+_ISOTROPIC = 1.3
+"""A reformatted plane whose pixels are longer than this many times their width is interpolated to square pixels first."""
+
+
+@dataclass(frozen=True)
+class SeriesSettings:
+    """One training series.
+
+    Attributes:
+        path: folder of the series, relative to the data folder.
+        axial: weight of the view along the slice axis; 0 leaves it out.
+        reformat: weight of each of the two views along rows and columns.
+        slices: [first, last) slices used along the slice axis; the rest is held out.
+    """
+
+    path: str
+    axial: float = 0.0
+    reformat: float = 0.0
+    slices: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ThinView:
+    """A volume whose first axis plays the slice axis.
+
+    Attributes:
+        name: series and axis, for logs.
+        hu: (z, y, x) int16.
+        spacing_mm: between planes of the first axis.
+        weight: share in training.
+    """
+
+    name: str
+    hu: NDArray[np.int16]
+    spacing_mm: float
+    weight: float
+
+
+def _square_pixels(hu: NDArray[np.int16], spacing_mm: float, pixel_mm: float) -> NDArray[np.int16]:
+    """Interpolate along z so that a reformatted plane has (nearly) square pixels; near-square ones stay as they are."""
+    if spacing_mm <= _ISOTROPIC * pixel_mm:
+        return hu
+    known = np.arange(len(hu)) * spacing_mm
+    wanted = np.arange(0.0, known[-1], pixel_mm)
+    dense = np.tensordot(cubic_matrix(known, wanted).astype(np.float32), hu.astype(np.float32), axes=1)
+    return np.clip(dense.round(), AIR_HU, MAX_HU).astype(np.int16)
+
+
+def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[ThinView]:
+    """The views of one scan asked for by `settings`."""
+    hu = np.clip(volume.hu, AIR_HU, MAX_HU).astype(np.int16)
+    if settings.slices is not None:
+        hu = hu[slice(*settings.slices)]
+    views = []
+    if settings.axial:
+        views.append(ThinView(f"{name}/z", hu, volume.geometry.spacing_mm, settings.axial))
+    if settings.reformat:
+        row_mm, column_mm = volume.geometry.pixel_mm
+        plane = _square_pixels(hu, volume.geometry.spacing_mm, column_mm)
+        views.append(ThinView(f"{name}/y", plane.transpose(1, 0, 2), row_mm, settings.reformat))
+        views.append(ThinView(f"{name}/x", plane.transpose(2, 0, 1), column_mm, settings.reformat))
+    return views
+
+
+def load_views(folder: Path, series: Sequence[SeriesSettings]) -> list[ThinView]:
+    """Read every series of a data folder and cut its views.
+
+    Raises:
+        UsageError: the folder lacks a series.
+    """
+    views: list[ThinView] = []
+    for item in series:
+        path = folder / item.path
+        if not path.exists():
+            raise UsageError(f"Training series {path} does not exist. Set data.folder to the folder that holds it.")
+        views += views_of(item.path, read_source(path), item)
+    if not views:
+        raise UsageError("No training series has a view with a weight above 0. Set axial or reformat in data.series.")
+    return views

@@ -1,0 +1,265 @@
+"""The slices of one series -> array order and geometry, or a refusal. Nothing is repaired.
+
+Order follows the position along the normal (PS3.3 C.7.6.2.1.1), never InstanceNumber, which scanners, PACS and
+anonymisers renumber freely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.header import Slice
+from lamella.errors import RefusedInput
+from lamella.volume import Geometry
+
+MIN_SLICES = 2
+"""Two slices are the least that define a spacing."""
+
+SPACING_RELATIVE = 0.01
+SPACING_MM = 0.05
+"""A step between neighbours may differ from the median by the larger of 1 % and 0.05 mm (scanners round positions)."""
+
+DRIFT_RELATIVE = 0.02
+DRIFT_MM = 0.1
+"""A slice may lie off the fitted regular grid by the larger of 2 % of the spacing and 0.1 mm."""
+
+AXIS_MM = 0.05
+"""A slice may lie off the stack's common axis by this much, sideways."""
+
+DUPLICATE_MM = 0.01
+"""Slices closer than this lie at the same position: ten times below the finest CT spacing (0.1 mm, micro-CT aside)."""
+
+COSINE = 1e-4
+"""Orientation cosines may differ by this much (0.006 degrees), within the series and from unit length and square."""
+
+PIXEL_RELATIVE = 1e-4
+"""PixelSpacing may differ by this much: 0.04 mm across 512 pixels of 0.8 mm."""
+
+THICKNESS_MM = 0.01
+"""SliceThickness may differ by this much within the series."""
+
+MAX_SIDE_PX = 8192
+"""Most rows or columns; CT has 512 to 2,048."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Slices in array order with the geometry they span."""
+
+    slices: tuple[Slice, ...]
+    geometry: Geometry
+    ascending: bool
+    notes: tuple[str, ...]
+
+
+def stack_of(slices: Sequence[Slice]) -> Stack:
+    """Orders the slices of one series along +normal and fits the affine.
+
+    Column 0 of the affine is the normal times the mean spacing, column 1 ImageOrientationPatient[3:6] times
+    PixelSpacing[0], column 2 ImageOrientationPatient[0:3] times PixelSpacing[1]; the origin is the first slice's
+    ImagePositionPatient.
+
+    Raises:
+        RefusedInput: the slices are not one regular, perpendicular, complete stack; the message names the file.
+    """
+    if len(slices) < MIN_SLICES:
+        found = f"a single slice ({slices[0].name})" if slices else "no slice"
+        raise RefusedInput(
+            f"The series holds {found}. Expected at least {MIN_SLICES}, because one slice has no spacing. "
+            "Give the folder with the whole series."
+        )
+    _check_alike(slices)
+    row, column = _directions(slices[0])
+    normal = np.cross(row, column)
+    heights = np.array([normal @ np.array(one.position_mm) for one in slices])
+    order = np.argsort(heights, kind="stable")
+    ordered = [slices[i] for i in order]
+    heights = heights[order]
+    _check_duplicates(ordered, heights)
+    _check_axis(ordered, normal)
+    spacing = float((heights[-1] - heights[0]) / (len(ordered) - 1))
+    _check_spacing(ordered, heights, spacing)
+
+    first = ordered[0]
+    affine = np.eye(4)
+    affine[:3, 0] = normal * spacing
+    affine[:3, 1] = column * first.pixel_mm[0]
+    affine[:3, 2] = row * first.pixel_mm[1]
+    affine[:3, 3] = first.position_mm
+    geometry = Geometry((len(ordered), first.rows, first.columns), affine, first.thickness_mm)
+    ascending, note = _numbering(ordered)
+    return Stack(tuple(ordered), geometry, ascending, (*note, *_remarks(ordered, spacing)))
+
+
+def _directions(one: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(direction of rising column index, of rising row index), made exactly perpendicular and of unit length."""
+    row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if max(abs(length - 1) for length in lengths) > COSINE or abs(row @ column) > COSINE:
+        raise RefusedInput(
+            f"ImageOrientationPatient is not two perpendicular unit vectors in {one.name}. Found lengths "
+            f"{lengths[0]:.5f} and {lengths[1]:.5f}, product {row @ column:.5f}."
+        )
+    row = row / lengths[0]
+    column = column - (column @ row) * row
+    return row, column / np.linalg.norm(column)
+
+
+def _check_alike(slices: Sequence[Slice]) -> None:
+    """Every slice must share the grid, the direction, the frame of reference and the thickness of the others."""
+    _check_same(slices, "matrix size", lambda one: (one.rows, one.columns), lambda one: f"{one.rows} x {one.columns}")
+    _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
+    _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, COSINE, "")
+    _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
+    _check_same(slices, "FrameOfReferenceUID", lambda one: text_of(one.header, "FrameOfReferenceUID"))
+    one = slices[0]
+    if max(one.rows, one.columns) > MAX_SIDE_PX or min(one.rows, one.columns) < 1:
+        raise RefusedInput(
+            f"The matrix is no CT's in {one.name}. Found {one.rows} x {one.columns}; expected 1 to {MAX_SIDE_PX}."
+        )
+
+
+def _check_same(
+    slices: Sequence[Slice],
+    what: str,
+    of: Callable[[Slice], Hashable],
+    show: Callable[[Slice], str] | None = None,
+) -> None:
+    usual, _ = Counter(map(of, slices)).most_common(1)[0]
+    odd = [one for one in slices if of(one) != usual]
+    if odd:
+        like = next(one for one in slices if of(one) == usual)
+        values = f" Found {show(odd[0])}; expected {show(like)} as in the others." if show else ""
+        raise RefusedInput(_differs(what, odd) + values + " These slices do not belong to one stack.")
+
+
+def _check_close(
+    slices: Sequence[Slice], what: str, of: Callable[[Slice], tuple[float, ...]], tolerance: float, unit: str
+) -> None:
+    values = np.array([of(one) for one in slices])
+    usual = np.median(values, axis=0)
+    odd = np.flatnonzero(np.abs(values - usual).max(axis=1) > tolerance).tolist()
+    if odd:
+        found, expected = ("\\".join(f"{item:g}" for item in row) for row in (values[odd[0]], usual))
+        raise RefusedInput(
+            _differs(what, [slices[i] for i in odd])
+            + f" Found {found} {unit}".rstrip()
+            + f"; expected {expected} {unit}".rstrip()
+            + f" (within {tolerance:.2g}). These slices do not belong to one stack."
+        )
+
+
+def _differs(what: str, odd: Sequence[Slice]) -> str:
+    more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+    return f"{what} differs within the series, in {odd[0].name}{more}."
+
+
+def _acquisitions(slices: Sequence[Slice]) -> str:
+    counts = Counter(text_of(one.header, "AcquisitionNumber") or "none" for one in slices)
+    if len(counts) < 2:
+        return ""
+    listed = ", ".join(f"{number} ({count} slices)" for number, count in sorted(counts.items()))
+    return f" Two or more acquisitions are mixed, AcquisitionNumber {listed}: put each in a folder of its own."
+
+
+def _check_duplicates(ordered: Sequence[Slice], heights: NDArray[np.float64]) -> None:
+    steps = np.diff(heights)
+    twice = np.flatnonzero(steps < DUPLICATE_MM).tolist()
+    if not twice:
+        return
+    one, other = ordered[twice[0]], ordered[twice[0] + 1]
+    raise RefusedInput(
+        f"Several slices lie at the same position: {one.name} and {other.name} at {heights[twice[0]]:.2f} mm along the "
+        f"normal. Found {len(ordered)} slices at {len(ordered) - len(twice)} positions; expected one each."
+        + (_acquisitions(ordered) or " Take the surplus slices out.")
+    )
+
+
+def _check_axis(ordered: Sequence[Slice], normal: NDArray[np.float64]) -> None:
+    """All positions must lie on one line along the normal; a line at an angle to it is a gantry tilt."""
+    offsets = np.array([one.position_mm for one in ordered]) - ordered[0].position_mm
+    along = offsets @ normal
+    sideways = offsets - along[:, None] * normal
+    slope = (along @ sideways) / (along @ along)
+    stray = np.linalg.norm(sideways - along[:, None] * slope, axis=1)
+    lean_mm = float(np.linalg.norm(slope)) * along[-1]
+    if lean_mm > AXIS_MM and stray.max() <= max(AXIS_MM, 0.1 * lean_mm):
+        angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
+        tilt = text_of(ordered[0].header, "GantryDetectorTilt")
+        raise RefusedInput(
+            f"The slices are sheared (gantry tilt): from {ordered[0].name} to {ordered[-1].name} each lies shifted "
+            f"within its plane, {angle:.2f} degrees off the normal, {lean_mm:.2f} mm in all (GantryDetectorTilt: "
+            f"{tilt or 'absent'}). Expected a stack along its normal, within {AXIS_MM:g} mm. "
+            "Export the series reconstructed without tilt."
+        )
+    lateral = np.linalg.norm(sideways - np.median(sideways, axis=0), axis=1)
+    worst = int(lateral.argmax())
+    if lateral[worst] > AXIS_MM:
+        raise RefusedInput(
+            f"A slice lies beside the stack's axis: {ordered[worst].name} is {lateral[worst]:.2f} mm off, at most "
+            f"{AXIS_MM:g} mm allowed. Take it out, or export the series again."
+        )
+
+
+def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], spacing: float) -> None:
+    steps = np.diff(heights)
+    usual = float(np.median(steps))
+    allowed = max(SPACING_MM, SPACING_RELATIVE * usual)
+    wrong = np.flatnonzero(np.abs(steps - usual) > allowed)
+    acquisitions = _acquisitions(ordered)
+    if len(wrong):
+        worst = wrong[np.abs(steps[wrong] - usual).argmax()]
+        between = f"between {ordered[worst].name} and {ordered[worst + 1].name}: {steps[worst]:.2f} mm"
+        multiples = np.rint(steps[wrong] / usual)
+        if (multiples >= 2).all() and (np.abs(steps[wrong] - multiples * usual) <= allowed * multiples).all():
+            count = int((multiples - 1).sum())
+            raise RefusedInput(
+                f"{count} slice{'s are' if count > 1 else ' is'} missing {between}, everywhere else {usual:.2f} mm."
+                + (acquisitions or " Export the whole series again.")
+            )
+        raise RefusedInput(
+            f"The slice spacing is uneven {between}, median {usual:.2f} mm, allowed difference {allowed:.2f} mm."
+            + (acquisitions or " Export a series of one even spacing.")
+        )
+    drift = np.abs(heights - (heights[0] + spacing * np.arange(len(heights))))
+    worst = int(drift.argmax())
+    if drift[worst] > max(DRIFT_MM, DRIFT_RELATIVE * spacing):
+        raise RefusedInput(
+            f"The slice spacing is uneven: {ordered[worst].name} lies {drift[worst]:.2f} mm off a regular grid of "
+            f"{spacing:.3f} mm, allowed {max(DRIFT_MM, DRIFT_RELATIVE * spacing):.2f} mm."
+        )
+
+
+def _numbering(ordered: Sequence[Slice]) -> tuple[bool, tuple[str, ...]]:
+    values = [value_of(one.header, "InstanceNumber") for one in ordered]
+    if any(value is None or value == "" for value in values):
+        return True, ("InstanceNumber is missing: numbering along the normal is assumed",)
+    steps = np.sign(np.diff([int(value) for value in values]))
+    note = () if abs(steps.sum()) == len(steps) else ("InstanceNumber does not follow the position: ignored",)
+    return bool(steps.sum() >= 0), note
+
+
+def _remarks(ordered: Sequence[Slice], spacing: float) -> list[str]:
+    """What a reader of the report should know about a stack that is accepted."""
+    thickness, allowed = ordered[0].thickness_mm, max(SPACING_MM, SPACING_RELATIVE * spacing)
+    notes = []
+    if thickness > spacing + allowed:
+        notes.append(f"overlap: slices are {thickness:g} mm thick, their centres {spacing:.3g} mm apart")
+    if thickness < spacing - allowed:
+        notes.append(f"gap: {spacing - thickness:.3g} mm between neighbouring slices never scanned")
+    claimed = value_of(ordered[0].header, "SpacingBetweenSlices")
+    if isinstance(claimed, (int, float)) and abs(abs(float(claimed)) - spacing) > allowed:
+        notes.append(
+            f"SpacingBetweenSlices says {float(claimed):g} mm, the positions {spacing:.4g} mm: positions are used"
+        )
+    for keyword in ("ConvolutionKernel", "KVP"):
+        if len({text_of(one.header, keyword) for one in ordered}) > 1:
+            notes.append(f"{keyword} differs within the series")
+    return notes

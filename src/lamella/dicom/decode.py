@@ -1,0 +1,269 @@
+"""One frame's bytes -> stored integers -> Hounsfield units.
+
+Every decoder gets a buffer of the size that Rows and Columns promise, so a code stream that claims a larger picture is
+an error and not an allocation. imagecodecs lets go of the interpreter lock while it decodes (pydicom's plugins do not:
+2.3 s against 0.9 s for 275 JPEG-LS slices on two cores), and its `jpegsof3` reads JPEG lossless, for which the usual
+pydicom plugin is under the GPL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
+
+from lamella.dicom.elements import text_of, value_of
+from lamella.errors import RefusedInput
+from lamella.volume import AIR_HU
+
+Stored = NDArray[np.int16] | NDArray[np.uint16]
+
+_NATIVE = {
+    uid.ImplicitVRLittleEndian: "<",
+    uid.ExplicitVRLittleEndian: "<",
+    uid.DeflatedExplicitVRLittleEndian: "<",
+    uid.ExplicitVRBigEndian: ">",
+}
+_JPEG_LS = {uid.JPEGLSLossless, uid.JPEGLSNearLossless}
+_JPEG_2000 = {uid.JPEG2000Lossless, uid.JPEG2000}
+_JPEG_LOSSLESS = {uid.JPEGLossless, uid.JPEGLosslessSV1}
+_JPEG_LOSSY = {uid.JPEGExtended12Bit}
+LOSSY = {uid.JPEGLSNearLossless, uid.JPEG2000, uid.JPEGExtended12Bit}
+"""Transfer syntaxes that may have lost something. They are read, with a note; the flag is sticky for the writer."""
+
+READABLE = {*_NATIVE, *_JPEG_LS, *_JPEG_2000, *_JPEG_LOSSLESS, *_JPEG_LOSSY, uid.RLELossless}
+"""Transfer syntaxes that are read."""
+
+_END_OF_IMAGE = b"\xff\xd9"
+_SIZ_SIGN_BYTE = 42  # ISO/IEC 15444-1 A.5.1: SOC, then SIZ with Ssiz of the first component at byte 42
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """How the frames of one file are stored. `name` is the file's, for messages."""
+
+    name: str
+    syntax: str
+    rows: int
+    columns: int
+    bits: int
+    signed: bool
+    overlaid: bool
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one uncompressed frame."""
+        return self.rows * self.columns * 2
+
+
+def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
+    """Reads and checks the Image Pixel module (PS3.3 C.7.6.3) as far as CT allows it (C.8.2.1).
+
+    Raises:
+        RefusedInput: colour, not 16 bits a pixel, or a transfer syntax that is not read.
+    """
+    samples, photometric = value_of(dataset, "SamplesPerPixel"), text_of(dataset, "PhotometricInterpretation")
+    if samples not in (1, None) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise RefusedInput(
+            f"{name} is a colour picture, not CT. Found SamplesPerPixel {samples}, PhotometricInterpretation "
+            f"{photometric or 'missing'}; expected 1 and MONOCHROME2."
+        )
+    allocated, bits = value_of(dataset, "BitsAllocated"), value_of(dataset, "BitsStored")
+    if allocated != 16 or not isinstance(bits, int) or not 1 <= bits <= 16 or value_of(dataset, "HighBit") != bits - 1:
+        raise RefusedInput(
+            f"The pixels of {name} are not stored as CT demands. Found BitsAllocated {allocated}, BitsStored {bits}, "
+            f"HighBit {value_of(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1."
+        )
+    meta = getattr(dataset, "file_meta", None)
+    syntax = (meta.get("TransferSyntaxUID") if meta else None) or _native_syntax(dataset)
+    if syntax not in READABLE:
+        raise RefusedInput(
+            f"The transfer syntax of {name} is not read: {uid.UID(syntax).name}. Expected uncompressed, deflated, RLE, "
+            "JPEG-LS, JPEG 2000 or JPEG lossless. Convert it without loss, for example with dcmdjpeg or gdcmconv --raw."
+        )
+    return PixelFormat(
+        name=name,
+        syntax=syntax,
+        rows=int(value_of(dataset, "Rows") or 0),
+        columns=int(value_of(dataset, "Columns") or 0),
+        bits=bits,
+        signed=value_of(dataset, "PixelRepresentation") == 1,
+        # Retired: overlays in the unused high bits (PS3.3-2004 C.9.2); OverlayBitPosition 0 means elsewhere.
+        overlaid=any(
+            (dataset.get((group, 0x0102)) or _ZERO).value not in (0, None) for group in range(0x6000, 0x6020, 2)
+        ),
+    )
+
+
+class _Zero:
+    value = 0
+
+
+_ZERO = _Zero()
+
+
+def _native_syntax(dataset: Dataset) -> str:
+    implicit, little = dataset.original_encoding
+    if not little:
+        return str(uid.ExplicitVRBigEndian)
+    return str(uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian)
+
+
+def frames_of(dataset: Dataset, form: PixelFormat, count: int) -> Iterator[bytes | memoryview]:
+    """The bytes of each frame in file order, still encoded.
+
+    Raises:
+        RefusedInput: no pixel data, or not as many bytes or frames as the header promises.
+    """
+    data = dataset.get("PixelData")
+    if not isinstance(data, bytes) or not data:
+        raise RefusedInput(f"{form.name} has no pixel data. It may be cut off: copy or export it again.")
+    if form.syntax in _NATIVE:
+        expected = form.frame_bytes * count
+        if len(data) not in (expected, expected + 1):
+            raise RefusedInput(
+                f"The pixel data of {form.name} has the wrong length (cut off?). Found {len(data):,} bytes, expected "
+                f"{expected:,} for {count} x {form.rows} x {form.columns}. Copy or export it again."
+            )
+        view = memoryview(data)
+        yield from (view[i * form.frame_bytes : (i + 1) * form.frame_bytes] for i in range(count))
+        return
+    found = 0
+    try:
+        for frame in generate_frames(data, number_of_frames=count):
+            found += 1
+            yield frame
+    # pydicom reports a broken encapsulation by whatever went wrong first.
+    except (ValueError, EOFError, OSError, KeyError, IndexError, OverflowError) as error:
+        raise _undecodable(form, error) from None
+    if found != count:
+        raise RefusedInput(f"{form.name} holds {found} encoded frames. Its header says {count}. Export it again.")
+
+
+def stored_values(frame: bytes | memoryview, form: PixelFormat) -> Stored:
+    """(rows, columns) uint16 or int16 stored values of one frame.
+
+    Raises:
+        RefusedInput: the frame cannot be decoded, or holds values beyond BitsStored.
+    """
+    try:
+        if form.syntax in _NATIVE:
+            order = _NATIVE[uid.UID(form.syntax)]
+            raw = (
+                np.frombuffer(frame, dtype=f"{order}u2").reshape(form.rows, form.columns).astype(np.uint16, copy=False)
+            )
+        else:
+            raw = _decoded(bytes(frame), form)
+    except (RuntimeError, ValueError, TypeError, IndexError, OSError, NotImplementedError, AttributeError) as error:
+        raise _undecodable(form, error) from None
+    return _in_range(raw, form)
+
+
+def _decoded(frame: bytes, form: PixelFormat) -> NDArray[np.uint16]:
+    """The frame's 16-bit words."""
+    shape = (form.rows, form.columns)
+    if form.syntax == uid.RLELossless:
+        return _run_lengths(frame, form)
+    decoder: Callable[..., object]
+    dtype: type[np.generic] = np.uint16
+    if form.syntax in _JPEG_LS:
+        decoder = imagecodecs.jpegls_decode
+    elif form.syntax in _JPEG_2000:
+        decoder = imagecodecs.jpeg2k_decode
+        # The code stream has a sign of its own, which need not agree with PixelRepresentation.
+        dtype = np.int16 if len(frame) > _SIZ_SIGN_BYTE and frame[_SIZ_SIGN_BYTE] & 0x80 else np.uint16
+    elif form.syntax in _JPEG_LOSSLESS:
+        decoder = imagecodecs.jpegsof3_decode
+    else:
+        decoder = imagecodecs.jpeg8_decode
+        if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
+            raise ValueError("no end-of-image marker")
+    out = np.empty(shape, dtype)
+    decoder(frame, out=out)
+    return out.view(np.uint16)
+
+
+def _run_lengths(frame: bytes, form: PixelFormat) -> NDArray[np.uint16]:
+    """PS3.5 annex G: a header of 16 words, then one PackBits segment of high bytes and one of low bytes."""
+    head = np.frombuffer(frame, "<u4", count=16)
+    if head[0] != 2:
+        raise ValueError("not two segments")
+    ends = (int(head[2]), len(frame))
+    words = np.empty((form.rows, form.columns, 2), np.uint8)
+    for place, start, end in zip((1, 0), (int(head[1]), int(head[2])), ends, strict=True):
+        segment = imagecodecs.packbits_decode(frame[start:end])
+        # A segment may be padded to even length, which decodes to at most a stray byte.
+        if not 0 <= len(segment) - form.rows * form.columns <= 1:
+            raise ValueError("segment of another length")
+        words[..., place] = np.frombuffer(segment, np.uint8, count=form.rows * form.columns).reshape(words.shape[:2])
+    return words.view("<u2")[..., 0].astype(np.uint16, copy=False)
+
+
+def _in_range(raw: NDArray[np.uint16], form: PixelFormat) -> Stored:
+    """Words -> numbers of `bits` bits, with the sign of PixelRepresentation; refuses what does not fit."""
+    spare = 16 - form.bits
+    values: Stored
+    if form.signed:
+        words = raw.view(np.int16)
+        if spare == 0:
+            return words
+        values = (words << spare) >> spare
+        high = raw >> form.bits
+        wrong = (values != words) & (high != 0)
+    else:
+        if spare == 0:
+            return raw
+        values = raw & np.uint16((1 << form.bits) - 1)
+        wrong = values != raw
+    if not form.overlaid and wrong.any():
+        raise RefusedInput(
+            f"{form.name} holds stored values that do not fit BitsStored {form.bits} "
+            f"({'signed' if form.signed else 'unsigned'}): {int(wrong.sum()):,} pixels. Its header is wrong: "
+            "export it again."
+        )
+    return values
+
+
+def to_hu(
+    stored: Stored, slope: float, intercept: float, padding: tuple[int, int] | None, out: NDArray[np.generic]
+) -> tuple[int, int]:
+    """Writes one slice's HU into `out` (float32, or int16 where slope and intercept are integers).
+
+    HU = slope * stored + intercept (PS3.3 C.11.1.1.2), in float64. Padding and everything below -1024 becomes air,
+    -1024; nothing is cut off above.
+
+    Returns:
+        (pixels that were padding, other pixels below -1024).
+    """
+    hu: NDArray[np.int32] | NDArray[np.float64]
+    if out.dtype == np.int16:
+        hu = stored.astype(np.int32)
+        if slope != 1:
+            hu *= int(slope)
+        hu += int(intercept)
+    else:
+        hu = stored * np.float64(slope) + np.float64(intercept)
+    padded = 0
+    if padding is not None:
+        mask = (stored >= padding[0]) & (stored <= padding[1])
+        padded = int(np.count_nonzero(mask))
+        if padded:
+            hu[mask] = AIR_HU
+    below = int(np.count_nonzero(hu < AIR_HU))
+    if below:
+        np.maximum(hu, AIR_HU, out=hu)
+    out[...] = hu
+    return padded, below
+
+
+def _undecodable(form: PixelFormat, error: Exception) -> RefusedInput:
+    return RefusedInput(
+        f"The pixel data of {form.name} cannot be decoded ({uid.UID(form.syntax).name}; {type(error).__name__}). "
+        "It is damaged or cut off: copy or export it again."
+    )

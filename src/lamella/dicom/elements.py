@@ -1,0 +1,80 @@
+"""Values of DICOM elements, taken without trusting them: absent, empty and malformed are told apart from numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+
+from lamella.errors import RefusedInput
+
+
+def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> tuple[float, ...]:
+    """The `count` finite numbers of an element.
+
+    Raises:
+        RefusedInput: missing, empty, not numbers, or another count; the message says `why` it is needed.
+    """
+    label = f"{keyword} {_tag(keyword)}"
+    value = value_of(header, keyword)
+    if value is None or value == "":
+        raise RefusedInput(
+            f"{label} is missing or unreadable in {name}. {why}. Export the series again with its full header."
+        )
+    values = [value] if isinstance(value, (int, float, str)) else list(value)
+    try:
+        found = tuple(float(item) for item in values)
+    except (TypeError, ValueError):
+        found = ()
+    if len(found) != count or not all(math.isfinite(item) for item in found):
+        raise RefusedInput(
+            f"{label} is malformed in {name}. Found {len(values)} values; expected {count} finite "
+            f"number{'s' if count > 1 else ''}."
+        )
+    return found
+
+
+def value_of(header: Dataset, keyword: str) -> Any:
+    """The element's value, or None where it is absent, empty or cannot be converted by pydicom."""
+    # A malformed value surfaces here, because pydicom converts lazily; its message would quote the value.
+    try:
+        return header.get(keyword)
+    except (ValueError, TypeError, OverflowError, NotImplementedError, ArithmeticError):
+        return None
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """The element as text, several values joined with a backslash as in the file; empty where there is none."""
+    value = value_of(header, keyword)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+
+
+def _tag(keyword: str) -> str:
+    tag = tag_for_keyword(keyword) or 0
+    return f"({tag >> 16:04x},{tag & 0xFFFF:04x})"
+
+
+def settle(header: Dataset) -> list[str]:
+    """Converts every element now, inside the caller's `quiet_pydicom`, and removes those that cannot be converted.
+
+    pydicom converts on first use and then warns with the value; after this no later use can.
+
+    Returns:
+        "(gggg,eeee)" of each top-level element that was removed.
+    """
+    removed = []
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+            if element.VR == "SQ":
+                for item in element.value:
+                    settle(item)
+        # Whatever a converter raises on malformed bytes means the same here.
+        except Exception:
+            del header[tag]
+            removed.append(f"({tag >> 16:04x},{tag & 0xFFFF:04x})")
+    return removed

@@ -1,0 +1,73 @@
+"""Enhanced multi-frame CT -> one classic header a frame.
+
+Sources: PS3.3 C.7.6.16 (multi-frame functional groups), A.38 (Enhanced CT), A.70 (Legacy Converted Enhanced CT).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+from lamella.dicom.elements import value_of
+from lamella.errors import RefusedInput
+
+ENHANCED_CLASSES = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
+
+_GROUPS = {
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    "NumberOfFrames",
+    "DimensionIndexSequence",
+}
+# Elements that go by another name in the classic IOD.
+_CLASSIC_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
+
+
+def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
+    """One data set a frame, in file order, with shared and then per-frame functional groups laid on the top level.
+
+    Raises:
+        RefusedInput: fewer or more per-frame items than NumberOfFrames says.
+    """
+    common = Dataset()
+    for element in dataset:
+        if element.keyword not in _GROUPS:
+            common.add(element)
+    for group in value_of(dataset, "SharedFunctionalGroupsSequence") or []:
+        _lay(common, group)
+    per_frame = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
+    frames = frame_count(dataset)
+    if len(per_frame) != frames:
+        raise RefusedInput(
+            f"The enhanced CT {name} has {len(per_frame)} per-frame functional groups. NumberOfFrames says {frames}. "
+            "The file is damaged: export it again."
+        )
+    for index, group in enumerate(per_frame):
+        header = Dataset()
+        header.update(common)
+        header.InstanceNumber = index + 1
+        _lay(header, group)
+        header.set_original_encoding(*dataset.original_encoding)
+        header.file_meta = dataset.file_meta
+        yield header
+
+
+def frame_count(dataset: Dataset) -> int:
+    """NumberOfFrames; 1 where it is absent."""
+    value = value_of(dataset, "NumberOfFrames")
+    return int(value) if value is not None else 1
+
+
+def _lay(header: Dataset, group: Dataset) -> None:
+    """Copies what every macro's first item holds to the top level; private macros stay out."""
+    for macro in group:
+        if macro.VR != "SQ" or macro.tag.is_private or not macro.value:
+            continue
+        for element in macro.value[0]:
+            keyword = _CLASSIC_NAMES.get(element.keyword)
+            if keyword is None:
+                header.add(element)
+            else:
+                setattr(header, keyword, element.value)

@@ -1,0 +1,136 @@
+"""One record a slice (`Slice`), and what a read series carries along for the writer (`SeriesHeader`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from lamella.dicom.archive import Entry
+from lamella.dicom.elements import numbers, value_of
+from lamella.errors import RefusedInput
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesHeader:
+    """What `Volume.header` holds after reading DICOM.
+
+    Attributes:
+        series_uid: SeriesInstanceUID.
+        slices: one classic data set a slice, in array order, without pixel data. Enhanced multi-frame input is
+            flattened: every functional group's elements lie at the top level, as in the CT Image IOD.
+        files: base names in array order.
+        notes: everything assumed, ignored or dropped on the way.
+        ascending: InstanceNumber rises along the array (along +normal), so that a writer can number the same way.
+    """
+
+    series_uid: str
+    slices: tuple[Dataset, ...]
+    files: tuple[str, ...]
+    notes: tuple[str, ...]
+    ascending: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One image plane with everything the geometry and the HU scale need, checked for presence and form only.
+
+    Attributes:
+        entry: the file it lies in.
+        frame: its index within the file (0 in a classic file).
+        frames: how many frames the file holds.
+        header: classic data set without pixel data.
+        position_mm: ImagePositionPatient, LPS.
+        orientation: ImageOrientationPatient: direction of rising column index, then of rising row index.
+        pixel_mm: PixelSpacing: between rows, between columns.
+        thickness_mm: SliceThickness.
+        slope, intercept: RescaleSlope, RescaleIntercept (stored value -> HU).
+        padding: lowest and highest stored value that mean "no measurement", or None.
+        highest_stored: the highest value that BitsStored and PixelRepresentation can hold.
+    """
+
+    entry: Entry
+    frame: int
+    frames: int
+    header: Dataset
+    position_mm: tuple[float, ...]
+    orientation: tuple[float, ...]
+    pixel_mm: tuple[float, ...]
+    rows: int
+    columns: int
+    thickness_mm: float
+    slope: float
+    intercept: float
+    padding: tuple[int, int] | None
+    highest_stored: int
+
+    @property
+    def name(self) -> str:
+        """The file's base name, with the frame number where the file has several."""
+        return f"{self.entry.name} frame {self.frame + 1}" if self.frames > 1 else self.entry.name
+
+    @property
+    def instance_uid(self) -> str:
+        """SOPInstanceUID, made unique per frame."""
+        return f"{self.header.get('SOPInstanceUID', self.name)}#{self.frame}"
+
+
+def slice_of(header: Dataset, entry: Entry, frame: int = 0, frames: int = 1) -> Slice:
+    """Reads the elements a slice cannot do without.
+
+    Raises:
+        RefusedInput: one of them is missing or malformed; the message names the file.
+    """
+    name = f"{entry.name} frame {frame + 1}" if frames > 1 else entry.name
+    slope = numbers(header, "RescaleSlope", 1, name, "Without it stored values are not Hounsfield units")[0]
+    intercept = numbers(header, "RescaleIntercept", 1, name, "Without it stored values are not Hounsfield units")[0]
+    if slope <= 0:
+        raise RefusedInput(f"RescaleSlope is not positive in {name}. Found {slope:g}. Expected a positive number.")
+    thickness = numbers(header, "SliceThickness", 1, name, "The width of the slab cannot be guessed from the spacing")[
+        0
+    ]
+    pixel = numbers(header, "PixelSpacing", 2, name, "Without it there are no millimetres in the plane")
+    if min(*pixel, thickness) <= 0:
+        raise RefusedInput(
+            f"PixelSpacing and SliceThickness must be positive in {name}. Found {pixel[0]:g}, {pixel[1]:g} and "
+            f"{thickness:g} mm."
+        )
+    return Slice(
+        entry=entry,
+        frame=frame,
+        frames=frames,
+        header=header,
+        position_mm=numbers(header, "ImagePositionPatient", 3, name, "Without it the slice has no place in space"),
+        orientation=numbers(header, "ImageOrientationPatient", 6, name, "Without it the slice has no direction"),
+        pixel_mm=pixel,
+        rows=int(numbers(header, "Rows", 1, name, "An image needs it")[0]),
+        columns=int(numbers(header, "Columns", 1, name, "An image needs it")[0]),
+        thickness_mm=thickness,
+        slope=slope,
+        intercept=intercept,
+        padding=_padding(header, name),
+        highest_stored=2 ** (int(numbers(header, "BitsStored", 1, name, "An image needs it")[0]) - _signed(header)) - 1,
+    )
+
+
+def _padding(header: Dataset, name: str) -> tuple[int, int] | None:
+    """PixelPaddingValue and PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2), in the sign of PixelRepresentation."""
+    if value_of(header, "PixelPaddingValue") is None:
+        return None
+    value = numbers(header, "PixelPaddingValue", 1, name, "")[0]
+    limit = value
+    if value_of(header, "PixelPaddingRangeLimit") is not None:
+        limit = numbers(header, "PixelPaddingRangeLimit", 1, name, "")[0]
+    signed = _signed(header)
+    first, last = sorted(_as_stored(int(item), signed) for item in (value, limit))
+    return first, last
+
+
+def _signed(header: Dataset) -> bool:
+    return bool(value_of(header, "PixelRepresentation") == 1)
+
+
+def _as_stored(value: int, signed: bool) -> int:
+    # Some writers put -2000 as US (63536) or the reverse; both are the same 16 bits.
+    bits = value & 0xFFFF
+    return bits - 0x10000 if signed and bits >= 0x8000 else bits

@@ -1,0 +1,208 @@
+"""What a derived series says about itself: labels, provenance, identity.
+
+PS3.3 C.7.6.1.1.3 (derivation), C.7.6.1.1.5 (lossy compression), C.12.1.1.5 (contributing equipment), C.11.2.1.2
+(windows); codes from PS3.16 CID 7202, 7203 and 7005. CID 7203 has no code for super-resolution; "Spatial resampling"
+comes nearest and SyntheticData tells the rest.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import generate_uid
+
+from lamella import __version__
+from lamella.dicom.elements import value_of
+from lamella.dicom.enhanced import ENHANCED_CLASSES
+from lamella.dicom.header import SeriesHeader
+from lamella.dicom.tags import inherit
+from lamella.errors import LamellaError
+from lamella.volume import Geometry
+
+RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
+
+_LO_CHARACTERS = 64
+_ST_CHARACTERS = 1024
+_LARGEST_IS = 2**31 - 1
+_SERIES_NUMBER_STEP = 1000
+_SPATIAL_RESAMPLING = ("113085", "Spatial resampling")
+_PIXEL_MEAN = ("113049", "Pixel by pixel mean")
+_SOURCE_PURPOSE = ("121322", "Source image for image processing operation")
+_PROCESSING = ("109102", "Processing Equipment")
+_SYNTHESIZING = ("109100", "Synthesizing Equipment")
+_TOUCHING_MM = 1e-3
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """Everything the labels of a derived series say.
+
+    Attributes:
+        description: DerivationDescription: model, version, mode, seed, steps; cut to 1024 characters.
+        model_name: empty where no model took part.
+        model_sha256: of the weights.
+        model_licence: of the weights.
+        settings_key: names the settings; enters the UIDs.
+        mode: "mean", "texture", "sample" or "thickened".
+        series_label: appended to the source's SeriesDescription, which is cut so that the label survives whole.
+        synthetic: a model made up content: SyntheticData YES, equipment listed as synthesizing.
+        sample: index of one sample among several; enters the UIDs and the SeriesNumber.
+
+    Raises:
+        LamellaError: no series label, or one of more than 64 characters.
+    """
+
+    description: str
+    model_name: str
+    model_sha256: str
+    model_licence: str
+    settings_key: str
+    mode: str
+    series_label: str
+    synthetic: bool = True
+    sample: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < len(_clean(self.series_label)) <= _LO_CHARACTERS:
+            raise LamellaError(
+                f"The series label must have 1 to {_LO_CHARACTERS} characters. Found {len(self.series_label)}."
+            )
+
+
+def derived_uid(*parts: str) -> str:
+    """A UID that depends on nothing but `parts`."""
+    return str(generate_uid(entropy_srcs=["lamella", *(f"\n{part}" for part in parts)]))
+
+
+def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
+    """Attributes by which people and machines tell the derived series from a measured one."""
+    labels = Dataset()
+    labels.SeriesNumber = _series_number(first, derivation.sample)
+    labels.SeriesDescription = _series_description(first, derivation.series_label)
+    labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
+    code = _PIXEL_MEAN if derivation.mode == "thickened" else _SPATIAL_RESAMPLING
+    earlier = inherit(first, ("DerivationCodeSequence",)).get("DerivationCodeSequence", [])
+    labels.DerivationCodeSequence = Sequence([*earlier, _code(*code)])
+    labels.ImageComments = f"{'AI-generated' if derivation.synthetic else 'Computed'} image. {RESEARCH_ONLY}"
+    stated = inherit(first, ("SyntheticData",)).get("SyntheticData", "")
+    if derivation.synthetic or stated == "YES":  # what derives from synthetic data stays synthetic
+        labels.SyntheticData = "YES"
+    elif stated == "NO":
+        labels.SyntheticData = "NO"
+    return labels
+
+
+def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime) -> Sequence:
+    """The source's contributors, then this program: processing and, where it made content, synthesizing equipment."""
+    items = list(inherit(first, ("ContributingEquipmentSequence",)).get("ContributingEquipmentSequence", []))
+    text = f"Mode {derivation.mode}. {RESEARCH_ONLY}"
+    if derivation.model_name:
+        text = (
+            f"Model {derivation.model_name}, weights SHA-256 {derivation.model_sha256}, "
+            f"licence {derivation.model_licence}. {text}"
+        )
+    for purpose in (_PROCESSING, _SYNTHESIZING) if derivation.synthetic else (_PROCESSING,):
+        item = Dataset()
+        item.PurposeOfReferenceCodeSequence = Sequence([_code(*purpose)])
+        item.Manufacturer = "Lamella"
+        item.ManufacturerModelName = _cut(_clean(derivation.model_name), _LO_CHARACTERS) or "Lamella"
+        item.SoftwareVersions = _cut(f"lamella {__version__}", _LO_CHARACTERS)
+        item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S%z")
+        item.ContributionDescription = _cut(_clean(text), _ST_CHARACTERS)
+        items.append(item)
+    return Sequence(items)
+
+
+def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> list[Sequence]:
+    """For every derived slice the source slices whose slabs overlap its own; in a gap, the two it lies between."""
+    items = [_source_image(s) for s in header.slices]  # None: the source file has no SOPInstanceUID to refer to
+    reach = (source.thickness_mm + derived.thickness_mm) / 2 - _TOUCHING_MM
+    distance = np.abs(derived.centres_mm[:, None] - source.centres_mm[None, :])
+    found = []
+    for row in distance:
+        near = np.flatnonzero(row < reach)
+        if len(near) == 0:
+            near = np.sort(np.argsort(row, kind="stable")[:2])
+        found.append(Sequence([item for i in near if (item := items[i]) is not None]))
+    return found
+
+
+def windows(source_slice: Dataset) -> Dataset:
+    """Window centres, widths and explanations in equal numbers; widths below 1 HU are not allowed and left out."""
+    stated = inherit(source_slice, ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"))
+    centres, widths, names = (
+        _values(stated, k) for k in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
+    )
+    pairs = [i for i in range(min(len(centres), len(widths))) if float(widths[i]) >= 1]
+    kept = Dataset()
+    if pairs:
+        kept.WindowCenter = [str(centres[i]) for i in pairs]
+        kept.WindowWidth = [str(widths[i]) for i in pairs]
+        if len(names) > pairs[-1]:
+            kept.WindowCenterWidthExplanation = [names[i] for i in pairs]
+    return kept
+
+
+def lossy_history(header: SeriesHeader) -> Dataset:
+    """LossyImageCompression never goes back to "00"; nothing is claimed where the source says nothing."""
+    keywords = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+    stated = [str(value_of(s, keywords[0])) for s in header.slices]
+    if "01" in stated:
+        return inherit(header.slices[stated.index("01")], keywords)
+    history = Dataset()
+    if all(value == "00" for value in stated):
+        history.LossyImageCompression = "00"
+    return history
+
+
+def _source_image(source_slice: Dataset) -> Dataset | None:
+    class_uid, instance_uid = (value_of(source_slice, k) for k in ("SOPClassUID", "SOPInstanceUID"))
+    if not class_uid or not instance_uid:
+        return None
+    item = Dataset()
+    item.ReferencedSOPClassUID = class_uid
+    item.ReferencedSOPInstanceUID = instance_uid
+    if class_uid in ENHANCED_CLASSES:
+        item.ReferencedFrameNumber = source_slice.InstanceNumber  # the reader numbers the frames of one file so
+    item.PurposeOfReferenceCodeSequence = Sequence([_code(*_SOURCE_PURPOSE)])
+    return item
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def _series_number(first: Dataset, sample: int) -> int:
+    stated = inherit(first, ("SeriesNumber",)).get("SeriesNumber")
+    return min(int(stated or 0) + _SERIES_NUMBER_STEP + sample, _LARGEST_IS)
+
+
+def _series_description(first: Dataset, label: str) -> str:
+    label = _clean(label)
+    old = " ".join(str(v) for v in _values(inherit(first, ("SeriesDescription",)), "SeriesDescription"))
+    return f"{_cut(old, _LO_CHARACTERS - len(label) - 1)} {label}".strip()
+
+
+def _values(dataset: Dataset, keyword: str) -> list[Any]:
+    if keyword not in dataset:
+        return []
+    element = dataset[keyword]
+    return list(element.value) if element.VM > 1 else [element.value]
+
+
+def _clean(text: str) -> str:
+    """ASCII without backslash or control characters: valid in every character set a source may have."""
+    plain = unicodedata.normalize("NFKD", text.replace("\\", "/")).encode("ascii", "replace").decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
+
+
+def _cut(text: str, length: int) -> str:
+    return text[: max(length, 0)].rstrip()

@@ -1,0 +1,153 @@
+"""Bytes of one file -> pydicom header, or the reason why not. Nothing here trusts the file.
+
+pydicom quotes offending values in its warnings and log records ("Invalid value for VR DA: ..."), and those values may
+name a patient. So all parsing, and every later look at a lazily converted element, happens inside `quiet_pydicom`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filereader import read_dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.values import converters
+
+from lamella.dicom.archive import Entry, inflation_limit, is_zip
+from lamella.errors import RefusedInput
+
+HEAD_BYTES = 256
+"""Bytes looked at to tell whether a file is DICOM at all."""
+
+_PREAMBLE_BYTES = 128
+_PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_FIRST_GROUPS = {0x0002, 0x0008}
+_MAX_FIRST_VALUE_BYTES = 1024
+
+
+class NotDicom(Exception):
+    """The file is something else (its message says what); it is ignored and listed."""
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keeps pydicom's warnings and log records, which quote values of the file, from reaching anybody.
+
+    Not for several threads at once (as `warnings.catch_warnings`).
+    """
+    logger = logging.getLogger("pydicom")
+    logger.addFilter(_drop)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeFilter(_drop)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
+
+
+def parse(entry: Entry, pixels: bool) -> Dataset:
+    """The data set of one file, with `file_meta`; without pixel data unless asked for.
+
+    Raises:
+        NotDicom: empty, another format, or a DICOMDIR.
+        RefusedInput: it says it is DICOM and cannot be parsed; a deflated data set beyond the inflation limit.
+    """
+    head = entry.read(HEAD_BYTES)
+    bare = _sniff(head)
+    data = entry.read(-1)
+    try:
+        dataset = _parse(data, bare, pixels, entry.name)
+    except RefusedInput:
+        raise
+    # pydicom raises whatever its innards raise on a damaged file (struct.error, KeyError, RecursionError, ...). The
+    # message may quote a value, so only the kind of failure is passed on.
+    except Exception as error:
+        raise RefusedInput(
+            f"The file {entry.name} starts as DICOM and cannot be parsed ({type(error).__name__}). "
+            "It is damaged: export it again, or take it out of the folder."
+        ) from None
+    if bare and not ("SOPClassUID" in dataset and "SeriesInstanceUID" in dataset):
+        raise NotDicom("not DICOM")
+    meta = dataset.file_meta
+    if MediaStorageDirectoryStorage in (meta.get("MediaStorageSOPClassUID"), dataset.get("SOPClassUID")):
+        raise NotDicom("a DICOMDIR")
+    return dataset
+
+
+def _sniff(head: bytes) -> bool:
+    """Whether the file is DICOM without a preamble; raises NotDicom where it is no DICOM at all."""
+    if not head:
+        raise NotDicom("empty")
+    if head[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM":
+        return False
+    if is_zip(head):
+        raise NotDicom("a ZIP")
+    if looks_bare(head):
+        return True
+    raise NotDicom("not DICOM")
+
+
+def looks_bare(head: bytes) -> bool:
+    """Whether these bytes read as the first element of a data set that lacks its preamble (old exports do).
+
+    Sane means: group 0002 or 0008, and then either a known VR or a short even length.
+    """
+    if len(head) < 8:
+        return False
+    explicit = head[4:6].decode("latin-1") in converters
+    if int.from_bytes(head[:2], "big") in _FIRST_GROUPS and explicit:
+        return True
+    length = int.from_bytes(head[4:8], "little")
+    sane = explicit or (length % 2 == 0 and length <= _MAX_FIRST_VALUE_BYTES)
+    return int.from_bytes(head[:2], "little") in _FIRST_GROUPS and sane
+
+
+def _parse(data: bytes, bare: bool, pixels: bool, name: str) -> Dataset:
+    file = BytesIO(data)
+    file.seek(0 if bare else _PREAMBLE_BYTES + 4)
+    meta = FileMetaDataset()
+    if data[file.tell() : file.tell() + 2] == b"\x02\x00":
+        meta = FileMetaDataset(read_dataset(file, False, True, stop_when=_beyond_meta))
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
+        dataset = pydicom.dcmread(file, force=bare, stop_before_pixels=not pixels)
+        # pydicom keeps the buffer for deferred reading; dropping it frees the whole file's bytes.
+        dataset.buffer = None
+        return dataset
+    inflated = BytesIO(_inflate(data[file.tell() :], name))
+    plain = read_dataset(inflated, False, True, stop_when=None if pixels else _at_pixels)
+    plain.file_meta = meta
+    plain.set_original_encoding(False, True)
+    return plain
+
+
+def _inflate(packed: bytes, name: str) -> bytes:
+    """PS3.5 A.5: everything after the file meta information is one raw deflate stream."""
+    limit = inflation_limit(len(packed))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(packed, limit)
+    if inflater.unconsumed_tail:
+        raise RefusedInput(
+            f"The file {name} looks like a deflate bomb: {len(packed):,} bytes inflate to more than {limit:,}."
+        )
+    if not inflater.eof:
+        raise RefusedInput(f"The file {name} is cut off: its deflated data set has no end. Copy it again.")
+    return data
+
+
+def _beyond_meta(tag: int, vr: str | None, length: int) -> bool:
+    return tag >> 16 != 2
+
+
+def _at_pixels(tag: int, vr: str | None, length: int) -> bool:
+    return tag in _PIXEL_TAGS

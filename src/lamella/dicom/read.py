@@ -1,0 +1,207 @@
+"""The doors: `list_series` says what a source holds, `read_series` reads one series into a `Volume`."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import UID
+
+from lamella.dicom.archive import Entry, open_source
+from lamella.dicom.checks import Stack
+from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, to_hu
+from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.header import SeriesHeader, Slice
+from lamella.dicom.parse import parse, quiet_pydicom
+from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
+from lamella.errors import RefusedInput
+from lamella.volume import Volume
+
+Progress = Callable[[int, int], None]
+"""Called with (slices done, slices in all)."""
+
+_MAX_WORKERS = 4
+"""Decoding threads at most; parsing, which holds the interpreter lock, feeds no more than this."""
+
+
+@dataclass(frozen=True)
+class SeriesSummary:
+    """What one series of a source is. Holds no free text of the file, so nothing of a patient.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        modality: Modality.
+        slices: images in the series, localizers left out.
+        rows, columns: matrix size of the first image; 0 where unknown.
+        spacing_mm: distance between slice centres; None where the series is no regular stack.
+        thickness_mm: SliceThickness, pixel_mm: PixelSpacing; None where the series is refused.
+        kernel: ConvolutionKernel.
+        transfer_syntax: its name.
+        refusal: why `read_series` would refuse it; None where it would not (pixels are not decoded here).
+        notes: what would be assumed, ignored or dropped.
+    """
+
+    uid: str
+    modality: str
+    slices: int
+    rows: int
+    columns: int
+    spacing_mm: float | None
+    thickness_mm: float | None
+    pixel_mm: tuple[float, float] | None
+    kernel: str
+    transfer_syntax: str
+    refusal: str | None
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+def list_series(source: Path) -> tuple[SeriesSummary, ...]:
+    """Every series of a folder, ZIP or file, in the order of their UIDs, without decoding pixels.
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: it cannot be opened, or holds no DICOM at all.
+    """
+    return survey(source)[0]
+
+
+def survey(source: Path) -> tuple[tuple[SeriesSummary, ...], str | None]:
+    """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: it cannot be opened, or holds no DICOM at all.
+    """
+    with _scanned(source) as found:
+        summaries = tuple(_summary(series, found) for series in found.series)
+        try:
+            chosen = found.choose(None)
+        except RefusedInput as error:
+            return summaries, str(error)
+        return summaries, next(one.refusal for one in summaries if one.uid == chosen.uid)
+
+
+def read_series(source: Path, series_uid: str | None = None, progress: Progress | None = None) -> Volume:
+    """Reads one CT series into Hounsfield units.
+
+    Args:
+        source: folder (searched recursively), ZIP, or one enhanced multi-frame file.
+        series_uid: SeriesInstanceUID; needed where the source holds more than one CT series.
+        progress: called after each slice.
+
+    Returns:
+        hu (z, y, x) int16 where all slopes and intercepts are integers, else float32; never below -1024 HU;
+        `header` is a `SeriesHeader`.
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: the series cannot be read rightly; the message names the file and the reason.
+    """
+    with _scanned(source) as found:
+        if found.damaged:
+            raise RefusedInput(found.damaged[0])
+        series = found.choose(series_uid)
+        stack = stack_of_series(series)
+        hu, pixel_notes = _pixels(stack, progress)
+        notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
+        header = SeriesHeader(
+            series_uid=series.uid,
+            slices=tuple(one.header for one in stack.slices),
+            files=tuple(one.entry.name for one in stack.slices),
+            notes=notes,
+            ascending=stack.ascending,
+        )
+        return Volume(hu, stack.geometry, header)
+
+
+@contextmanager
+def _scanned(source: Path) -> Iterator[Scan]:
+    with open_source(Path(source)) as archive, quiet_pydicom():
+        yield scan(archive)
+
+
+def _summary(series: RawSeries, found: Scan) -> SeriesSummary:
+    _, header = (series.images or series.files)[0]
+    stack, refusal = None, found.damaged[0] if found.damaged else None
+    try:
+        stack = stack_of_series(series)
+    except RefusedInput as error:
+        refusal = str(error)
+    geometry = stack.geometry if stack else None
+    return SeriesSummary(
+        uid=series.uid,
+        modality=series.modality,
+        slices=series.slice_count if stack is None else len(stack.slices),
+        rows=int(value_of(header, "Rows") or 0),
+        columns=int(value_of(header, "Columns") or 0),
+        spacing_mm=geometry.spacing_mm if geometry else None,
+        thickness_mm=geometry.thickness_mm if geometry else None,
+        pixel_mm=geometry.pixel_mm if geometry else None,
+        kernel=text_of(stack.slices[0].header if stack else header, "ConvolutionKernel"),
+        transfer_syntax=UID(syntax_of(header)).name,
+        refusal=refusal,
+        notes=(*found.notes, *(stack.notes if stack else ())),
+    )
+
+
+def _pixels(stack: Stack, progress: Progress | None) -> tuple[NDArray[np.float32] | NDArray[np.int16], tuple[str, ...]]:
+    """Decodes file after file into one array; parsing here, decoding in a few threads."""
+    hu: Any = np.empty(stack.geometry.shape, _hu_dtype(stack.slices))
+    by_entry: dict[Entry, dict[int, int]] = {}
+    for index, one in enumerate(stack.slices):
+        by_entry.setdefault(one.entry, {})[one.frame] = index
+    counts: list[tuple[int, int]] = []
+    workers = min(_MAX_WORKERS, os.cpu_count() or 1)
+    pending: deque[Future[tuple[int, int]]] = deque()
+
+    def finish(limit: int) -> None:
+        while len(pending) > limit:
+            counts.append(pending.popleft().result())
+            if progress is not None:
+                progress(len(counts), len(stack.slices))
+
+    with ThreadPoolExecutor(workers) as pool:
+        for entry, places in by_entry.items():
+            frames = stack.slices[next(iter(places.values()))].frames
+            dataset = parse(entry, pixels=True)
+            form = pixel_format(dataset, entry.name)
+            if (form.rows, form.columns) != hu.shape[1:]:
+                raise RefusedInput(f"{entry.name} changed while it was read. Wait until the copy is complete.")
+            for frame, encoded in enumerate(frames_of(dataset, form, frames)):
+                if frame in places:
+                    one = stack.slices[places[frame]]
+                    pending.append(pool.submit(_fill, encoded, form, one, hu[places[frame]]))
+                    # Bounded, so that encoded frames do not pile up in memory in front of slow decoders.
+                    finish(2 * workers)
+        finish(0)
+    padded, below = (sum(column) for column in zip(*counts, strict=True))
+    notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []
+    notes += [f"{below:,} pixels below -1024 HU set to air (-1024 HU)"] if below else []
+    return hu, tuple(notes)
+
+
+def _fill(encoded: bytes | memoryview, form: PixelFormat, one: Slice, out: NDArray[np.generic]) -> tuple[int, int]:
+    return to_hu(stored_values(encoded, form), one.slope, one.intercept, one.padding, out)
+
+
+def _hu_dtype(slices: tuple[Slice, ...]) -> type[np.float32] | type[np.int16]:
+    """int16 where every slice's HU are integers that fit: half the memory of float32, and exact."""
+    whole = all(one.slope.is_integer() and one.intercept.is_integer() for one in slices)
+    # Only the upper end can overflow: everything below -1024 becomes -1024. int32 in between needs a small slope.
+    fits = all(
+        one.highest_stored * one.slope + one.intercept <= np.iinfo(np.int16).max and one.slope <= 2**14
+        for one in slices
+    )
+    return np.int16 if whole and fits and all(abs(one.intercept) < 2**15 for one in slices) else np.float32

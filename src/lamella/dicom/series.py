@@ -1,0 +1,252 @@
+"""Files -> series -> slices: finds the series of a source, chooses one, and turns it into a checked `Stack`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
+
+from lamella.dicom.archive import Archive, Entry
+from lamella.dicom.checks import Stack, stack_of
+from lamella.dicom.decode import LOSSY, Stored, frames_of, pixel_format, stored_values
+from lamella.dicom.elements import settle, text_of, value_of
+from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
+from lamella.dicom.header import Slice, slice_of
+from lamella.dicom.parse import NotDicom, parse
+from lamella.errors import RefusedInput
+
+_LISTED = 4
+"""File names shown in full before "and N more"."""
+
+
+@dataclass(frozen=True, eq=False)
+class RawSeries:
+    """The files of one SeriesInstanceUID, unchecked."""
+
+    uid: str
+    files: tuple[tuple[Entry, Dataset], ...]
+
+    @property
+    def modality(self) -> str:
+        """Modality of the first file."""
+        return text_of(self.files[0][1], "Modality")
+
+    @property
+    def images(self) -> tuple[tuple[Entry, Dataset], ...]:
+        """The files that are not localizers."""
+        return tuple((entry, header) for entry, header in self.files if not is_localizer(header))
+
+    @property
+    def slice_count(self) -> int:
+        """Frames of all images."""
+        return sum(max(1, frame_count(header)) for _, header in self.images)
+
+    @property
+    def facts(self) -> str:
+        """UID, slices, thickness and spacing, for a message that asks for a choice."""
+        header = self.images[0][1] if self.images else self.files[0][1]
+        thickness = text_of(header, "SliceThickness")
+        try:
+            spacing = f", {stack_of_series(self).geometry.spacing_mm:.3g} mm apart"
+        except RefusedInput:
+            spacing = ", no regular stack"
+        return f"{self.uid} ({self.slice_count} slices{f' of {thickness} mm' if thickness else ''}{spacing})"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a source holds.
+
+    Attributes:
+        series: ordered by UID.
+        damaged: one message for each file that says it is DICOM and cannot be read.
+        notes: what was ignored.
+    """
+
+    series: tuple[RawSeries, ...]
+    damaged: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def choose(self, series_uid: str | None) -> RawSeries:
+        """The series asked for, or the only CT series.
+
+        Raises:
+            RefusedInput: an unknown UID, or several CT series and no choice; the message lists what is there.
+        """
+        if series_uid is not None:
+            for one in self.series:
+                if one.uid == series_uid:
+                    return one
+            raise RefusedInput(
+                f"There is no series {series_uid} in SOURCE. Found: {_listing(self.series)}. "
+                "Give one of these as --series."
+            )
+        stacks = [one for one in self.series if one.modality == "CT" and one.images]
+        if len(stacks) > 1:
+            raise RefusedInput(
+                f"SOURCE holds {len(stacks)} CT series and none was chosen: {_listing(stacks)}. "
+                "Choose one with --series UID."
+            )
+        if stacks:
+            return stacks[0]
+        # No CT stack: let the checks of the first series say what is wrong with it.
+        return self.series[0]
+
+    def passed_over(self, chosen: RawSeries) -> tuple[str, ...]:
+        """A note for each series that is not the chosen one."""
+        return tuple(
+            f"series ignored: {one.uid} ({one.modality or 'no modality'}, {len(one.files)} files)"
+            for one in self.series
+            if one is not chosen
+        )
+
+
+def scan(archive: Archive) -> Scan:
+    """Parses every file's header and groups the files by series.
+
+    Raises:
+        RefusedInput: nothing in the source is DICOM; a ZIP within a ZIP.
+    """
+    files: dict[str, list[tuple[Entry, Dataset]]] = {}
+    ignored: dict[str, list[str]] = {}
+    damaged: list[str] = []
+    malformed: Counter[str] = Counter()
+    for entry in archive.entries:
+        try:
+            header = parse(entry, pixels=False)
+            malformed.update(settle(header))
+        except NotDicom as reason:
+            if archive.zipped and str(reason) == "a ZIP":
+                raise RefusedInput(
+                    f"The ZIP holds another ZIP: {entry.name}. Unpack it and give one of them."
+                ) from None
+            ignored.setdefault(str(reason), []).append(entry.name)
+            continue
+        except RefusedInput as error:
+            damaged.append(str(error))
+            continue
+        uid = text_of(header, "SeriesInstanceUID")
+        if uid:
+            files.setdefault(uid, []).append((entry, header))
+        else:
+            damaged.append(
+                f"{entry.name} is DICOM without a SeriesInstanceUID: it is damaged or cut off. Copy or export it again."
+            )
+    notes = (
+        *archive.notes,
+        *(_ignored(reason, names) for reason, names in ignored.items()),
+        *(f"element {tag} is malformed in {count} files and was left out" for tag, count in sorted(malformed.items())),
+    )
+    if not files:
+        raise RefusedInput(damaged[0] if damaged else f"SOURCE holds no DICOM images. {'; '.join(notes)}.")
+    return Scan(tuple(RawSeries(uid, tuple(files[uid])) for uid in sorted(files)), tuple(damaged), notes)
+
+
+def is_localizer(header: Dataset) -> bool:
+    """Whether ImageType (value 3; PS3.3 C.8.2.1.1.1) says localizer: a projection, not a slice."""
+    return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
+
+
+def stack_of_series(series: RawSeries) -> Stack:
+    """Checks a series from its headers alone.
+
+    Raises:
+        RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
+    """
+    localizers = [entry.name for entry, header in series.files if is_localizer(header)]
+    notes = [f"localizer dropped: {_names(localizers)}"] if localizers else []
+    if not series.images:
+        raise RefusedInput(
+            f"The series {series.uid} holds localizers only: {_names(localizers)}. Choose an axial series."
+        )
+    slices: list[Slice] = []
+    for entry, header in series.images:
+        slices.extend(_slices(entry, header))
+    slices, dropped = _without_copies(slices)
+    notes += [f"the same file twice, one dropped: {_names(dropped)}"] if dropped else []
+    notes += _remarks(slices)
+    stack = stack_of(slices)
+    return replace(stack, notes=(*notes, *stack.notes))
+
+
+def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
+    modality, sop_class = text_of(header, "Modality"), value_of(header, "SOPClassUID")
+    if modality != "CT":
+        raise RefusedInput(f"{entry.name} is not CT. Found Modality {modality or 'missing'}; expected CT.")
+    if sop_class != CTImageStorage and sop_class not in ENHANCED_CLASSES:
+        raise RefusedInput(
+            f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
+            "Image Storage or Enhanced CT Image Storage."
+        )
+    pixel_format(header, entry.name)
+    frames = frame_count(header)
+    if sop_class in ENHANCED_CLASSES:
+        found = [slice_of(flat, entry, i, frames) for i, flat in enumerate(flattened(header, entry.name))]
+    elif frames == 1:
+        found = [slice_of(header, entry)]
+    else:
+        raise RefusedInput(f"{entry.name} is a classic CT image with {frames} frames. Expected one frame a file.")
+    for one in found:
+        kind = text_of(one.header, "RescaleType")
+        if kind not in ("", "HU"):
+            raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
+    return [one for one in found if not is_localizer(one.header)]
+
+
+def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
+    """Drops exact copies (same SOPInstanceUID, place and pixels).
+
+    Raises:
+        RefusedInput: one SOPInstanceUID stands for two different images.
+    """
+    kept: dict[str, Slice] = {}
+    dropped = []
+    for one in slices:
+        twin = kept.setdefault(one.instance_uid, one)
+        if twin is one:
+            continue
+        if twin.position_mm != one.position_mm or not np.array_equal(_stored(twin), _stored(one)):
+            raise RefusedInput(
+                f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out."
+            )
+        dropped.append(one.name)
+    return list(kept.values()), dropped
+
+
+def _stored(one: Slice) -> Stored:
+    dataset = parse(one.entry, pixels=True)
+    form = pixel_format(dataset, one.name)
+    return stored_values(list(frames_of(dataset, form, one.frames))[one.frame], form)
+
+
+def _remarks(slices: Sequence[Slice]) -> list[str]:
+    lossy = [
+        one for one in slices if text_of(one.header, "LossyImageCompression") == "01" or syntax_of(one.header) in LOSSY
+    ]
+    notes = [f"lossy compression: {len(lossy)} slices were or may have been compressed with loss"] if lossy else []
+    if not all(text_of(one.header, "FrameOfReferenceUID") for one in slices):
+        notes.append("FrameOfReferenceUID is missing")
+    return notes
+
+
+def syntax_of(header: Dataset) -> str:
+    """TransferSyntaxUID; empty where the file has no file meta information."""
+    meta = getattr(header, "file_meta", None)
+    return str(meta.get("TransferSyntaxUID", "")) if meta else ""
+
+
+def _listing(series: Sequence[RawSeries]) -> str:
+    return "; ".join(one.facts for one in series)
+
+
+def _ignored(reason: str, names: Sequence[str]) -> str:
+    return f"{len(names)} file{'s are' if len(names) > 1 else ' is'} {reason}, ignored: {_names(names)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

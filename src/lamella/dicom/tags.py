@@ -1,0 +1,169 @@
+"""Header policy of a derived CT series: which attribute is copied, recomputed, added or dropped, as tables.
+
+The tables list what may pass; everything else stays behind: private attributes, overlays, icons, digital signatures and
+attributes nobody thought of, because they may describe other pixels. Modules and types follow PS3.3 A.3 (CT Image IOD).
+"""
+
+from __future__ import annotations
+
+import logging
+from copy import deepcopy
+from types import MappingProxyType
+
+from pydicom import config
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+
+_LOG = logging.getLogger(__name__)
+
+PATIENT = (  # PS3.3 C.7.1.1 Patient, C.7.1.3 Clinical Trial Subject
+    "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence",
+    "PatientBirthDate", "PatientBirthTime", "PatientSex", "OtherPatientIDsSequence", "OtherPatientNames",
+    "EthnicGroup", "PatientComments", "PatientSpeciesDescription", "PatientSpeciesCodeSequence",
+    "PatientBreedDescription", "PatientBreedCodeSequence", "BreedRegistrationSequence", "ResponsiblePerson",
+    "ResponsiblePersonRole", "ResponsibleOrganization", "QualityControlSubject", "ReferencedPatientSequence",
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence",
+    "ClinicalTrialSponsorName", "ClinicalTrialProtocolID", "ClinicalTrialProtocolName", "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName", "ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID",
+)  # fmt: skip
+
+STUDY = (  # PS3.3 C.7.2.1 General Study, C.7.2.2 Patient Study, C.7.2.3 Clinical Trial Study
+    "StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "IssuerOfAccessionNumberSequence",
+    "StudyDescription", "ReferringPhysicianName", "ReferringPhysicianIdentificationSequence",
+    "ConsultingPhysicianName", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ReferencedStudySequence",
+    "ProcedureCodeSequence", "RequestingServiceCodeSequence", "ReasonForPerformedProcedureCodeSequence",
+    "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "PatientAge", "PatientSize", "PatientWeight",
+    "PatientBodyMassIndex", "MeasuredAPDimension", "MeasuredLateralDimension", "PatientSizeCodeSequence",
+    "MedicalAlerts", "Allergies", "SmokingStatus", "PregnancyStatus", "LastMenstrualDate", "PatientState",
+    "Occupation", "AdditionalPatientHistory", "AdmissionID", "IssuerOfAdmissionIDSequence", "ServiceEpisodeID",
+    "ServiceEpisodeDescription", "PatientSexNeutered", "ReasonForVisit", "ReasonForVisitCodeSequence",
+    "ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription", "LongitudinalTemporalOffsetFromEvent",
+    "LongitudinalTemporalEventType", "LongitudinalTemporalInformationModified", "ClinicalTrialCoordinatingCenterName",
+)  # fmt: skip
+
+SERIES = (  # PS3.3 C.7.3.1 General Series, C.7.4.1 Frame of Reference, C.7.5.1 General Equipment, C.12.1 SOP Common
+    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "Laterality", "BodyPartExamined", "PatientPosition",
+    "ProtocolName", "PerformingPhysicianName", "OperatorsName", "RequestAttributesSequence", "FrameOfReferenceUID",
+    "PositionReferenceIndicator", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "GantryID", "DeviceUID",
+    "DateOfLastCalibration", "TimeOfLastCalibration",
+)  # fmt: skip
+
+FROM_FIRST = PATIENT + STUDY + SERIES
+"""Copied from the first source slice: one value for the whole derived series."""
+
+FROM_NEAREST = (  # PS3.3 C.7.6.1 General Image, C.7.10.1 General Acquisition, C.7.6.4 Contrast/Bolus, C.8.2.1 CT Image
+    "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "AcquisitionUID",
+    "IrradiationEventUID", "AnatomicRegionSequence", "BurnedInAnnotation", "RecognizableVisualFeatures",
+    "QualityControlImage", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusRoute",
+    "ContrastBolusAdministrationRouteSequence", "ContrastBolusVolume", "ContrastBolusStartTime",
+    "ContrastBolusStopTime", "ContrastBolusTotalDose", "ContrastFlowRate", "ContrastFlowDuration",
+    "ContrastBolusIngredient", "ContrastBolusIngredientConcentration", "KVP", "ScanOptions", "AcquisitionType",
+    "FilterType", "FocalSpots", "GeneratorPower", "ConvolutionKernel", "DataCollectionDiameter",
+    "ReconstructionDiameter", "DistanceSourceToDetector", "DistanceSourceToPatient", "GantryDetectorTilt",
+    "TableHeight", "RotationDirection", "RevolutionTime", "SingleCollimationWidth", "TotalCollimationWidth",
+    "TableSpeed", "TableFeedPerRotation", "SpiralPitchFactor", "VOILUTFunction",
+)  # fmt: skip
+"""Copied from the source slice nearest to each derived slice: facts of the acquisition that may vary along the scan."""
+
+EMPTY_IF_MISSING = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+    "AccessionNumber", "ReferringPhysicianName", "Manufacturer", "PositionReferenceIndicator", "PatientPosition",
+    "KVP", "AcquisitionNumber",
+)  # fmt: skip
+"""Type 2: must be present, may be empty (PS3.5 section 7.4.3)."""
+
+FIXED = MappingProxyType(
+    {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage keeps HU, windows and reformatting in viewers
+        "Modality": "CT",
+        "ImageType": ["DERIVED", "SECONDARY", "AXIAL"],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1,
+        "RescaleIntercept": "0",
+        "RescaleSlope": "1",
+        "RescaleType": "HU",
+        "ContentQualification": "RESEARCH",
+    }
+)
+"""Added, the same in every derived file."""
+
+RECOMPUTED = (
+    "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "SeriesDate", "SeriesTime",
+    "ContentDate", "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "InstanceNumber", "Rows", "Columns",
+    "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices",
+    "SliceLocation", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "LossyImageCompression",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod", "SyntheticData", "DerivationDescription",
+    "DerivationCodeSequence", "SourceImageSequence", "ContributingEquipmentSequence", "ImageComments", "PixelData",
+)  # fmt: skip
+"""Written anew by `lamella.dicom.write`, from the new grid, the source's value, or both."""
+
+DROPPED = MappingProxyType(
+    {
+        "Exposure": "dose of the slice as acquired, not of the derived one",
+        "ExposureInuAs": "dose",
+        "ExposureTime": "dose",
+        "ExposureTimeInuS": "dose",
+        "XRayTubeCurrent": "dose",
+        "XRayTubeCurrentInuA": "dose",
+        "ExposureModulationType": "dose",
+        "CTDIvol": "dose",
+        "CTDIPhantomTypeCodeSequence": "dose",
+        "EstimatedDoseSaving": "dose",
+        "PixelPaddingValue": "padding is air in the derived image",
+        "PixelPaddingRangeLimit": "padding is air in the derived image",
+        "SmallestImagePixelValue": "other pixels",
+        "LargestImagePixelValue": "other pixels",
+        "SmallestPixelValueInSeries": "other pixels",
+        "LargestPixelValueInSeries": "other pixels",
+        "IconImageSequence": "a picture of other pixels",
+        "DigitalSignaturesSequence": "signs other bytes",
+        "MACParametersSequence": "signs other bytes",
+        "ModalityLUTSequence": "the derived image stores HU",
+        "VOILUTSequence": "indexed by other stored values",
+        "RealWorldValueMappingSequence": "maps other stored values",
+        "DataCollectionCenterPatient": "a position of the source slice",
+        "ReconstructionTargetCenterPatient": "a position of the source slice",
+        "PerformedProcedureStepID": "the step that made the source, not this series",
+        "ReferencedPerformedProcedureStepSequence": "the step that made the source, not this series",
+        "ClinicalTrialSeriesID": "names the source series",
+    }
+)
+"""Left behind on purpose, with the reason; so is what no table names (private groups, overlay groups 60xx)."""
+
+
+def inherit(source: Dataset, keywords: tuple[str, ...]) -> Dataset:
+    """Copy the named attributes that `source` holds with a value.
+
+    Private attributes inside copied sequences are removed. An attribute whose value cannot be decoded is left out with
+    a log entry that names the attribute, never its value.
+
+    Args:
+        source: header of one source slice.
+        keywords: DICOM keywords from the tables above.
+
+    Returns:
+        A new dataset that shares nothing with `source`.
+    """
+    copied = Dataset()
+    with config.disable_value_validation():  # its warnings would quote the value, which may name a patient
+        for keyword in keywords:
+            try:
+                element = source[keyword] if keyword in source else None  # noqa: SIM401 - get() returns the value
+                if element is None or element.is_empty:
+                    continue
+                copied.add(_without_private(deepcopy(element)))
+            except (ValueError, TypeError, OverflowError, NotImplementedError, LookupError):
+                _LOG.warning("The source's %s cannot be decoded and is left out of the derived header.", keyword)
+    return copied
+
+
+def _without_private(element: DataElement) -> DataElement:
+    if element.VR == "SQ":
+        for item in element.value:
+            item.remove_private_tags()  # walks nested sequences too
+    return element

@@ -1,0 +1,270 @@
+"""`Volume` -> the files of a derived CT series in the source's study and frame of reference.
+
+Voxels are stored as HU in signed 16 bit (slope 1, intercept 0), Explicit VR Little Endian. What the header says follows
+the tables of `lamella.dicom.tags`; PS3.3 A.3 (CT Image IOD), C.7.6.2 (Image Plane), C.7.6.1.1.3 (derivation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from lamella.dicom.elements import value_of
+from lamella.dicom.header import SeriesHeader
+from lamella.dicom.labels import (
+    Derivation,
+    contributing_equipment,
+    derivation_labels,
+    derived_uid,
+    lossy_history,
+    source_images,
+    windows,
+)
+from lamella.dicom.parse import quiet_pydicom
+from lamella.dicom.tags import EMPTY_IF_MISSING, FIXED, FROM_FIRST, FROM_NEAREST, inherit
+from lamella.errors import LamellaError, NonFiniteError, RefusedInput
+from lamella.volume import Geometry, Volume
+
+Progress = Callable[[int, int], None]
+"""Called with (files done, files in all)."""
+
+_IMPLEMENTATION_UID = UID("2.25.267342390644827558044927562318411926615")
+_INT16 = np.iinfo(np.int16)
+_DS_DECIMALS = 9  # beyond any scanner's precision; keeps float noise such as 1e-17 out of the files
+_SAME_PLANE = 6e-7  # six written decimals; below 0.001 mm across a 400 mm field of view
+_LOCATION_TOLERANCE_MM = 0.01
+
+
+def round_to_stored(hu: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Round HU to the integers that are stored: to nearest, saturating at the ends of int16, no other clipping.
+
+    Args:
+        hu: (z, y, x), HU.
+
+    Raises:
+        NonFiniteError: NaN or infinity; the message names the first slice.
+    """
+    stored = np.empty(hu.shape, dtype=np.int16)
+    for k, plane in enumerate(hu):  # slice by slice: no second float copy of the volume
+        if not np.isfinite(plane).all():
+            raise NonFiniteError(f"Slice {k} of the result holds NaN or infinity. Expected finite HU.")
+        stored[k] = np.clip(np.rint(plane), _INT16.min, _INT16.max)
+    return stored
+
+
+def write_series(
+    folder: Path, volume: Volume, source: Volume, derivation: Derivation, progress: Progress | None = None
+) -> tuple[Path, ...]:
+    """Write `volume` as the files IM_00001.dcm, IM_00002.dcm, ... of one derived CT series.
+
+    The files count up in the direction in which the source's InstanceNumber does.
+
+    Args:
+        folder: existing empty folder.
+        volume: int16 HU on a grid that shares the source's slice axis.
+        source: what `volume` was derived from; its header is a `SeriesHeader`.
+        derivation: what the labels say.
+        progress: called after every file.
+
+    Returns:
+        The files in spatial order, that of the array.
+
+    Raises:
+        LamellaError: the folder is not empty, the volume is not int16, the source has no DICOM header or another axis.
+        RefusedInput: the source names no study.
+    """
+    _check_request(folder, volume, source)
+    with quiet_pydicom():
+        header = _source_header(source)
+        shared = _series_part(header, volume, source, derivation)
+        return _write_files(folder, volume, source, header, shared, derivation, progress)
+
+
+def _write_files(
+    folder: Path,
+    volume: Volume,
+    source: Volume,
+    header: SeriesHeader,
+    shared: Dataset,
+    derivation: Derivation,
+    progress: Progress | None,
+) -> tuple[Path, ...]:
+    geometry, count = volume.geometry, volume.geometry.shape[0]
+    nearest = np.abs(geometry.centres_mm[:, None] - source.geometry.centres_mm[None, :]).argmin(axis=1)
+    sources = source_images(header, source.geometry, geometry)
+    locations = _slice_locations(header, source.geometry, geometry)
+    files: list[Path] = []
+    template, of = Dataset(), -1
+    for k in range(count):
+        if nearest[k] != of:  # neighbours in space share their nearest source slice: few templates for many slices
+            of = int(nearest[k])
+            template = _slice_part(shared, header.slices[of])
+        number = k + 1 if header.ascending else count - k
+        template.SOPInstanceUID = _uid(header, geometry, derivation, f"instance {k}")
+        template.InstanceNumber = number
+        template.ImagePositionPatient = [decimal(v) for v in geometry.position(k)]
+        if locations is not None:
+            template.SliceLocation = decimal(locations[k])
+        if sources[k]:
+            template.SourceImageSequence = sources[k]
+        pixels = np.ascontiguousarray(volume.hu[k], dtype="<i2").tobytes()
+        template.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
+        files.append(folder / f"IM_{number:05d}.dcm")
+        files[-1].write_bytes(_encoded(template))
+        if progress is not None:
+            progress(k + 1, count)
+    return tuple(files)
+
+
+def _source_header(source: Volume) -> SeriesHeader:
+    header = source.header
+    if not isinstance(header, SeriesHeader):
+        raise LamellaError("A DICOM series can only be derived from a DICOM series. The source has no DICOM header.")
+    if len(header.slices) != source.geometry.shape[0]:
+        raise LamellaError(
+            f"The source's header lists {len(header.slices)} slices, its array has {source.geometry.shape[0]}."
+        )
+    if not value_of(header.slices[0], "StudyInstanceUID"):
+        raise RefusedInput(
+            f"The source series {header.series_uid} has no StudyInstanceUID, so nothing can be filed beside it. "
+            "Export it again, or write NIfTI."
+        )
+    return header
+
+
+def _check_request(folder: Path, volume: Volume, source: Volume) -> None:
+    if volume.hu.dtype != np.int16:
+        raise LamellaError(f"Only int16 HU can be written. Found {volume.hu.dtype}. Call round_to_stored first.")
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise LamellaError(f"The series needs an existing empty folder. Found something else at {folder}.")
+    turn = float(np.abs(volume.geometry.axes - source.geometry.axes).max())
+    if turn > 1e-3:
+        raise LamellaError(f"The result's axes differ from the source's by {turn:.4f}. Expected the same orientation.")
+
+
+def _series_part(header: SeriesHeader, volume: Volume, source: Volume, derivation: Derivation) -> Dataset:
+    """Everything that is the same in all files."""
+    first, geometry = header.slices[0], volume.geometry
+    dataset = inherit(first, FROM_FIRST)
+    for keyword in EMPTY_IF_MISSING:
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+    if "BodyPartExamined" not in dataset and "Laterality" not in dataset:
+        dataset.Laterality = None  # type 2C: nothing says that the body part is not a paired one
+    if "FrameOfReferenceUID" not in dataset:
+        dataset.FrameOfReferenceUID = derived_uid(header.series_uid, "frame of reference")
+    for keyword, value in FIXED.items():
+        setattr(dataset, keyword, value)
+    dataset.SeriesInstanceUID = _uid(header, geometry, derivation, "series")
+    dataset.Rows, dataset.Columns = geometry.shape[1:]
+    dataset.SliceThickness = decimal(geometry.thickness_mm)
+    dataset.SpacingBetweenSlices = decimal(geometry.spacing_mm)
+    orientation = (*geometry.axes[:, 2], *geometry.axes[:, 1])
+    dataset.ImageOrientationPatient = _as_in_source(first, "ImageOrientationPatient", orientation)
+    dataset.PixelSpacing = _as_in_source(first, "PixelSpacing", geometry.pixel_mm)
+    now = _now(dataset)
+    for what in ("Series", "Content", "InstanceCreation"):
+        setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
+        setattr(dataset, f"{what}Time", now.strftime("%H%M%S"))
+    dataset.update(lossy_history(header))
+    dataset.update(derivation_labels(first, derivation))
+    dataset.ContributingEquipmentSequence = contributing_equipment(first, derivation, now)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.ImplementationClassUID = _IMPLEMENTATION_UID
+    dataset.file_meta.ImplementationVersionName = "LAMELLA"
+    return dataset
+
+
+def _slice_part(shared: Dataset, source_slice: Dataset) -> Dataset:
+    """The shared part with what is taken from the nearest source slice."""
+    dataset = Dataset()
+    dataset.update(shared)  # not copy(): that would share the mapping too
+    dataset.file_meta = shared.file_meta
+    dataset.update(inherit(source_slice, FROM_NEAREST))
+    dataset.update(windows(source_slice))
+    return dataset
+
+
+def _encoded(dataset: Dataset) -> bytes:
+    """The file's bytes. Encoding in memory keeps pydicom from rewrapping the disk's errors without their number."""
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def decimal(value: float) -> str:
+    """A DICOM decimal string: at most 16 characters, as many decimals as fit, never more than nine (PS3.5 table 6.2-1).
+
+    Raises:
+        LamellaError: the value is not finite or needs more than 16 characters before the decimal point.
+    """
+    for decimals in range(_DS_DECIMALS, -1, -1):
+        text = f"{value:.{decimals}f}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+        if len(text) <= 16 and np.isfinite(value):
+            return "0" if text == "-0" else text
+    raise LamellaError(f"The number {value:g} cannot be written in 16 characters.")
+
+
+def _as_in_source(first: Dataset, keyword: str, values: tuple[float, ...]) -> list[str]:
+    """The source's own digits where they mean the same, so that viewers that compare text see one orientation."""
+    stated = value_of(first, keyword)
+    if (
+        stated is not None
+        and len(stated) == len(values)
+        and np.allclose(list(stated), values, rtol=0, atol=_SAME_PLANE)
+    ):
+        return [str(v) for v in stated]
+    return [decimal(v) for v in values]
+
+
+def _slice_locations(header: SeriesHeader, source: Geometry, geometry: Geometry) -> NDArray[np.float64] | None:
+    """SliceLocation of the new slices by the source's own rule, None where it has none that follows its positions.
+
+    The zero and the sign of SliceLocation are the scanner's choice (PS3.3 C.7.6.2.1.2): both are read off the source.
+    """
+    try:
+        stated = np.array([float(value_of(s, "SliceLocation")) for s in header.slices])
+    except (TypeError, ValueError):
+        return None
+    along = source.centres_mm - source.centres_mm[0]
+    sign = float(np.sign(stated[-1] - stated[0]))
+    if sign == 0 or np.abs(stated - (stated[0] + sign * along)).max() > _LOCATION_TOLERANCE_MM:
+        return None
+    return np.asarray(stated[0] + sign * (geometry.centres_mm - source.centres_mm[0]))
+
+
+def _uid(header: SeriesHeader, geometry: Geometry, derivation: Derivation, what: str) -> str:
+    """The same request gives the same UID, so that a repeated run does not litter an archive."""
+    grid = [decimal(v) for v in (*geometry.position(0), geometry.spacing_mm, geometry.thickness_mm)]
+    return derived_uid(
+        header.series_uid,
+        derivation.settings_key,
+        derivation.model_sha256,
+        derivation.mode,
+        f"sample {derivation.sample}",
+        f"grid {geometry.shape} {grid}",
+        what,
+    )
+
+
+def _now(dataset: Dataset) -> datetime:
+    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8), else the local one."""
+    offset = str(dataset.get("TimezoneOffsetFromUTC", ""))
+    now = datetime.now().astimezone()
+    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
+        minutes = int(offset[1:3]) * 60 + int(offset[3:])
+        return now.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    return now

@@ -1,0 +1,31 @@
+"""Noise schedules, denoisers, the training loss and samplers; knows nothing of codecs, HU or files."""
+
+from lamella.diffusion.denoiser import Denoiser, Head
+from lamella.diffusion.loss import LossSettings, diffusion_loss, latent_mask, min_snr_weight, sample_losses
+from lamella.diffusion.sample import ddim, ddpm, draws, flow
+from lamella.diffusion.schedule import (
+    FlowSchedule,
+    NoiseSchedule,
+    ScheduleSettings,
+    VpSchedule,
+    make_schedule,
+)
+
+__all__ = [
+    "Denoiser",
+    "FlowSchedule",
+    "Head",
+    "LossSettings",
+    "NoiseSchedule",
+    "ScheduleSettings",
+    "VpSchedule",
+    "ddim",
+    "ddpm",
+    "diffusion_loss",
+    "draws",
+    "flow",
+    "latent_mask",
+    "make_schedule",
+    "min_snr_weight",
+    "sample_losses",
+]

@@ -1,0 +1,209 @@
+"""The embedded model's two networks, in HU.
+
+`MeanScaleNet` looks once at the thick slices and says, for every thin voxel, the least-error answer and how far off it
+expects to be. `FlowNet` is the denoiser of what is left: (thin - mean) / scale, drawn from noise by a rectified flow. This is
+CorrDiff's split (Mardani et al., arXiv 2309.15214) with a local scale. Both leave the measured part alone: only the null
+space of the slice operator is theirs.
+
+Shapes: b batch, K thick slices, D thin slices; (y, x) pixels, (y', x') = (y, x) / side packed pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lamella.latent.packed import PackedCodec
+from lamella.passage import Passage
+from lamella.thin_head import ThinHead, ThinHeadSettings
+from lamella.unet import UNet3d, UNetSettings
+
+COMPAND_HU = 150.0
+"""HU enter as asinh(HU / 150): linear in soft tissue, logarithmic in bone and air."""
+
+NOISE_WINDOWS = (1, 3, 9)
+"""The local noise level is averaged over squares of this many packed pixels (4, 12 and 36 pixels at side 4)."""
+
+RESIDUAL_HU = 50.0
+"""Unit of the mean's correction."""
+
+SCALE_HU = 15.0
+"""Unit of the predicted scale; its logarithm is clamped to `LOG_SCALE_RANGE` around this."""
+
+LOG_SCALE_RANGE = (-3.0, 4.0)
+"""Predicted scale lies within 0.7 to 820 HU."""
+
+CONDITION = 64
+
+
+@dataclass(frozen=True)
+class EmbeddedSettings:
+    """Shape of the embedded model.
+
+    Attributes:
+        side: in-plane packing of `PackedCodec`.
+        trunk_channels, trunk_blocks: levels of the U-Net on the thick grid.
+        head_hidden, head_basis: width of the thin head and its sets of features per thick slice.
+        flow_channels, flow_blocks: levels of the flow's U-Net on the thin grid.
+    """
+
+    side: int = 4
+    trunk_channels: tuple[int, ...] = (64, 128)
+    trunk_blocks: tuple[int, ...] = (2, 3)
+    head_hidden: int = 48
+    head_basis: int = 4
+    flow_channels: tuple[int, ...] = (48, 96)
+    flow_blocks: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What one look at the thick slices says about the thin ones; packed, on the thin grid.
+
+    Attributes:
+        correction: (b, n, D, y', x') HU to add to the starting image, before the null-space projection.
+        log_scale: (b, n, D, y', x') natural logarithm of the expected error in HU.
+        hidden: (b, h, D, y', x') features the flow is conditioned on.
+    """
+
+    correction: Tensor
+    log_scale: Tensor
+    hidden: Tensor
+
+
+def noise_level(thick_hu: Tensor, side: int) -> Tensor:
+    """Logarithm of the local in-plane high-pass magnitude of the thick slices.
+
+    Args:
+        thick_hu: (b, 1, K, y, x) HU.
+        side: pixels in a packed pixel.
+
+    Returns:
+        (b, len(NOISE_WINDOWS), K, y', x'): log of mean |HU - 3 x 3 mean|, in units of 20 HU, offset by 1 HU.
+    """
+    b, _, k, y, x = thick_hu.shape
+    planes = thick_hu.reshape(b * k, 1, y, x)
+    smooth = F.avg_pool2d(F.pad(planes, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    level = F.avg_pool2d((planes - smooth).abs(), side)
+    levels = [F.avg_pool2d(level, n, stride=1, padding=n // 2, count_include_pad=False) for n in NOISE_WINDOWS]
+    stack = torch.cat(levels, dim=1).view(b, k, len(NOISE_WINDOWS), y // side, x // side)
+    return torch.log((stack.transpose(1, 2) + 1.0) / 20.0)
+
+
+def residual_noise(white: Tensor, scale: Tensor, passage: Passage) -> Tensor:
+    """White noise brought into the null space at the local scale, in units of that scale.
+
+    Args:
+        white: (..., D, y, x) standard normal.
+        scale: as `white`, HU.
+        passage: the geometry.
+
+    Returns:
+        null(scale * gain * white) / scale: unit variance again where the scale varies slowly along z.
+    """
+    return passage.operator.null(scale * passage.null_gain.to(white.device) * white) / scale
+
+
+class MeanScaleNet(nn.Module):
+    """Thick slices -> `Outlook`. The three steps are separate so that a volume can be treated slab by slab."""
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        super().__init__()
+        self.codec = PackedCodec(settings.side)
+        n = self.codec.channels
+        self.trunk = UNet3d(
+            UNetSettings(
+                in_channels=n + len(NOISE_WINDOWS),
+                out_channels=settings.trunk_channels[0],
+                channels=settings.trunk_channels,
+                blocks=settings.trunk_blocks,
+                condition=CONDITION,
+            )
+        )
+        self.head = ThinHead(
+            ThinHeadSettings(
+                trunk_channels=settings.trunk_channels[0],
+                image_channels=n,
+                out_channels=2 * n,
+                hidden=settings.head_hidden,
+                basis=settings.head_basis,
+            )
+        )
+        self.embed = nn.Sequential(nn.Linear(3, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU())
+
+    def features(self, thick_hu: Tensor) -> Tensor:
+        """(b, 1, K, y, x) HU -> (b, n + 3, K, y', x')."""
+        image = self.codec.encode(torch.asinh(thick_hu / COMPAND_HU))
+        return torch.cat([image, noise_level(thick_hu, self.codec.side)], dim=1)
+
+    def offers(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Features and geometry (b, 3) -> what each thick slice offers the head, (b, basis * hidden, K, y', x')."""
+        return self.head.offers(self.trunk(features, self.embed(condition)))
+
+    def read(self, offers: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> Outlook:
+        """Offers and the packed starting image (b, n, D, y', x') in HU -> the outlook at those D thin slices."""
+        answer, hidden = self.head(offers, torch.asinh(start_hu / COMPAND_HU), offsets, ratios)
+        correction, log_scale = answer.float().chunk(2, dim=1)
+        log_scale = log_scale.clamp(*LOG_SCALE_RANGE) + torch.log(torch.tensor(SCALE_HU))
+        return Outlook(RESIDUAL_HU * correction, log_scale, hidden)
+
+    def forward(self, thick_hu: Tensor, passage: Passage, condition: Tensor) -> tuple[Tensor, Outlook]:
+        """(b, 1, K, y, x) HU -> mean (b, n, D, y', x') HU, packed and consistent; and the outlook."""
+        packed = self.codec.encode(thick_hu)
+        start = passage.start(packed)
+        offers = self.offers(self.features(thick_hu), condition)
+        offsets = torch.as_tensor(passage.offsets, dtype=torch.float32, device=thick_hu.device)
+        outlook = self.read(offers, start, offsets, passage.ratios.to(thick_hu.device))
+        return start + passage.operator.null(outlook.correction), outlook
+
+
+class FlowNet(nn.Module):
+    """The raw network under the flow's denoiser: standardised noisy residual -> its raw prediction, on the thin grid.
+
+    Beside the U-Net runs a full-rank linear path, modulated by t: a trunk narrower than its input cannot copy noise, and at
+    small t most of the answer is a copy. The U-Net's own view of the noisy residual is gated by (1 - t): at t = 1 it holds
+    nothing, and the answer there is the mean alone.
+    """
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        super().__init__()
+        n = settings.side**2
+        self.unet = UNet3d(
+            UNetSettings(
+                in_channels=2 * n + settings.head_hidden,
+                out_channels=n,
+                channels=settings.flow_channels,
+                blocks=settings.flow_blocks,
+                z_kernels=(3,),
+                condition=CONDITION,
+            )
+        )
+        self.embed = nn.Sequential(nn.Linear(7, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU())
+        self.linear = nn.Conv3d(n, n, 3, padding=1, bias=False)
+        self.linear_gain = nn.Linear(CONDITION, n)
+        nn.init.zeros_(self.unet.out.weight)
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, hidden: Tensor, geometry: Tensor) -> Tensor:
+        """One evaluation.
+
+        Args:
+            z_t: (b, n, D, y', x') noisy residual, scaled to unit variance.
+            t: (b,) noise level in [0, 1].
+            log_scale: (b, n, D, y', x') natural logarithm of the scale in HU.
+            hidden: (b, h, D, y', x') of the outlook.
+            geometry: (b, 3) `Passage.condition`.
+
+        Returns:
+            (b, n, D, y', x') raw prediction.
+        """
+        waves = torch.stack([t, torch.cos(torch.pi * t), torch.cos(2 * torch.pi * t), torch.log(t + 0.02) / 4], dim=1)
+        condition = self.embed(torch.cat([waves, geometry], dim=1))
+        level = (log_scale - torch.log(torch.tensor(SCALE_HU))).to(hidden.dtype)
+        gate = (1.0 - t)[:, None, None, None, None]
+        inputs = torch.cat([(z_t * gate).to(hidden.dtype), level, hidden], dim=1)
+        gain = self.linear_gain(condition)[:, :, None, None, None]
+        return torch.as_tensor(self.unet(inputs, condition) + (1.0 + gain) * self.linear(z_t.to(hidden.dtype)))

@@ -1,0 +1,88 @@
+"""What the embedded model's networks are trained for.
+
+The mean: a Charbonnier penalty on the projected answer (squared for errors below `CHARBONNIER_HU`, absolute above, so that
+bone edges do not drown everything else). The scale: the Laplace likelihood |e| / b + log b of that same error, which is held
+fixed there; the scale handed on is sqrt(pi / 2) b, the standard deviation where the error is locally Gaussian.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from lamella.data.patches import Pairs
+from lamella.diffusion.denoiser import Denoiser
+from lamella.embedded import MeanScaleNet, Outlook, residual_noise
+
+CHARBONNIER_HU = 60.0
+"""Error at which the penalty turns from squared to absolute."""
+
+MEAN_HU = 30.0
+"""Unit of the mean's penalty: about the error of interpolation, so that both terms are near 1."""
+
+SCALE_WEIGHT = 0.1
+
+HUBER = 1.0
+"""Standardised error at which the flow's penalty turns from squared to absolute."""
+
+_LAPLACE_TO_SD = 0.5 * math.log(math.pi / 2)
+
+
+def counted_mean(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean over the thin slices that count: values (b, n, D, y, x), counted (D,)."""
+    return (values.mean(dim=(0, 1, 3, 4)) * counted).sum() / counted.sum()
+
+
+def mean_scale_loss(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Joint loss of mean and scale on one batch, and the figures to log (errors in HU)."""
+    mean, outlook = network(pairs.thick_hu, pairs.passage, condition)
+    error = network.codec.encode(pairs.thin_hu) - mean
+    charbonnier = 2 * CHARBONNIER_HU**2 * (torch.sqrt(1 + (error / CHARBONNIER_HU) ** 2) - 1) / MEAN_HU**2
+    log_b = outlook.log_scale - _LAPLACE_TO_SD
+    laplace = error.detach().abs() * torch.exp(-log_b) + log_b
+    mean_loss, scale_loss = counted_mean(charbonnier, pairs.counted), counted_mean(laplace, pairs.counted)
+    with torch.no_grad():
+        inside = (error.abs() <= torch.exp(outlook.log_scale)).float()
+        figures = {
+            "mean_loss": mean_loss.detach(),
+            "scale_loss": scale_loss.detach(),
+            "mse_hu2": counted_mean(error.square(), pairs.counted),
+            "coverage": counted_mean(inside, pairs.counted),
+        }
+    return mean_loss + SCALE_WEIGHT * scale_loss, figures
+
+
+@torch.no_grad()
+def flow_target(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, Outlook]:
+    """The standardised residual (thin - mean) / scale in the null space, (b, n, D, y', x'), and the outlook it rests on."""
+    mean, outlook = network(pairs.thick_hu, pairs.passage, condition)
+    error = network.codec.encode(pairs.thin_hu) - mean
+    return pairs.passage.operator.null(error) / torch.exp(outlook.log_scale), outlook
+
+
+def flow_loss(
+    denoiser: Denoiser[tuple[Outlook, Tensor]],
+    z: Tensor,
+    outlook: Outlook,
+    pairs: Pairs,
+    condition: Tensor,
+    t: Tensor,
+    white: Tensor,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Pseudo-Huber loss of the projected prediction of the standardised residual at noise levels t (b,).
+
+    Weighted 1 / c_out^2 (Karras et al. 2022, arXiv 2206.00364, eq. 8): the raw network's error counts alike at every t.
+    The prediction is projected here as it is when sampling: training and use must not differ.
+    """
+    scale = torch.exp(outlook.log_scale)
+    noise = residual_noise(white, scale, pairs.passage)
+    z_t = denoiser.schedule.mix(z, noise, t)
+    guess = denoiser(z_t, t, (outlook, condition))
+    guess = pairs.passage.operator.null(scale * guess) / scale
+    _, _, c_out = denoiser.coefficients(t.double())
+    error = (guess - z) / c_out.to(z.dtype)[:, None, None, None, None]
+    huber = HUBER * (torch.sqrt(HUBER**2 + error.square()) - HUBER)
+    loss = counted_mean(huber, pairs.counted)
+    return loss, {"flow_loss": loss.detach(), "z_power": counted_mean(z.square(), pairs.counted)}

@@ -1,0 +1,1 @@
+"""Image block <-> latent block."""

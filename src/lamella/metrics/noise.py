@@ -1,0 +1,91 @@
+"""How noisy an image is, in the slice and across slices.
+
+Robust standard deviations: 1.4826 times the median absolute deviation of a high-pass, so that a stray vessel or edge in
+the mask does not count as noise (Rousseeuw and Croux, JASA 88(424), 1993, section 1). Every high-pass is scaled to unit
+gain for white noise: white noise of 20 HU reads 20 HU in both directions. The noise of CT is not white, so the figures
+serve as ratios between two images of one grid.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lamella.errors import LamellaError
+from lamella.metrics.checks import Hu, Mask, check_mask, finite
+
+MAD_TO_SD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+IN_PLANE_WINDOW_PX = 5
+"""The in-plane high-pass is a voxel minus the mean of the 5 x 5 voxels around it in its slice."""
+
+
+def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image") -> float:
+    """Robust standard deviation in HU of the in-plane high-pass, `(v - mean of 5 x 5 around v) / sqrt(1 - 1/25)`.
+
+    Args:
+        hu: (z, y, x) HU.
+        mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth); the two outer rows and columns, where the
+            window leaves the image, never count.
+        case: name of the image for error messages.
+
+    Raises:
+        NonFiniteError: a value in use is not finite.
+        LamellaError: shapes differ or fewer than two voxels count.
+    """
+    check_mask(mask, hu, case)
+    margin = IN_PLANE_WINDOW_PX // 2
+    inner = (slice(margin, -margin),) * 2
+    gain = math.sqrt(1.0 - 1.0 / IN_PLANE_WINDOW_PX**2)
+    parts = []
+    for plane, chosen in zip(hu, mask, strict=True):
+        if chosen.any():
+            values = plane.astype(np.float64)
+            high = (values - ndimage.uniform_filter(values, IN_PLANE_WINDOW_PX)) / gain
+            parts.append(high[inner][chosen[inner]])
+    return _robust_sd(parts, case)
+
+
+def noise_sd_along_z(hu: Hu, mask: Mask, case: str = "image") -> float:
+    """Robust standard deviation in HU of the difference of neighbouring slices, `(v[z + 1] - v[z]) / sqrt(2)`.
+
+    A pair counts where both voxels lie in the mask. Noise that is smooth along z reads lower than in the plane: an
+    interpolated volume a fraction of its real scan, flicker between slices more than it.
+
+    Arguments and errors as `noise_sd_in_plane`.
+    """
+    check_mask(mask, hu, case)
+    parts = []
+    for index in range(hu.shape[0] - 1):
+        chosen = mask[index] & mask[index + 1]
+        step = hu[index + 1][chosen].astype(np.float64) - hu[index][chosen]
+        parts.append(step / math.sqrt(2.0))
+    return _robust_sd(parts, case)
+
+
+def noise_floor_rmse_hu(noise_sd_hu: float, thick_count: int, thin_count: int) -> float:
+    """Least RMSE in HU any restoration can reach on a noisy thin scan whose noise is white along z.
+
+    K thick slices fix K of the N degrees of freedom of each column; the rest of the noise, (1 - K/N) of its variance,
+    was never measured (SPEC B13). Real noise is correlated along z, which lowers the floor: an orientation, no bound.
+
+    Args:
+        noise_sd_hu: standard deviation of the thin scan's noise, HU.
+        thick_count: K, independent thick slices.
+        thin_count: N, thin slices over the same range.
+    """
+    return noise_sd_hu * math.sqrt(max(0.0, 1.0 - thick_count / thin_count))
+
+
+def _robust_sd(parts: list[NDArray[np.float64]], case: str) -> float:
+    values = np.concatenate(parts) if parts else np.empty(0)
+    if values.size < 2:
+        raise LamellaError(
+            f"Too little homogeneous tissue to measure noise. {case}: found {values.size} voxels, expected at least 2."
+        )
+    finite(values, case)
+    return MAD_TO_SD * float(np.median(np.abs(values - np.median(values))))

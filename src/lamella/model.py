@@ -1,0 +1,226 @@
+"""A model as one folder: `weights.safetensors` and `model.yaml`, checked against each other on loading. No pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
+from lamella.errors import ModelError, UsageError
+
+WEIGHTS = "weights.safetensors"
+CARD = "model.yaml"
+T = TypeVar("T")
+SHIPPED = Path(__file__).parent / "models"
+"""Models inside the package."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model was trained for, in mm; outside it `thin` warns, far outside it refuses."""
+
+    thickness_mm: tuple[float, float] = (2.0, 8.0)
+    spacing_mm: tuple[float, float] = (2.0, 10.0)
+    target_mm: tuple[float, float] = (0.6, 2.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Figures fitted after training, on held-out training data.
+
+    Attributes:
+        spread: factor from the network's scale to the standard deviation that is reported.
+        texture_cap: the texture's scale is capped at this many times the scan's own noise scale.
+        texture_gain: factor on the drawn residual of `texture`.
+        sample_gain: factor on the drawn residual of `sample`.
+    """
+
+    spread: float = 1.0
+    texture_cap: float = 1.4
+    texture_gain: float = 1.0
+    sample_gain: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `lamella models list`."""
+
+    name: str
+    folder: Path
+    sha256: str
+    licence: str
+    size_bytes: int
+    description: str
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The embedded model, ready to use.
+
+    Attributes:
+        name: of the folder's card.
+        sha256: of the weights file.
+        licence: of the weights.
+        settings: shape of the networks.
+        limits: geometry it was trained for.
+        calibration: figures fitted after training.
+        mean: thick slices -> least-error answer and scale.
+        flow: raw network of the residual's denoiser.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    settings: EmbeddedSettings
+    limits: Limits
+    calibration: Calibration
+    mean: MeanScaleNet
+    flow: FlowNet
+
+    @classmethod
+    def load(cls, source: str | Path = "embedded") -> Model:
+        """Load a shipped model by name, or a model folder.
+
+        Raises:
+            UsageError: no such model.
+            ModelError: a file is missing, its SHA-256 differs from the card's, or its tensors do not fit the settings.
+        """
+        folder = find_model(source)
+        card = read_card(folder)
+        weights = folder / WEIGHTS
+        found = sha256_of(weights)
+        if found != card.get("weights_sha256"):
+            raise ModelError(
+                f"The weights of model {folder.name} are not the ones its card describes. File {weights}: SHA-256 "
+                f"{found}, expected {card.get('weights_sha256')}. Reinstall Lamella, or copy the model folder again."
+            )
+        settings = _build(EmbeddedSettings, card.get("settings", {}), folder)
+        mean, flow = MeanScaleNet(settings), FlowNet(settings)
+        tensors = load_file(weights)
+        _fill(mean, tensors, "mean.", folder)
+        _fill(flow, tensors, "flow.", folder)
+        return cls(
+            name=str(card["name"]),
+            sha256=found,
+            licence=str(card["licence"]),
+            settings=settings,
+            limits=_build(Limits, card.get("limits", {}), folder),
+            calibration=_build(Calibration, card.get("calibration", {}), folder),
+            mean=mean.eval().requires_grad_(False),
+            flow=flow.eval().requires_grad_(False),
+        )
+
+    def save(self, folder: Path, about: dict[str, Any]) -> None:
+        """Write weights and card; `about` holds what only the training run knows (data, steps, metrics, commit)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
+        tensors |= {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
+        save_file({k: v.detach().float().contiguous().clone() for k, v in tensors.items()}, folder / WEIGHTS)
+        card = {
+            "name": self.name,
+            "licence": self.licence,
+            "weights_sha256": sha256_of(folder / WEIGHTS),
+            "settings": _plain(dataclasses.asdict(self.settings)),
+            "limits": _plain(dataclasses.asdict(self.limits)),
+            "calibration": _plain(dataclasses.asdict(self.calibration)),
+            **about,
+        }
+        (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
+
+
+def find_model(source: str | Path) -> Path:
+    """The folder of a shipped model's name, or of a path.
+
+    Raises:
+        UsageError: neither.
+    """
+    for folder in (SHIPPED / str(source), Path(source)):
+        if (folder / CARD).is_file():
+            return folder
+    names = ", ".join(entry.name for entry in list_models()) or "none"
+    raise UsageError(f"There is no model {str(source)!r}. Expected a folder with {CARD}, or one of: {names}.")
+
+
+def list_models() -> tuple[ModelEntry, ...]:
+    """The models inside the package."""
+    entries = []
+    for card_path in sorted(SHIPPED.glob(f"*/{CARD}")):
+        card, folder = read_card(card_path.parent), card_path.parent
+        size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
+        entries.append(
+            ModelEntry(
+                str(card["name"]), folder, str(card["weights_sha256"]), str(card["licence"]), size, str(card.get("description", ""))
+            )
+        )
+    return tuple(entries)
+
+
+def verify(source: str | Path) -> Model:
+    """Load a model and check that every weight is finite.
+
+    Raises:
+        ModelError: anything is missing, altered or not finite.
+    """
+    model = Model.load(source)
+    for prefix, network in (("mean", model.mean), ("flow", model.flow)):
+        for name, tensor in network.state_dict().items():
+            if not torch.isfinite(tensor).all():
+                raise ModelError(f"Tensor {prefix}.{name} of model {model.name} holds values that are not finite.")
+    return model
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder.
+
+    Raises:
+        ModelError: it is not a YAML mapping with a name, a licence and a checksum, or the weights are missing.
+    """
+    try:
+        card = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelError(f"The card {folder / CARD} cannot be read: {type(error).__name__}.") from error
+    lacking = [k for k in ("name", "licence", "weights_sha256") if not isinstance(card, dict) or k not in card]
+    if lacking:
+        raise ModelError(f"The card {folder / CARD} lacks {', '.join(lacking)}.")
+    if not (folder / WEIGHTS).is_file():
+        raise ModelError(f"Model folder {folder} lacks {WEIGHTS}.")
+    return dict(card)
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], prefix: str, folder: Path) -> None:
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    expected = network.state_dict()
+    missing, unexpected = sorted(expected.keys() - own.keys()), sorted(own.keys() - expected.keys())
+    shapes = [k for k in expected.keys() & own.keys() if expected[k].shape != own[k].shape]
+    if missing or unexpected or shapes:
+        raise ModelError(
+            f"The weights in {folder} do not fit its settings ({prefix[:-1]} network). Missing: {missing or 'none'}. "
+            f"Unexpected: {unexpected or 'none'}. Other shape: {shapes or 'none'}."
+        )
+    network.load_state_dict(own, strict=True)
+
+
+def _build(kind: type[T], values: dict[str, Any], folder: Path) -> T:
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # only dataclasses come here
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ModelError(f"The card in {folder} has unknown {kind.__name__} fields: {', '.join(unknown)}.")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}

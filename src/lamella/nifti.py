@@ -1,0 +1,218 @@
+"""NIfTI-1 and NIfTI-2 single files <-> `Volume`, with nibabel for the header and nothing else.
+
+NIfTI counts millimetres in RAS (x to the right, y to the front); `Volume` in LPS. Reading turns the axes so that the
+array looks as DICOM slices of that plane do (axial: rows to the back, columns to the left, slices to the head), because
+the networks have seen no other order; `NiftiHeader` remembers how, and writing turns them back, so that a viewer lays
+both files on each other voxel by voxel.
+
+Source of the format: nifti1.h (NIfTI-1.1 data format, https://nifti.nimh.nih.gov/nifti-1).
+"""
+
+from __future__ import annotations
+
+# mypy: disallow-untyped-calls=False
+# nibabel is annotated in part only.
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.errors import LamellaError, RefusedInput
+from lamella.nifti_checks import (
+    LPS_RAS,
+    MAX_ABS_HU,
+    affine_of,
+    check_hu,
+    cut_off,
+    expected_bytes,
+    header_of,
+    scale_of,
+    shape_of,
+)
+from lamella.volume import AIR_HU, Geometry, Volume
+
+MAX_DEFLATE_RATIO = 1032
+"""Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
+
+EQUAL_SPACING = 1e-3
+"""Relative difference up to which the third axis counts as coarse as the coarsest."""
+
+_GZIP = b"\x1f\x8b"
+_HEADER_BYTES = 544
+# (LPS axis, sign) that slices, rows and columns of a DICOM series run along, by the LPS axis its slices stack up on.
+_DICOM_LIKE = {2: ((2, 1), (1, 1), (0, 1)), 1: ((1, 1), (2, -1), (0, 1)), 0: ((0, -1), (2, -1), (1, 1))}
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What `Volume.header` holds after reading NIfTI.
+
+    Attributes:
+        name: base name of the file.
+        axes: the NIfTI axis that became (slice, row, column).
+        flipped: which of (slice, row, column) run against the file's direction.
+        code: sform or qform code of the affine (1 scanner, 2 aligned, ...).
+        notes: everything assumed or replaced on the way.
+    """
+
+    name: str
+    axes: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    code: int
+    notes: tuple[str, ...]
+
+
+_PLAIN = NiftiHeader("", (2, 1, 0), (False, False, False), 1, ())
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether the file's first bytes, inflated where they are gzip, are a NIfTI header (also of a .hdr/.img pair)."""
+    with path.open("rb") as file:
+        head = file.read(2)
+        file.seek(0)
+        try:
+            head = gzip.GzipFile(fileobj=file).read(_HEADER_BYTES) if head == _GZIP else file.read(_HEADER_BYTES)
+        except (OSError, EOFError, zlib.error):
+            return path.name.endswith((".nii", ".nii.gz"))
+    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+
+
+def read_nifti(path: Path) -> Volume:
+    """Reads a CT from NIfTI; the slice axis is the coarsest one, else the third.
+
+    NIfTI does not know how thick a slice is: thickness is taken equal to the spacing, with a note.
+
+    Returns:
+        hu (z, y, x) int16 where the file holds integers that fit, else float32; never below -1024 HU; `header` is a
+        `NiftiHeader`.
+
+    Raises:
+        RefusedInput: not one regular 3-D volume in Hounsfield units, or a damaged file.
+    """
+    path = Path(path)
+    header, data = _load(path)
+    shape = shape_of(path.name, header)
+    affine, code = affine_of(path.name, header, shape)
+    axes, flipped = _axes(affine)
+    raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
+    turned = raw.reshape(shape, order="F").transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flipped)]
+    hu, notes = _hu(path.name, turned, header)
+    for axis, flip in zip(axes, flipped, strict=True):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+            affine[:3, axis] *= -1
+    spacing = float(np.linalg.norm(affine[:3, axes[0]]))
+    geometry = Geometry(hu.shape, affine[:, [*axes, 3]], spacing)
+    thickness = f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm"
+    return Volume(hu, geometry, NiftiHeader(path.name, axes, flipped, code, (thickness, *notes)))
+
+
+def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:
+    """Writes one volume as 3-D, several as 4-D (the fourth axis counts them), gzipped where the name ends in .gz.
+
+    Integers stay int16, so HU are exact. The same input gives the same bytes.
+
+    Args:
+        path: file to write; an existing one is replaced.
+        volumes: of one geometry.
+        header: the `header` of the volume they came from; a `NiftiHeader` brings its axis order and directions back,
+            anything else gives (column, row, slice).
+
+    Raises:
+        LamellaError: no volume, or different geometries.
+    """
+    if not volumes or any(one.geometry != volumes[0].geometry for one in volumes):
+        raise LamellaError(
+            f"{path.name}: one NIfTI file holds volumes of one geometry. Found {len(volumes)} that differ."
+        )
+    kept = header if isinstance(header, NiftiHeader) else _PLAIN
+    geometry = volumes[0].geometry
+    affine = np.array(geometry.affine)
+    for axis, flip in enumerate(kept.flipped):
+        if flip:
+            affine[:3, 3] += affine[:3, axis] * (geometry.shape[axis] - 1)
+            affine[:3, axis] *= -1
+    back = np.argsort(kept.axes)
+    step = tuple(slice(None, None, -1 if flip else 1) for flip in kept.flipped)
+    arrays = [one.hu[step].transpose(back) for one in volumes]
+    array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
+    image = nib.Nifti1Image(array, LPS_RAS @ affine[:, [*back, 3]], dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(image.affine, kept.code)
+    image.set_qform(image.affine, kept.code)
+    with path.open("wb") as file:
+        if path.name.endswith(".gz"):
+            # No name and no time inside, so that equal volumes give equal files.
+            with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+                image.to_stream(packed)
+        else:
+            image.to_stream(file)
+
+
+def _load(path: Path) -> tuple[Any, bytes]:
+    """The header (unchecked) and the file's inflated bytes, as many as the header promises and no more."""
+    name, size = path.name, path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP
+            file.seek(0)
+            stream = cast(BufferedIOBase, gzip.GzipFile(fileobj=file) if packed else file)
+            head = stream.read(_HEADER_BYTES)
+            header = header_of(name, head)
+            expected = expected_bytes(name, header)
+            if expected > size * (MAX_DEFLATE_RATIO if packed else 1) + _HEADER_BYTES:
+                raise cut_off(name, size, expected)
+            data = head + stream.read(max(0, expected - len(head)))
+            # Reading past the end makes gzip compare its checksum.
+            stream.read(1)
+    except EOFError:
+        raise cut_off(name, size, None) from None
+    except (OSError, zlib.error) as error:
+        raise RefusedInput(f"The NIfTI {name} is damaged ({type(error).__name__}). Copy or export it again.") from error
+    if len(data) < expected:
+        raise cut_off(name, len(data), expected)
+    return header, data
+
+
+def _axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which file axis becomes (slice, row, column), and which of these are turned round."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    unit = affine[:3, :3] / lengths
+    z = 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
+    _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
+    rest = [axis for axis in range(3) if axis != z]
+    y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
+    x = next(axis for axis in rest if axis != y)
+    flip_y, flip_x = bool(unit[row_axis, y] * row_sign < 0), bool(unit[column_axis, x] * column_sign < 0)
+    # As in DICOM, slices rise along column direction x row direction.
+    normal = np.cross(unit[:, x] * (-1 if flip_x else 1), unit[:, y] * (-1 if flip_y else 1))
+    return (z, y, x), (bool(normal @ unit[:, z] < 0), flip_y, flip_x)
+
+
+def _hu(name: str, turned: NDArray[Any], header: Any) -> tuple[NDArray[np.float32] | NDArray[np.int16], list[str]]:
+    """Scales slice by slice into one new array and refuses what cannot be Hounsfield units."""
+    slope, intercept = scale_of(name, header)
+    whole = turned.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
+    hu = np.empty(turned.shape, np.int16 if whole else np.float32)
+    lowest, highest, below = np.inf, -np.inf, 0
+    for index, plane in enumerate(turned):
+        values = plane * np.float64(slope) + intercept
+        low, high = float(values.min()), float(values.max())
+        # NaN and infinities both survive min and max, as NaN or as themselves.
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise RefusedInput(
+                f"The NIfTI {name} holds {int((~np.isfinite(values)).sum()):,} values that are not finite (NaN or Inf) "
+                f"in slice {index}. Replace them, for example by -1024 outside the scan."
+            )
+        lowest, highest = min(lowest, low), max(highest, high)
+        below += int((values < AIR_HU).sum()) if low < AIR_HU else 0
+        hu[index] = np.clip(values, AIR_HU, MAX_ABS_HU)
+    check_hu(name, lowest, highest)
+    return hu, [f"{below:,} voxels below -1024 HU set to air (-1024 HU)"] if below else []

@@ -1,0 +1,293 @@
+"""Results appear whole or not at all: write beside OUTPUT, flush to disk, rename.
+
+A run writes into a hidden folder `.NAME.lamella-<pid>-<random>` beside OUTPUT: the result grows under `new/`, a result
+it replaces waits under `old/`. Nothing is at OUTPUT before the rename; the replaced result exists, at OUTPUT or under
+`old/`, until the new one is in place. A killed run leaves only the hidden folder, which the next run for the same
+OUTPUT takes away (after moving an `old/` back to an OUTPUT that is missing).
+
+Owners are told apart by an advisory lock on the hidden folder, which the kernel releases however the owner ends; a
+process id alone would mistake a run in another container for a dead one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
+from pathlib import Path
+
+import psutil
+
+from lamella.errors import LamellaError, RefusedInput
+
+if sys.platform != "win32":
+    import fcntl
+
+RESULT_FILES = ("IM_*.dcm",)
+"""What a folder may hold to be replaced by `overwrite`: the names `lamella.dicom.write_series` gives its files."""
+
+_DESKTOP_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LONGEST_NAME = 180  # bytes of NAME inside the hidden folder's name; file systems allow 255 in all
+
+
+@contextmanager
+def staged_folder(output: Path, *, overwrite: bool, replaceable: tuple[str, ...] = RESULT_FILES) -> Iterator[Path]:
+    """Yield an empty folder whose content becomes `output` when the block ends without an exception.
+
+    Args:
+        output: the folder to appear; missing parents are created (and removed again if the run fails).
+        overwrite: replace an existing folder.
+        replaceable: name patterns; a folder holding anything else is not replaced, because it is not a result.
+
+    Raises:
+        RefusedInput: `output` exists and may not be replaced.
+        LamellaError: no room on the disk.
+    """
+
+    def begin(new: Path) -> None:
+        new.mkdir()
+
+    with _staged(output, overwrite, replaceable, begin) as new:
+        yield new
+
+
+@contextmanager
+def staged_file(output: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a path (same name as `output`, in a hidden folder) whose file becomes `output` when the block ends well.
+
+    Raises:
+        RefusedInput: `output` exists and may not be replaced.
+        LamellaError: no room on the disk, or the block wrote no file.
+    """
+    with _staged(output, overwrite, None, lambda new: None) as new:
+        yield new
+        if not new.is_file():
+            raise LamellaError(f"Nothing was written for {output}. Found no file, expected one.")
+
+
+def check_output(
+    output: Path,
+    source: Path | None,
+    *,
+    overwrite: bool,
+    folder: bool = True,
+    replaceable: tuple[str, ...] = RESULT_FILES,
+) -> None:
+    """Refuse an OUTPUT that could destroy data or cannot be written, before any work is done.
+
+    Args:
+        output: where the result shall appear.
+        source: the input, a file or folder; None where there is none.
+        overwrite: an existing `output` may be replaced.
+        folder: the result is a folder (a DICOM series), not a file.
+        replaceable: as for `staged_folder`.
+
+    Raises:
+        RefusedInput: OUTPUT exists, is SOURCE, lies inside SOURCE or around it, or its parent cannot be written.
+    """
+    real = Path(os.path.realpath(output))
+    if source is not None:
+        origin = Path(os.path.realpath(source))
+        if real == origin:
+            raise RefusedInput(f"OUTPUT is SOURCE: {output}. The source is never replaced. Choose another OUTPUT.")
+        if origin in real.parents:
+            raise RefusedInput(
+                f"OUTPUT lies inside SOURCE: {output} is below {source}. The next reading of SOURCE would find the "
+                "result. Choose an OUTPUT outside SOURCE."
+            )
+        if real in origin.parents and os.path.lexists(output):
+            raise RefusedInput(
+                f"SOURCE lies inside OUTPUT: {source} is below {output}, and replacing OUTPUT would delete it. "
+                "Choose another OUTPUT."
+            )
+    _refuse_existing(_absolute(output), overwrite, replaceable if folder else None)
+    parent = next(path for path in real.parents if os.path.lexists(path))
+    if not parent.is_dir():
+        raise RefusedInput(f"OUTPUT cannot be created: {parent} is not a folder. Choose another OUTPUT.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RefusedInput(f"OUTPUT cannot be created: no permission to write in {parent}. Choose another OUTPUT.")
+
+
+def _absolute(path: Path) -> Path:
+    absolute = Path(os.path.abspath(path))
+    if not absolute.name:
+        raise RefusedInput(f"OUTPUT is the root of the file system: {absolute}. Choose a new name inside a folder.")
+    return absolute
+
+
+def _refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] | None) -> None:
+    """`replaceable` None: the result is a file."""
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise RefusedInput(f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite to replace it.")
+    expected = "file" if replaceable is None else "folder"
+    if output.is_symlink() or not (output.is_file() if replaceable is None else output.is_dir()):
+        raise RefusedInput(f"OUTPUT exists and is not a {expected}: {output}. Remove it, or choose another OUTPUT.")
+    if replaceable is None:
+        return
+    allowed = (*replaceable, *_DESKTOP_FILES)
+    foreign = sorted(e.name for e in os.scandir(output) if not any(fnmatch(e.name, pattern) for pattern in allowed))
+    if foreign:
+        raise RefusedInput(
+            f"OUTPUT holds files that are no result of Lamella: {output}, {len(foreign)} of them, first {foreign[0]}. "
+            f"Expected only {', '.join(replaceable)}. Remove them, or choose another OUTPUT."
+        )
+
+
+@contextmanager
+def _staged(
+    output: Path, overwrite: bool, replaceable: tuple[str, ...] | None, begin: Callable[[Path], None]
+) -> Iterator[Path]:
+    output = _absolute(output)
+    with _no_room_explained(output), _parents(output.parent):
+        _clear_leftovers(output)
+        _refuse_existing(output, overwrite, replaceable)
+        stage, lock = _open_stage(output)
+        try:
+            new = stage / "new" / output.name
+            new.parent.mkdir()
+            begin(new)
+            yield new
+            _sync_tree(new)
+            _swap(stage, new, output, overwrite)
+        finally:
+            _close_stage(stage, lock, output)
+
+
+def _swap(stage: Path, new: Path, output: Path, overwrite: bool) -> None:
+    """Put `new` at `output`; the only moments at which OUTPUT changes are the renames below."""
+    exists = os.path.lexists(output)
+    if exists and not overwrite:
+        raise RefusedInput(f"OUTPUT appeared during the run: {output}. It was left as it is. Choose another OUTPUT.")
+    if exists and new.is_dir():  # a folder with content cannot be renamed over
+        old = stage / "old" / output.name
+        old.parent.mkdir()
+        os.rename(output, old)
+    os.replace(new, output)
+    _sync(output.parent)
+
+
+def _close_stage(stage: Path, lock: int | None, output: Path) -> None:
+    """Bring a moved-aside result back if the new one did not get to OUTPUT, then remove the hidden folder."""
+    _restore(stage, output)
+    shutil.rmtree(stage, ignore_errors=True)  # what cannot be removed now is removed by the next run
+    if lock is not None:
+        os.close(lock)
+
+
+def _restore(stage: Path, output: Path) -> None:
+    old = stage / "old" / output.name
+    if os.path.lexists(old) and not os.path.lexists(output):
+        os.rename(old, output)
+        _sync(output.parent)
+
+
+def _open_stage(output: Path) -> tuple[Path, int | None]:
+    """Create and lock the hidden folder. Another run may clear it between the two steps; then make another."""
+    while True:
+        stage = output.parent / f"{_stage_prefix(output)}{os.getpid()}-{secrets.token_hex(4)}"
+        stage.mkdir()
+        with suppress(BlockingIOError):
+            lock = _lock(stage)
+            if stage.is_dir():
+                return stage, lock
+            if lock is not None:
+                os.close(lock)
+
+
+def _stage_prefix(output: Path) -> str:
+    name = output.name
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+    return f".{name}.lamella-"
+
+
+def _clear_leftovers(output: Path) -> None:
+    pattern = re.compile(re.escape(_stage_prefix(output)) + r"(\d+)-[0-9a-f]{8}")
+    for entry in os.scandir(output.parent):
+        match = pattern.fullmatch(entry.name)
+        if match is None or not entry.is_dir(follow_symlinks=False):
+            continue
+        try:
+            lock = _lock(Path(entry.path))
+        except BlockingIOError:  # its owner is at work
+            continue
+        if lock is None and psutil.pid_exists(int(match.group(1))):
+            continue
+        _close_stage(Path(entry.path), lock, output)
+
+
+def _lock(folder: Path) -> int | None:
+    """Take the folder's lock without waiting; None where the system or the file system has no such locks.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+@contextmanager
+def _parents(folder: Path) -> Iterator[None]:
+    """Create `folder` and its parents; take away those created here if the block fails."""
+    created = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in created:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextmanager
+def _no_room_explained(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise LamellaError(
+            f"No room to write the result for {output} ({os.strerror(error.errno)}). OUTPUT is as it was before. "
+            "Free some space, or choose an OUTPUT on another disk."
+        ) from error
+
+
+def _sync_tree(path: Path) -> None:
+    if path.is_dir():
+        for entry in os.scandir(path):
+            _sync_tree(Path(entry.path))
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    if sys.platform == "win32" and path.is_dir():  # Windows cannot open folders
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

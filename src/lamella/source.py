@@ -1,0 +1,113 @@
+"""SOURCE, whatever it is: a folder, ZIP or file of DICOM, or NIfTI; told by content, not by suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lamella.dicom.archive import is_zip
+from lamella.dicom.read import SeriesSummary, read_series, survey
+from lamella.errors import RefusedInput
+from lamella.nifti import is_nifti, read_nifti
+from lamella.volume import Volume
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a source holds and what `read_source` would say to it.
+
+    Attributes:
+        kind: "folder", "zip", "dicom" or "nifti".
+        name: base name of the source.
+        series: what was found; a NIfTI file counts as one series without a UID.
+        refusal: why reading without a chosen series would be refused; None where it would work.
+    """
+
+    kind: str
+    name: str
+    series: tuple[SeriesSummary, ...]
+    refusal: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "series": [one.to_dict() for one in self.series],
+            "refusal": self.refusal,
+        }
+
+
+def read_source(
+    path: Path, series_uid: str | None = None, progress: Callable[[int, int], None] | None = None
+) -> Volume:
+    """Reads one CT from a DICOM folder (recursive), ZIP or file, or from NIfTI.
+
+    Args:
+        path: the source.
+        series_uid: SeriesInstanceUID; needed where the source holds several CT series.
+        progress: called with (slices done, slices in all).
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: it cannot be read rightly; the message says why and where.
+    """
+    path = Path(path)
+    if kind_of(path) != "nifti":
+        return read_series(path, series_uid, progress)
+    if series_uid is not None:
+        raise RefusedInput(f"{path.name} is NIfTI and has no series UID. Leave --series out.")
+    volume = read_nifti(path)
+    if progress is not None:
+        progress(len(volume.hu), len(volume.hu))
+    return volume
+
+
+def inspect_source(path: Path) -> Inspection:
+    """Looks at everything in a source without decoding DICOM pixels (NIfTI is read whole).
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: it cannot be opened, or nothing in it is an image.
+    """
+    path = Path(path)
+    kind = kind_of(path)
+    if kind != "nifti":
+        series, refusal = survey(path)
+        return Inspection(kind, path.name, series, refusal)
+    try:
+        volume = read_nifti(path)
+    except RefusedInput as error:
+        return Inspection(kind, path.name, (_nifti_summary(None, str(error)),), str(error))
+    return Inspection(kind, path.name, (_nifti_summary(volume, None),), None)
+
+
+def kind_of(path: Path) -> str:
+    """ "folder", "zip", "dicom" or "nifti"; "dicom" also where nothing is recognised, whose reader then says so."""
+    if not path.is_file():
+        return "folder"
+    if is_nifti(path):
+        return "nifti"
+    with path.open("rb") as file:
+        return "zip" if is_zip(file.read(4)) else "dicom"
+
+
+def _nifti_summary(volume: Volume | None, refusal: str | None) -> SeriesSummary:
+    geometry = volume.geometry if volume else None
+    slices, rows, columns = geometry.shape if geometry else (0, 0, 0)
+    return SeriesSummary(
+        uid="",
+        modality="",
+        slices=slices,
+        rows=rows,
+        columns=columns,
+        spacing_mm=geometry.spacing_mm if geometry else None,
+        thickness_mm=None,
+        pixel_mm=geometry.pixel_mm if geometry else None,
+        kernel="",
+        transfer_syntax="NIfTI",
+        refusal=refusal,
+        notes=tuple(getattr(volume.header, "notes", ())) if volume else (),
+    )

@@ -1,0 +1,89 @@
+"""The head that reads features on the thick grid at any thin slice's position.
+
+Each thick slice offers `basis` sets of features. A thin slice takes a weighted sum of the sets of the thick slices within
+one thick spacing; the weights are a small function of where the thin slice lies and of the two grids, times a hat that
+falls to zero at one spacing, so the answer changes continuously with position and spacing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ThinHeadSettings:
+    """Shape of a `ThinHead`.
+
+    Attributes:
+        trunk_channels: channels of the thick-grid features.
+        image_channels: channels of the packed starting image on the thin grid.
+        out_channels: channels of the answer.
+        hidden: width on the thin grid.
+        basis: sets of features each thick slice offers.
+        ratios: length of the vector that describes the two grids.
+    """
+
+    trunk_channels: int
+    image_channels: int = 16
+    out_channels: int = 32
+    hidden: int = 48
+    basis: int = 4
+    ratios: int = 2
+
+
+class ThinHead(nn.Module):
+    """Thick-grid features (b, c, K, y, x) -> thin-grid answer (b, out, D, y, x)."""
+
+    reach = 2
+    """Thin slices (and packed pixels) on either side that an output voxel depends on."""
+
+    def __init__(self, settings: ThinHeadSettings) -> None:
+        super().__init__()
+        self.settings = s = settings
+        self.offer = nn.Conv3d(s.trunk_channels, s.basis * s.hidden, 1)
+        self.weigh = nn.Sequential(
+            nn.Linear(3 + s.ratios, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, s.basis)
+        )
+        self.modulate = nn.Sequential(nn.Linear(2 + s.ratios, 32), nn.SiLU(), nn.Linear(32, 2 * s.hidden))
+        self.image = nn.Conv3d(s.image_channels, s.hidden, 3, padding=1)
+        self.conv = nn.Conv3d(s.hidden, s.hidden, 3, padding=1)
+        self.out = nn.Conv3d(s.hidden, s.out_channels, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def offers(self, trunk: Tensor) -> Tensor:
+        """(b, c, K, y, x) -> (b, basis * hidden, K, y, x): what each thick slice has to say; computed once a volume."""
+        return torch.as_tensor(self.offer(trunk))
+
+    def forward(self, offers: Tensor, image: Tensor, offsets: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the features at the thin slices.
+
+        Args:
+            offers: (b, basis * hidden, K, y, x) from `offers`.
+            image: (b, image_channels, D, y, x) packed starting image at the thin slices.
+            offsets: (D, K) (thin centre - thick centre) / thick spacing.
+            ratios: (ratios,) description of the two grids.
+
+        Returns:
+            The answer (b, out, D, y, x), and the hidden features (b, hidden, D, y, x) it was read from.
+        """
+        s = self.settings
+        about = ratios.expand(*offsets.shape, -1)
+        u = offsets.clamp(-1.0, 1.0)[..., None]
+        hat = 1.0 - u.abs()
+        weights = hat * self.weigh(torch.cat([u, u.abs(), u * u, about], dim=-1))
+        b, _, k, y, x = offers.shape
+        sets = offers.view(b, s.basis, s.hidden, k, y, x)
+        read = torch.einsum("dkn,bnckyx->bcdyx", weights.to(offers.dtype), sets)
+        # The offset from the nearest thick slice tells the image path where in the slab this thin slice lies.
+        nearest = offsets.gather(1, offsets.abs().argmin(dim=1, keepdim=True))
+        place = torch.cat([nearest, nearest.abs(), ratios.expand(len(nearest), -1)], dim=-1)
+        gain, shift = self.modulate(place).T[None, :, :, None, None].chunk(2, dim=1)
+        h = read + self.image(image)
+        h = F.silu(torch.addcmul(h + shift.to(h.dtype), h, gain.to(h.dtype)))
+        h = F.silu(self.conv(h))
+        return self.out(h), h

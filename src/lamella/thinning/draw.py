@@ -1,0 +1,102 @@
+"""Draw what the measurement leaves open: noise seeded by position, then the flow, at a scale the mode decides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lamella.diffusion.denoiser import Denoiser
+from lamella.diffusion.sample import flow
+from lamella.diffusion.schedule import FlowSchedule
+from lamella.embedded import FlowNet, residual_noise
+from lamella.latent.packed import PackedCodec
+from lamella.passage import Passage
+from lamella.thinning.look import Advance, View, flow_network
+from lamella.thinning.plan import MemoryPlan, Runtime
+
+SOFT_TISSUE_HU = (0.0, 100.0)
+"""Where the predicted mean lies within these, the predicted scale is taken for the scan's own noise."""
+
+
+def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, sample: int) -> Tensor:
+    """White noise (n, D, y', x') in which every slice has a seed of its own: no block, tile or thread count changes it.
+
+    Args:
+        shape: (D, y, x) in pixels.
+        codec: how pixels are packed.
+        seed: of the run.
+        sample: number of the draw.
+    """
+    count, y, x = shape
+    noise = torch.empty((codec.channels, count, y // codec.side, x // codec.side))
+    for index in range(count):
+        digest = hashlib.sha256(f"lamella {seed} {sample} {index}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        plane = torch.randn((1, 1, 1, y, x), generator=generator)
+        noise[:, index] = codec.encode(plane)[0, :, 0]
+    return noise
+
+
+def texture_log_scale(view: View, cap: float) -> Tensor:
+    """The predicted scale, capped at `cap` times the scan's own noise.
+
+    The noise is the median predicted scale in soft tissue (in everything, where there is none): there the network has
+    nothing but noise to be unsure of. Above it the scale speaks of structure, which texture does not invent.
+    """
+    low, high = SOFT_TISSUE_HU
+    step = max(1, view.mean.numel() // 4_000_000)
+    mean, log_scale = view.mean.flatten()[::step], view.log_scale.flatten()[::step]
+    soft = log_scale[(mean > low) & (mean < high)]
+    level = float((soft if len(soft) > 1000 else log_scale).median())
+    return view.log_scale.clamp(max=level + float(torch.log(torch.tensor(cap))))
+
+
+def draw(
+    network: FlowNet,
+    view: View,
+    log_scale: Tensor,
+    noise: Tensor,
+    passage: Passage,
+    steps: int,
+    plan: MemoryPlan,
+    runtime: Runtime,
+    advance: Advance,
+) -> Tensor:
+    """One draw of the residual in HU, (n, D, y', x'), within the null space of the measurement.
+
+    Args:
+        network: the flow.
+        view: what it is conditioned on.
+        log_scale: (n, D, y', x') the scale of this mode.
+        noise: (n, D, y', x') white.
+        passage: the geometry.
+        steps: Euler steps.
+        plan: block sizes.
+        runtime: device and number format.
+        advance: told the fraction done.
+
+    Raises:
+        NonFiniteError: naming the step.
+    """
+    scale = torch.exp(log_scale)
+    denoiser: Denoiser[None] = Denoiser(
+        flow_network(network, view, log_scale, passage, plan, runtime), FlowSchedule(), "preconditioned"
+    )
+
+    def project(z: Tensor) -> Tensor:
+        return _per_channel(z[0], scale, lambda part: passage.operator.null(part))[None]
+
+    start = residual_noise(noise, scale, passage)
+    z = flow(denoiser, start[None], None, steps, project=project, on_step=lambda i, _: advance(i / steps))
+    return z[0].mul_(scale)
+
+
+def _per_channel(z: Tensor, scale: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
+    """act(scale * z) / scale, a packed channel at a time to spare memory."""
+    out = torch.empty_like(z)
+    for part in range(z.shape[0]):
+        out[part] = act(scale[part] * z[part]) / scale[part]
+    return out

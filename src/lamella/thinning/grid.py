@@ -1,0 +1,75 @@
+"""Which thin slices to make."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lamella.errors import RefusedInput, UsageError
+from lamella.volume import Geometry
+
+_COARSER_TOLERANCE = 1e-6
+_LIKE_TOLERANCE_MM = 0.01
+"""How far beyond the thick slices' extent a slice of --like may reach and still be asked for."""
+
+
+def thin_grid(
+    thick: Geometry, *, spacing_mm: float | None = None, slices: int | None = None, like: Geometry | None = None
+) -> Geometry:
+    """The thin grid: it covers exactly [first centre - S/2, last centre + S/2] of thick slices S apart.
+
+    Args:
+        thick: the input's grid, n slices.
+        spacing_mm: s; slice i lies at first centre - S/2 + (i + 0.5) s, and there are round(n S / s) of them.
+        slices: a count N instead; s = n S / N.
+        like: the grid of another series of the same scan: its centres within the covered range, its thickness.
+
+    Returns:
+        The grid; the in-plane grid is that of `thick`.
+
+    Raises:
+        UsageError: not exactly one of the three, or a number that is not positive.
+        RefusedInput: the thin slices would be coarser than the thick ones, or `like` is from elsewhere.
+    """
+    if sum(choice is not None for choice in (spacing_mm, slices, like)) != 1:
+        raise UsageError("Choose one of --spacing-mm, --slices and --like.")
+    if like is not None:
+        return _like(thick, like)
+    extent = thick.shape[0] * thick.spacing_mm
+    if slices is not None:
+        if slices < 1:
+            raise UsageError(f"--slices must be at least 1. Found {slices}.")
+        count, step = slices, extent / slices
+    else:
+        assert spacing_mm is not None, "one of the three was checked above"
+        if not (np.isfinite(spacing_mm) and spacing_mm > 0):
+            raise UsageError(f"--spacing-mm must be a positive number. Found {spacing_mm}.")
+        count, step = round(extent / spacing_mm), spacing_mm
+    _refuse_coarser(step, thick)
+    return thick.with_slices(count, step, step / 2 - thick.spacing_mm / 2, step)
+
+
+def _refuse_coarser(step: float, thick: Geometry) -> None:
+    if step > thick.spacing_mm * (1 + _COARSER_TOLERANCE):
+        raise RefusedInput(
+            f"The slices asked for are coarser than the input. Found a target spacing of {step:.4g} mm, the input's is "
+            f"{thick.spacing_mm:.4g} mm. Ask for {thick.spacing_mm:.4g} mm or less."
+        )
+
+
+def _like(thick: Geometry, like: Geometry) -> Geometry:
+    if not np.allclose(thick.axes, like.axes, atol=1e-3):
+        raise RefusedInput(
+            "--like: the two series have different orientations. Expected a series of the same scan in the same plane."
+        )
+    _refuse_coarser(like.spacing_mm, thick)
+    low = thick.centres_mm[0] - thick.spacing_mm / 2 - _LIKE_TOLERANCE_MM
+    high = thick.centres_mm[-1] + thick.spacing_mm / 2 + _LIKE_TOLERANCE_MM
+    half = like.spacing_mm / 2
+    inside = np.flatnonzero((like.centres_mm - half >= low) & (like.centres_mm + half <= high))
+    if not len(inside):
+        raise RefusedInput(
+            f"--like: none of its slices lies within the input. The input covers {low:.2f} to {high:.2f} mm along its "
+            f"normal, the other series {like.centres_mm[0]:.2f} to {like.centres_mm[-1]:.2f} mm. Are they of the same scan?"
+        )
+    offset = float(like.centres_mm[inside[0]] - thick.centres_mm[0])
+    return thick.with_slices(len(inside), like.spacing_mm, offset, like.thickness_mm)

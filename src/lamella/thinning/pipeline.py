@@ -1,0 +1,227 @@
+"""The answer for one volume: thick slices in, thin slices out, and a report of how."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+import lamella
+from lamella.model import Model
+from lamella.passage import Passage
+from lamella.slices import SliceOperator, along_z, covering_grid
+from lamella.thinning.draw import draw, position_noise, texture_log_scale
+from lamella.thinning.look import View, look, prepare
+from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
+from lamella.thinning.range import range_warnings
+from lamella.thinning.settings import ThinSettings
+from lamella.volume import AIR_HU, Geometry, Volume
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name and the fraction of it that is done."""
+
+_ROUNDS = 6
+"""Alternations between "nothing below air" and "consistent with the measurement"; few columns need them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thinned:
+    """The result.
+
+    Attributes:
+        volume: int16 HU on the thin grid.
+        samples: every draw, the first being `volume`; one volume in mode mean.
+        spread: predicted standard deviation of the mean's error in float32 HU, if asked for.
+        report: what was done, with which model, how long it took and how consistent the written integers are.
+    """
+
+    volume: Volume
+    samples: tuple[Volume, ...]
+    spread: Volume | None
+    report: dict[str, Any]
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of the block to a stage."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """No progress wanted."""
+
+
+def thin(
+    volume: Volume,
+    model: Model,
+    grid: Geometry,
+    settings: ThinSettings | None = None,
+    progress: Progress = _silent,
+) -> Thinned:
+    """Thin a volume.
+
+    Args:
+        volume: thick slices.
+        model: the embedded model.
+        grid: thin slices wanted (`thin_grid`).
+        settings: mode, steps, seed, device.
+        progress: told how far each stage is.
+
+    Raises:
+        RefusedInput: too large for the memory, or far outside what the model was trained for.
+        NonFiniteError: a value that is not finite, with the step it appeared in.
+    """
+    settings = settings or ThinSettings()
+    warnings = range_warnings(volume.geometry, grid, model.limits)
+    where, pieces, clock = runtime(settings), plan(volume.geometry, grid, model, settings), _Clock()
+    longer, wanted = covering_grid(grid, volume.geometry)
+    passage = Passage.between(longer, volume.geometry)
+    thick = torch.from_numpy(volume.hu.astype(np.float32))
+    padded = _pad(thick, 2 * model.settings.side)
+    prepare(model.mean, where)
+    with clock.stage("mean"):
+        view = look(
+            model.mean,
+            padded,
+            passage,
+            pieces,
+            where,
+            keep_hidden=settings.mode != "mean",
+            advance=lambda f: progress("mean", f),
+        )
+    spread = None
+    if settings.spread:
+        sd = _image(torch.exp(view.log_scale), model, thick)[wanted] * model.calibration.spread
+        spread = Volume(sd.numpy(), grid)
+    draws = []
+    for image in _answers(model, view, passage, settings, pieces, where, clock, progress, thick):
+        with clock.stage("finish"):
+            draws.append(_finish(image, thick, passage)[wanted])
+    samples = tuple(Volume(hu, grid) for hu in draws)
+    report = {
+        "lamella": lamella.__version__,
+        "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
+        "settings": dataclasses.asdict(settings),
+        "seed": settings.seed,
+        "device": str(where.device),
+        "precision": "bf16" if where.bf16 else "fp32",
+        "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
+        "condition_number": round(passage.operator.condition, 2),
+        "ridge": passage.operator.ridge,
+        **consistency(samples[0], volume),
+        "warnings": warnings,
+    }
+    return Thinned(samples[0], samples, spread, report)
+
+
+def _answers(
+    model: Model,
+    view: View,
+    passage: Passage,
+    settings: ThinSettings,
+    pieces: MemoryPlan,
+    where: Runtime,
+    clock: _Clock,
+    progress: Progress,
+    thick: Tensor,
+) -> Iterator[Tensor]:
+    """The mean, or one draw after the other, as (D, y, x) HU."""
+    if settings.mode == "mean":
+        yield _image(view.mean, model, thick)
+        return
+    texture = settings.mode == "texture"
+    gain = model.calibration.texture_gain if texture else model.calibration.sample_gain
+    log_scale = texture_log_scale(view, model.calibration.texture_cap) if texture else view.log_scale
+    prepare(model.flow, where)
+    side = model.settings.side
+    shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)
+    for sample in range(settings.samples):
+        name = "flow" if settings.samples == 1 else f"flow {sample + 1} of {settings.samples}"
+        with clock.stage("flow"):
+            noise = position_noise(shape, model.mean.codec, settings.seed, sample)
+            residual = draw(
+                model.flow,
+                view,
+                log_scale,
+                noise,
+                passage,
+                settings.steps,
+                pieces,
+                where,
+                lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
+            )
+            del noise
+            residual.mul_(gain).add_(view.mean)
+        yield _image(residual, model, thick)
+
+
+def _pad(thick: Tensor, multiple: int) -> Tensor:
+    """Repeat the last rows and columns until both counts are multiples of `multiple`."""
+    y, x = thick.shape[1:]
+    return F.pad(thick[None], (0, -x % multiple, 0, -y % multiple), mode="replicate")[0]
+
+
+def _image(packed: Tensor, model: Model, thick: Tensor) -> Tensor:
+    """(n, D, y', x') -> (D, y, x) without the padding."""
+    image = model.mean.codec.decode(packed[None])[0, 0]
+    return image[:, : thick.shape[1], : thick.shape[2]]
+
+
+def _finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
+    """Nothing below air, consistent with the measurement, whole numbers.
+
+    Both conditions are convex and have a volume in common, so alternating projections reach it (von Neumann); it is done
+    in the columns that need it, before rounding. A slab that averages to the lowest value holds nothing else.
+    """
+    low = (image.amin(dim=0) < AIR_HU) | (thick.amin(dim=0) <= AIR_HU)
+    if bool(low.any()):
+        columns, measured = image[:, low][..., None], thick[:, low][..., None]
+        for _ in range(_ROUNDS):
+            columns = passage.operator.project(columns.clamp(min=AIR_HU), measured)
+        touches = (passage.operator.matrix > 0).T.astype(np.float64)
+        columns[along_z(touches, (measured <= AIR_HU).float()) > 0] = AIR_HU
+        image = image.clone()
+        image[:, low] = columns[..., 0]
+    info = np.iinfo(np.int16)
+    return np.asarray(image.round().clamp(AIR_HU, info.max).to(torch.int16).numpy())
+
+
+def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
+    """How well averaging the written integers over each thick slice gives the thick slice back, in HU.
+
+    Only thick slices whose slab lies within the thin grid are counted; where slabs overlap the outermost do not.
+    """
+    thin, thick = thin_volume.geometry, thick_volume.geometry
+    half = thick.thickness_mm / 2
+    edge = thin.spacing_mm / 2 + 1e-6
+    inside = (thick.centres_mm - half >= thin.centres_mm[0] - edge) & (
+        thick.centres_mm + half <= thin.centres_mm[-1] + edge
+    )
+    kept = np.flatnonzero(inside)
+    if not len(kept):
+        return {"consistency_rmse_hu": float("nan"), "consistency_mean_hu": float("nan")}
+    part = thick.with_slices(len(kept), thick.spacing_mm, float(kept[0]) * thick.spacing_mm, thick.thickness_mm)
+    operator = SliceOperator.between(thin, part)
+    measured = torch.from_numpy(thick_volume.hu[kept[0] : kept[-1] + 1].astype(np.float32))
+    misfit = operator.residual(torch.from_numpy(thin_volume.hu.astype(np.float32)), measured).double()
+    return {
+        "consistency_rmse_hu": round(float(misfit.square().mean().sqrt()), 4),
+        "consistency_mean_hu": round(float(misfit.mean()), 4),
+    }

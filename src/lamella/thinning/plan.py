@@ -1,0 +1,131 @@
+"""Where to compute, in what pieces, and how much memory it will take: known before the start."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from lamella.errors import RefusedInput, UsageError
+from lamella.model import Model
+from lamella.slices import covering_grid
+from lamella.thinning.settings import ThinSettings
+from lamella.volume import Geometry
+
+_GIB = 2**30
+_RESERVE = 0.85
+"""Share of the free memory that may be planned for."""
+
+_BASE_BYTES = int(0.45 * _GIB)
+"""Python, torch and the weights."""
+
+_CHOICES = ((16, 32, 160), (8, 16, 160), (4, 8, 96), (2, 4, 48))
+"""(thick slices, thin slices, packed pixels a side) of a block, from fast to frugal."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Device and number format of the networks.
+
+    Attributes:
+        device: where blocks are computed; volumes stay in main memory.
+        bf16: whether convolutions multiply in bfloat16 (sums in float32).
+    """
+
+    device: torch.device
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Block sizes and the memory they need.
+
+    Attributes:
+        slab_thick: thick slices a block of the trunk.
+        slab_thin: thin slices a block of the head and the flow.
+        tile: packed pixels a side of a block.
+        peak_bytes: expected peak of the process.
+        available_bytes: what may be used.
+    """
+
+    slab_thick: int
+    slab_thin: int
+    tile: int
+    peak_bytes: int
+    available_bytes: int
+
+    def describe(self) -> str:
+        """One line for people."""
+        return (
+            f"about {self.peak_bytes / _GIB:.1f} GiB of {self.available_bytes / _GIB:.1f} GiB usable; "
+            f"blocks of {self.slab_thick} thick or {self.slab_thin} thin slices"
+        )
+
+
+def runtime(settings: ThinSettings) -> Runtime:
+    """Resolve device and number format.
+
+    Raises:
+        UsageError: a device that is not there; nothing is moved to another one in silence.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device {name!r}. Expected auto, cpu, cuda or cuda:N.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"Device {name!r} is not supported. Expected auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu.")
+    native = device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+    return Runtime(device, native if settings.precision == "auto" else settings.precision == "bf16")
+
+
+def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) -> MemoryPlan:
+    """Choose the largest blocks that fit.
+
+    Raises:
+        RefusedInput: not even the smallest blocks fit; the message holds the plan.
+    """
+    available = _RESERVE * psutil.virtual_memory().available
+    if settings.memory_gb is not None:
+        available = min(available, settings.memory_gb * _GIB)
+    plans = [
+        MemoryPlan(*choice, peak_bytes=_peak(thick, grid, model, settings, choice), available_bytes=int(available))
+        for choice in _CHOICES
+    ]
+    for candidate in plans:
+        if candidate.peak_bytes <= available:
+            return candidate
+    smallest = plans[-1]
+    raise RefusedInput(
+        f"The volume is too large for the memory. {thick.shape[0]} x {thick.shape[1]} x {thick.shape[2]} to "
+        f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices or a coarser spacing, use mode mean, or "
+        "a machine with more memory."
+    )
+
+
+def _peak(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int]) -> int:
+    """Sum of what is alive at the worst moment (see `pipeline`), in bytes."""
+    side = model.settings.side
+    bf16 = runtime(settings).bf16
+    half = 2 if bf16 else 4
+    longer, _ = covering_grid(grid, thick)
+    plane = math.prod(-(-n // (2 * side)) * 2 * side for n in thick.shape[1:])
+    thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
+    offers = thick.shape[0] * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
+    hidden = longer.shape[0] * plane // side**2 * model.settings.head_hidden * half
+    slab_thick, slab_thin, tile = choice
+    pixels = min(plane // side**2, (tile + 48) ** 2)
+    trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
+    flow = (slab_thin + 10) * pixels * (model.settings.flow_channels[0] + 48) * 4 * 5
+    source = math.prod(thick.shape) * 4
+    looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, flow)
+    drawing = hidden + 6 * thin_volume + flow
+    finishing = 3.5 * thin_volume
+    worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
+    return int(_BASE_BYTES + source + 3 * thick_volume + worst)

@@ -1,0 +1,47 @@
+"""Is this geometry one the model was trained for?"""
+
+from __future__ import annotations
+
+from lamella.errors import RefusedInput
+from lamella.model import Limits
+from lamella.volume import Geometry
+
+_FAR = 1.5
+"""Up to this factor beyond the trained range a warning will do; further out the input is refused."""
+
+_TOLERANCE = 0.02
+"""Scanners round: a range is exceeded only beyond this share."""
+
+_CONSTANT_GAP = 1.05
+"""Spacing above this many thicknesses means tissue that was never scanned."""
+
+
+def range_warnings(thick: Geometry, grid: Geometry, limits: Limits) -> list[str]:
+    """What a reader of the result must know about its geometry.
+
+    Raises:
+        RefusedInput: a value so far outside the trained range that no answer is worth having.
+    """
+    warnings = []
+    checks = (
+        ("slice thickness", thick.thickness_mm, limits.thickness_mm),
+        ("slice spacing", thick.spacing_mm, limits.spacing_mm),
+        ("target spacing", grid.spacing_mm, limits.target_mm),
+    )
+    for name, value, (low, high) in checks:
+        if value < low / _FAR or value > high * _FAR:
+            raise RefusedInput(
+                f"The {name} is far outside what the model was trained for. Found {value:.3g} mm, trained for {low:g} to "
+                f"{high:g} mm. Choose another spacing or another model."
+            )
+        if value < low * (1 - _TOLERANCE) or value > high * (1 + _TOLERANCE):
+            warnings.append(
+                f"The {name} of {value:.3g} mm is outside the {low:g} to {high:g} mm the model was trained for: "
+                "expect less than the published quality."
+            )
+    if thick.spacing_mm > _CONSTANT_GAP * thick.thickness_mm:
+        warnings.append(
+            f"Between the slabs lie gaps of {thick.spacing_mm - thick.thickness_mm:.2f} mm that were never scanned; what is "
+            "shown there is an estimate without any measurement."
+        )
+    return warnings

@@ -1,0 +1,1 @@
+"""Training: thin Lightning modules. No mathematics here; the losses live with what they train."""

@@ -1,0 +1,83 @@
+"""Run a stage: checkpoints, curves, resume. Resuming is running the same command again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from lamella.data.patches import PatchBatches, PatchSettings
+from lamella.data.views import ThinView
+from lamella.train.settings import EmbeddedRun, StageSettings
+from lamella.train.stages import Stage
+
+_VALIDATION_BATCHES = 12
+
+
+class _Batches(pl.LightningDataModule):
+    """An epoch is the stretch between two checkpoints; its batches depend on the step alone, so a resume repeats none."""
+
+    def __init__(
+        self, views: Sequence[ThinView], held_out: Sequence[ThinView], patches: PatchSettings, stage: StageSettings, every: int
+    ) -> None:
+        super().__init__()
+        self._views, self._held_out, self._patches, self._stage, self._every = views, held_out, patches, stage, every
+
+    def train_dataloader(self) -> Any:
+        assert self.trainer is not None, "Lightning attaches the trainer before it asks for data"
+        first = self.trainer.current_epoch * self._every
+        last = min(first + self._every, self._stage.steps)
+        return DataLoader(PatchBatches(self._views, self._patches, first, last), batch_size=None)
+
+    def val_dataloader(self) -> Any:
+        plain = dataclasses.replace(
+            self._patches, seed=self._patches.seed + 1, noise=0.0, kernel=0.0, other_profile=0.0, thick_noise=0.0
+        )
+        return DataLoader(PatchBatches(self._held_out, plain, 0, _VALIDATION_BATCHES), batch_size=None)
+
+
+def run_stage(
+    name: str,
+    module: Stage,
+    run: EmbeddedRun,
+    stage: StageSettings,
+    patches: PatchSettings,
+    views: Sequence[ThinView],
+    held_out: Sequence[ThinView],
+) -> Path:
+    """Train one stage to its last step, from its last checkpoint if there is one.
+
+    Returns:
+        The stage's last checkpoint.
+    """
+    folder = Path(run.run) / name
+    last = folder / "last.ckpt"
+    epochs = -(-stage.steps // run.validate_every)
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator=run.device,
+        devices=1,
+        precision=run.precision,  # type: ignore[arg-type]  # a plain string in the settings; Lightning checks it
+        gradient_clip_val=stage.clip,
+        callbacks=[
+            EMAWeightAveraging(decay=stage.ema),
+            ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False, every_n_epochs=1),
+        ],
+        logger=[CSVLogger(folder, name="", version="curves"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=25,
+        enable_model_summary=False,
+    )
+    data = _Batches(views, held_out, patches, stage, run.validate_every)
+    module.to(memory_format=torch.channels_last_3d)
+    trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
+    return last

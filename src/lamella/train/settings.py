@@ -1,0 +1,78 @@
+"""Every number of a training run of the embedded model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lamella.data.patches import PatchSettings
+from lamella.data.views import SeriesSettings
+from lamella.embedded import EmbeddedSettings
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """One of the two stages.
+
+    Attributes:
+        steps: optimiser steps in all.
+        learning_rate: its peak; cosine to a hundredth of it after the warm-up.
+        warm_up: steps of linear warm-up.
+        ema: decay of the weight average that is kept (exponential moving average, per step).
+        clip: gradient norm.
+        weight_decay: of AdamW.
+    """
+
+    steps: int = 4000
+    learning_rate: float = 6e-4
+    warm_up: int = 200
+    ema: float = 0.998
+    clip: float = 1.0
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Training data.
+
+    Attributes:
+        folder: holds the series.
+        series: which, how seen, with what weight.
+        held_out: for the validation curve; never trained on.
+    """
+
+    folder: str
+    series: tuple[SeriesSettings, ...]
+    held_out: tuple[SeriesSettings, ...]
+
+
+@dataclass(frozen=True)
+class EmbeddedRun:
+    """A whole run: mean and scale first, then the flow.
+
+    Attributes:
+        run: folder for checkpoints, curves and the finished model; the same command resumes from it.
+        data: what to learn from.
+        model: shape of the networks.
+        patches: how pairs are drawn for the mean.
+        flow_patches: how pairs are drawn for the flow.
+        mean: first stage.
+        flow: second stage.
+        precision: "bf16-mixed" or "32-true".
+        validate_every: steps between points of the validation curve.
+        checkpoint_minutes: between checkpoints.
+        threads: CPU threads; 0 leaves torch's choice.
+        device: auto, cpu or cuda.
+    """
+
+    run: str
+    data: DataSettings
+    model: EmbeddedSettings = field(default_factory=EmbeddedSettings)
+    patches: PatchSettings = field(default_factory=PatchSettings)
+    flow_patches: PatchSettings = field(default_factory=PatchSettings)
+    mean: StageSettings = field(default_factory=StageSettings)
+    flow: StageSettings = field(default_factory=StageSettings)
+    precision: str = "bf16-mixed"
+    validate_every: int = 250
+    checkpoint_minutes: float = 5.0
+    threads: int = 0
+    device: str = "auto"

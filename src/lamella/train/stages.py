@@ -1,0 +1,84 @@
+"""The two stages as Lightning modules: which network learns, from which loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from lamella.data.patches import Pairs, cubic_error
+from lamella.embedded import FlowNet, MeanScaleNet
+from lamella.embedded_loss import mean_scale_loss
+from lamella.errors import NonFiniteError
+from lamella.train.settings import StageSettings
+
+
+class Stage(pl.LightningModule):
+    """Optimiser, schedule, logging and the guard against non-finite losses; a stage adds its loss."""
+
+    def __init__(self, settings: StageSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def transfer_batch_to_device(self, batch: Pairs, device: torch.device, dataloader_idx: int) -> Pairs:
+        """Move the tensors of a batch; its geometry stays on the CPU, in float64."""
+        moved = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+        return Pairs(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up and a cosine to a hundredth of the peak."""
+        s = self.settings
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
+
+        def factor(step: int) -> float:
+            progress = min(1.0, max(0.0, (step - s.warm_up) / max(1, s.steps - s.warm_up)))
+            return min(1.0, (step + 1) / s.warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def report(self, loss: Tensor, figures: dict[str, Tensor], batch: Pairs) -> Tensor:
+        """Log a training step; stop on a loss that is not finite, naming the batch."""
+        if not torch.isfinite(loss):
+            raise NonFiniteError(
+                f"The loss is not finite at step {self.global_step}. Batch: {', '.join(batch.names)}. "
+                "Lower the learning rate, or look for damaged values in these series."
+            )
+        self.log_dict({f"train/{k}": v for k, v in figures.items()}, batch_size=len(batch.names))
+        self.log("train/loss", loss.detach(), batch_size=len(batch.names), prog_bar=True)
+        return loss
+
+
+class MeanStage(Stage):
+    """Mean and scale together."""
+
+    def __init__(self, network: MeanScaleNet, settings: StageSettings) -> None:
+        super().__init__(settings)
+        self.network = network
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:
+        """One optimiser step."""
+        return self.report(*mean_scale_loss(self.network, batch, batch.condition), batch)
+
+    def validation_step(self, batch: Pairs, batch_idx: int) -> None:
+        """Squared errors of the mean and of the two interpolations it must beat."""
+        _, figures = mean_scale_loss(self.network, batch, batch.condition)
+        start = cubic_error(batch, batch.passage.start_matrix)
+        for name, value in {**figures, "start_mse_hu2": start}.items():
+            self.log(f"val/{name}", value, batch_size=1)
+        self.log("val/gain_over_start_db", 10 * torch.log10(start / figures["mse_hu2"]), batch_size=1, prog_bar=True)
+
+
+class FlowStage(Stage):
+    """The flow on the standardised residual; mean and scale stay as they are."""
+
+    def __init__(self, network: MeanScaleNet, flow: FlowNet, settings: StageSettings, seed: int) -> None:
+        super().__init__(settings)
+        self.network = network.requires_grad_(False)
+        self.flow = flow
+        self.seed = seed
