@@ -151,7 +151,10 @@ def measure_geometry(truth: Truth, thickness_mm: float, spacing_mm: float, modes
     cubic = metrics.aligned_cubic(thick.hu, thick_mm, grid.centres_mm)
     measured = torch.from_numpy(thick.hu.astype(np.float32))
     projected = operator.project(torch.from_numpy(cubic), measured).numpy()
-    rows = {"cubic": row("cubic", stored(cubic)), "projected cubic": row("projected cubic", np.rint(projected))}
+    rows = {
+        "cubic": row("cubic", stored(cubic)),
+        "projected cubic": row("projected cubic", np.rint(projected).astype(np.int16)),
+    }
     for mode in modes:
         hu, spread, seconds = restore(thick, grid, mode)
         rows[mode] = {**row(mode, hu), "seconds": seconds}

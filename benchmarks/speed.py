@@ -161,7 +161,9 @@ def measure(command: str, modes: list[str], runs: int, cache: Path, extra: list[
         work = Path(folder)
         count = measure_thin(command, small, work, ["--slices", "300", *extra], 300)
         figures["count"] = count
-        judged += judge("50 slices, --slices 300: positions off", "written files", count["off_mm"], high=MAX_OFF_MM)
+        judged += judge(
+            "50 slices, --slices 300: all there, off by", "written files", count["off_mm"], high=MAX_OFF_MM, unit=" mm"
+        )
         for mode in modes:
             options = ["--mode", mode, "--spacing-mm", "1.0", *extra]
             options += [] if mode == "mean" else ["--steps", "8"]

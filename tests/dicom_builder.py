@@ -13,7 +13,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
 
@@ -175,8 +175,8 @@ def write(dataset: Dataset, path: Path, syntax: str) -> None:
     meta.TransferSyntaxUID = uid.UID(syntax)
     little = syntax != uid.ExplicitVRBigEndian
     implicit = syntax == uid.ImplicitVRLittleEndian
-    file = FileDataset(str(path), dataset, file_meta=meta, preamble=b"\0" * 128)
-    file.save_as(path, implicit_vr=implicit, little_endian=little, enforce_file_format=True)
+    dataset.file_meta, dataset.preamble = meta, b"\0" * 128
+    dataset.save_as(path, implicit_vr=implicit, little_endian=little, enforce_file_format=True)
 
 
 def build_enhanced(
@@ -202,7 +202,8 @@ def build_enhanced(
     for keyword in ("AcquisitionNumber", "KVP", "ConvolutionKernel", "WindowCenter", "WindowWidth"):
         del dataset[keyword]
     dataset.SOPClassUID, dataset.SOPInstanceUID = uid.EnhancedCTImageStorage, f"{root}.1.1"
-    dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(hu)
+    order = list(range(len(hu))) if order is None else order
+    dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(order)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     measures = _item(PixelSpacing=[0.75, 0.5], SliceThickness=thickness_mm, SpacingBetweenSlices=spacing_mm)
     shared = Dataset()
@@ -213,7 +214,6 @@ def build_enhanced(
         shared.PixelMeasuresSequence = Items([measures])
     dataset.SharedFunctionalGroupsSequence = Items([shared])
     groups = []
-    order = list(range(len(hu))) if order is None else order
     for index in order:
         group = Dataset()
         position = [origin_mm[0], origin_mm[1], origin_mm[2] + index * spacing_mm]

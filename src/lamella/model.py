@@ -157,7 +157,12 @@ def list_models() -> tuple[ModelEntry, ...]:
         size = sum(f.stat().st_size for f in folder.iterdir() if f.is_file())
         entries.append(
             ModelEntry(
-                str(card["name"]), folder, str(card["weights_sha256"]), str(card["licence"]), size, str(card.get("description", ""))
+                str(card["name"]),
+                folder,
+                str(card["weights_sha256"]),
+                str(card["licence"]),
+                size,
+                str(card.get("description", "")),
             )
         )
     return tuple(entries)

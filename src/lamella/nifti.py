@@ -101,6 +101,8 @@ def read_nifti(path: Path) -> Volume:
     shape = shape_of(path.name, header)
     affine, code = affine_of(path.name, header, shape)
     axes, flipped = _axes(affine)
+    if shape[axes[0]] < 2:
+        raise RefusedInput(f"The NIfTI {path.name} holds a single slice. Expected at least 2: one has no spacing.")
     raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
     turned = raw.reshape(shape, order="F").transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flipped)]
     hu, notes = _hu(path.name, turned, header)

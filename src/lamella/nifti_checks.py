@@ -79,7 +79,7 @@ def expected_bytes(name: str, header: Any) -> int:
         raise RefusedInput(f"The header of {name} claims {voxels:,} voxels, at most {MAX_VOXELS:,}. It is damaged.")
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise RefusedInput(f"The NIfTI {name} has an unknown data type. Expected numbers of one channel.") from error
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise RefusedInput(f"The NIfTI {name} does not hold plain numbers. Found {dtype}; expected integers or floats.")

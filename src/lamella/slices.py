@@ -166,7 +166,9 @@ class SliceOperator:
     ridge: float = 0.0
 
     @classmethod
-    def between(cls, thin: Geometry, thick: Geometry, profile: Profile = "box", ridge: float | None = None) -> SliceOperator:
+    def between(
+        cls, thin: Geometry, thick: Geometry, profile: Profile = "box", ridge: float | None = None
+    ) -> SliceOperator:
         """The operator that takes a volume on the thin grid to the thick grid.
 
         Args:
@@ -179,7 +181,9 @@ class SliceOperator:
             LamellaError: the grids differ in direction, or a slab reaches past the thin grid (use `covering_grid`).
         """
         if not np.allclose(thin.axes, thick.axes, atol=1e-4):
-            raise LamellaError("The thin and the thick grid have different orientations. Both must come from the same scan.")
+            raise LamellaError(
+                "The thin and the thick grid have different orientations. Both must come from the same scan."
+            )
         matrix = profile_matrix(thin.centres_mm, thin.spacing_mm, thick.centres_mm, thick.thickness_mm, profile)
         return cls.from_matrix(matrix, ridge)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from dicom_builder import AXIAL, build_series, phantom_hu
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jpeg_lossless import encode
 from pydicom import uid
 from pydicom.encaps import encapsulate
+from tests.dicom_builder import AXIAL, build_series, phantom_hu
+from tests.jpeg_lossless import encode
 
 from lamella.dicom import list_series, read_series
 from lamella.dicom.header import SeriesHeader
@@ -61,7 +62,15 @@ def test_descending_instance_numbers_are_remembered(tmp_path):
 
 @pytest.mark.parametrize(
     "orientation",
-    [AXIAL, (1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1), (-1, 0, 0, 0, -1, 0), (1, 0, 0, 0, -1, 0), (0, 0, 1, 0, 1, 0), OBLIQUE],
+    [
+        AXIAL,
+        (1, 0, 0, 0, 0, -1),
+        (0, 1, 0, 0, 0, -1),
+        (-1, 0, 0, 0, -1, 0),
+        (1, 0, 0, 0, -1, 0),
+        (0, 0, 1, 0, 1, 0),
+        OBLIQUE,
+    ],
 )
 def test_every_orientation_keeps_its_places_in_lps(tmp_path, orientation):
     hu = phantom_hu()
@@ -104,10 +113,17 @@ def test_jpeg_lossless_with_every_predictor(tmp_path, predictor, bits):
     np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
 
 
+def test_a_signed_jpeg_2000_code_stream(tmp_path):
+    hu = phantom_hu(2)
+    frames = [imagecodecs.jpeg2k_encode(one, codecformat="J2K", level=0, reversible=True) for one in hu]
+    data = {k: {"PixelData": encapsulate([frames[k]])} for k in range(2)}
+    build_series(tmp_path, hu, syntax=uid.JPEG2000Lossless, signed=True, bits=16, per_slice=data)
+    np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
+
+
 def test_rescale_of_each_slice_is_its_own(tmp_path):
-    hu = np.repeat(np.linspace(-1000, 2600, 5 * 4 * 6).reshape(5, 4, 6), 1, axis=0)
     slopes = {k: {"RescaleSlope": 1 + 0.25 * k, "stored": np.full((4, 6), 1000, np.uint16)} for k in range(5)}
-    build_series(tmp_path, hu, per_slice=slopes)
+    build_series(tmp_path, np.zeros((5, 4, 6)), per_slice=slopes)
     volume = read_series(tmp_path)
     assert volume.hu.dtype == np.float32
     np.testing.assert_array_equal(volume.hu[:, 0, 0], 1000 * (1 + 0.25 * np.arange(5)) - 1024)

@@ -20,6 +20,17 @@ def test_white_noise_reads_its_own_standard_deviation(measure):
 
 
 @pytest.mark.parametrize("measure", [noise_sd_in_plane, noise_sd_along_z])
+@pytest.mark.parametrize("sd_hu", [4.0, 5.5])
+def test_whole_hu_do_not_round_the_figure(measure, sd_hu):
+    noise = np.random.default_rng(6).normal(0, sd_hu, (16, 96, 96))
+    mask = np.ones(noise.shape, dtype=np.bool_)
+    # the median of whole differences could only be 4 or 6 here: 4.19 or 6.29 HU
+    whole = measure(np.rint(noise).astype(np.int16), mask)
+    assert whole == pytest.approx(measure(noise, mask), rel=0.015)
+    assert whole == measure(np.rint(noise).astype(np.int16), mask)
+
+
+@pytest.mark.parametrize("measure", [noise_sd_in_plane, noise_sd_along_z])
 def test_a_plain_gradient_is_no_noise_and_a_scale_is_a_scale(measure):
     z, y, x = np.mgrid[:8, :48, :48].astype(np.float64)
     assert measure(3 * z + 2 * y - x, EVERYWHERE) == pytest.approx(0, abs=1e-9)

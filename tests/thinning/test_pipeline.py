@@ -12,7 +12,7 @@ from lamella.thinning import ThinSettings, consistency, plan, runtime, thin, thi
 from lamella.thinning import pipeline as pipeline_room
 from lamella.thinning.plan import MemoryPlan
 from lamella.volume import AIR_HU, Volume
-from tests.conftest import upright
+from tests.small_model import upright
 
 MODES = ("mean", "texture", "sample")
 
@@ -22,7 +22,9 @@ def settings(mode: str, **more: object) -> ThinSettings:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_averaging_the_written_integers_gives_the_scan_back(small_model: Model, thick_volume: Volume, mode: str) -> None:
+def test_averaging_the_written_integers_gives_the_scan_back(
+    small_model: Model, thick_volume: Volume, mode: str
+) -> None:
     # SPEC C1
     result = thin(thick_volume, small_model, thin_grid(thick_volume.geometry, spacing_mm=1.0), settings(mode))
     averaged = result.volume.hu.reshape(7, 5, 42, 50).mean(axis=1)
@@ -60,7 +62,9 @@ def test_a_seed_gives_the_same_voxels_and_another_seed_others(small_model: Model
     assert not np.array_equal(first, thin(thick_volume, small_model, grid, settings("sample", seed=2)).volume.hu)
 
 
-def test_samples_are_distinct_draws_and_the_first_is_that_of_a_single_run(small_model: Model, thick_volume: Volume) -> None:
+def test_samples_are_distinct_draws_and_the_first_is_that_of_a_single_run(
+    small_model: Model, thick_volume: Volume
+) -> None:
     # SPEC C3
     grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
     several = thin(thick_volume, small_model, grid, settings("sample", samples=3)).samples
@@ -127,9 +131,7 @@ def test_less_memory_gives_smaller_blocks(small_model: Model) -> None:
     thick = upright((55, 512, 512), 5.0, 5.0)
     grid = thin_grid(thick, spacing_mm=1.0)
     roomy = plan(thick, grid, small_model, ThinSettings(mode="sample"))
-    tight = plan(
-        thick, grid, small_model, ThinSettings(mode="sample", memory_gb=roomy.peak_bytes / 2**30 - 0.01)
-    )
+    tight = plan(thick, grid, small_model, ThinSettings(mode="sample", memory_gb=roomy.peak_bytes / 2**30 - 0.01))
     assert tight.slab_thin < roomy.slab_thin
     assert tight.peak_bytes < roomy.peak_bytes
 

@@ -1,7 +1,7 @@
 """`lamella VERB`: one file a verb.
 
-Nothing heavy is imported here or at the head of a verb's file, so that `lamella --help` answers at once: each verb imports
-the rooms it calls when it is called.
+Nothing heavy is imported here or at the head of a verb's file, so that `lamella --help` answers at once: each verb
+imports the rooms it calls when it is called.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from lamella.errors import LamellaError
+
+_PACKAGE = Path(__file__).parents[1]
 
 FAILED = 1
 INTERRUPTED = 130
@@ -36,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except KeyboardInterrupt:
-        return _ended(INTERRUPTED, "Interrupted. Nothing was left at OUTPUT.", debug)
+        return _ended(INTERRUPTED, "Interrupted. Nothing half-written was left.", debug)
     except LamellaError as error:
         return _ended(error.exit_code, str(error), debug)
     except BrokenPipeError:  # `lamella inspect ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except MemoryError:
+        return _ended(FAILED, "The memory is used up. Ask for fewer slices, or use a machine with more memory.", debug)
     except OSError as error:
         where = f": {os.fspath(error.filename)}" if isinstance(error.filename, str | os.PathLike) else ""
         return _ended(FAILED, f"{error.strerror or type(error).__name__}{where}.", debug)
@@ -81,8 +86,9 @@ def _ended(code: int, message: str, debug: bool) -> int:
 def _unexpected(error: Exception) -> str:
     """Type and place only: the text of a foreign exception may quote a header."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = next((f"{frame.name}, line {frame.lineno}" for frame in reversed(frames) if "lamella" in frame.filename), "")
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
+    place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
     return (
-        f"Lamella met an error it did not expect: {type(error).__name__}{f' in {place}' if place else ''}. "
+        f"Lamella met an error it did not expect: {type(error).__name__}{place}. "
         "Run again with --debug to see where; that output may quote header values."
     )

@@ -168,10 +168,9 @@ def draw_pairs(rng: np.random.Generator, views: Sequence[ThinView], settings: Pa
     halve = not coarse and rng.random() < settings.pair_average
     low, high = settings.coarse_factors if coarse else settings.factors
     cut = _draw_cut(rng, settings, (low, max(low, high / 2)) if halve else (low, high))
-    per = 2 if halve else 1
-    if halve and min(v.hu.shape[0] for v in members) < 2 * cut.depth:
-        members = [v for v in members if v.hu.shape[0] >= 2 * cut.depth]
-        weights = np.array([v.weight for v in members])
+    deep = [v for v in members if v.hu.shape[0] >= 2 * cut.depth]
+    members, per = (deep, 2) if halve and deep else (members, 1)
+    weights = np.array([v.weight for v in members])
     patches, condition, names = [], [], []
     for _ in range(settings.batch):
         view = members[rng.choice(len(members), p=weights / weights.sum())]

@@ -2,10 +2,14 @@
 
 Reading goes `archive` (where bytes come from) -> `parse` (bytes to headers) -> `series` and `header` (one record a
 slice) -> `checks` (order, geometry, refusals) -> `decode` (pixels to HU) -> `read` (the doors).
+Writing goes `write` (places, pixels) with `tags` (what is copied) and `labels` (what is said) -> `verify` (read back).
 """
 
 from __future__ import annotations
 
+from lamella.dicom.labels import Derivation
 from lamella.dicom.read import list_series, read_series
+from lamella.dicom.verify import verify_written
+from lamella.dicom.write import round_to_stored, write_series
 
-__all__ = ["list_series", "read_series"]
+__all__ = ["Derivation", "list_series", "read_series", "round_to_stored", "verify_written", "write_series"]

@@ -110,8 +110,12 @@ def _folder(folder: Path) -> Archive:
                 special += 1
     if not entries:
         raise RefusedInput(f"The folder {folder.name} holds no files. Expected DICOM files in it or below it.")
-    notes = [f"{linked} linked folders were not followed"] if linked else []
-    notes += [f"{special} entries are not regular files (broken links, pipes) and were ignored"] if special else []
+    notes = []
+    if linked:
+        notes.append(f"{linked} linked folder{'s were' if linked > 1 else ' was'} not followed")
+    if special:
+        what = "entries are not regular files" if special > 1 else "entry is not a regular file"
+        notes.append(f"{special} {what} (broken link, pipe), ignored")
     return Archive(tuple(entries), tuple(notes))
 
 

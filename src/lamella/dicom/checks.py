@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import text_of, value_of, whole_number
 from lamella.dicom.header import Slice
 from lamella.errors import RefusedInput
 from lamella.volume import Geometry
@@ -238,10 +238,10 @@ def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], spaci
 
 
 def _numbering(ordered: Sequence[Slice]) -> tuple[bool, tuple[str, ...]]:
-    values = [value_of(one.header, "InstanceNumber") for one in ordered]
-    if any(value is None or value == "" for value in values):
+    values = [number for one in ordered if (number := whole_number(one.header, "InstanceNumber")) is not None]
+    if len(values) < len(ordered):
         return True, ("InstanceNumber is missing: numbering along the normal is assumed",)
-    steps = np.sign(np.diff([int(value) for value in values]))
+    steps = np.sign(np.diff(values))
     note = () if abs(steps.sum()) == len(steps) else ("InstanceNumber does not follow the position: ignored",)
     return bool(steps.sum() >= 0), note
 

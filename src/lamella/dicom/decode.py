@@ -18,7 +18,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import text_of, value_of, whole_number
 from lamella.errors import RefusedInput
 from lamella.volume import AIR_HU
 
@@ -74,11 +74,11 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
             f"{name} is a colour picture, not CT. Found SamplesPerPixel {samples}, PhotometricInterpretation "
             f"{photometric or 'missing'}; expected 1 and MONOCHROME2."
         )
-    allocated, bits = value_of(dataset, "BitsAllocated"), value_of(dataset, "BitsStored")
-    if allocated != 16 or not isinstance(bits, int) or not 1 <= bits <= 16 or value_of(dataset, "HighBit") != bits - 1:
+    allocated, bits = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
+    if allocated != 16 or bits is None or not 1 <= bits <= 16 or whole_number(dataset, "HighBit") != bits - 1:
         raise RefusedInput(
             f"The pixels of {name} are not stored as CT demands. Found BitsAllocated {allocated}, BitsStored {bits}, "
-            f"HighBit {value_of(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1."
+            f"HighBit {whole_number(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1."
         )
     meta = getattr(dataset, "file_meta", None)
     syntax = (meta.get("TransferSyntaxUID") if meta else None) or _native_syntax(dataset)
@@ -90,8 +90,8 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     return PixelFormat(
         name=name,
         syntax=syntax,
-        rows=int(value_of(dataset, "Rows") or 0),
-        columns=int(value_of(dataset, "Columns") or 0),
+        rows=whole_number(dataset, "Rows") or 0,
+        columns=whole_number(dataset, "Columns") or 0,
         bits=bits,
         signed=value_of(dataset, "PixelRepresentation") == 1,
         # Retired: overlays in the unused high bits (PS3.3-2004 C.9.2); OverlayBitPosition 0 means elsewhere.
@@ -115,15 +115,12 @@ def _native_syntax(dataset: Dataset) -> str:
     return str(uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian)
 
 
-def frames_of(dataset: Dataset, form: PixelFormat, count: int) -> Iterator[bytes | memoryview]:
+def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[bytes | memoryview]:
     """The bytes of each frame in file order, still encoded.
 
     Raises:
-        RefusedInput: no pixel data, or not as many bytes or frames as the header promises.
+        RefusedInput: not as many bytes or frames as the header promises.
     """
-    data = dataset.get("PixelData")
-    if not isinstance(data, bytes) or not data:
-        raise RefusedInput(f"{form.name} has no pixel data. It may be cut off: copy or export it again.")
     if form.syntax in _NATIVE:
         expected = form.frame_bytes * count
         if len(data) not in (expected, expected + 1):
@@ -139,8 +136,8 @@ def frames_of(dataset: Dataset, form: PixelFormat, count: int) -> Iterator[bytes
         for frame in generate_frames(data, number_of_frames=count):
             found += 1
             yield frame
-    # pydicom reports a broken encapsulation by whatever went wrong first.
-    except (ValueError, EOFError, OSError, KeyError, IndexError, OverflowError) as error:
+    # pydicom reports a broken encapsulation by whatever went wrong first (ValueError, EOFError, struct.error, ...).
+    except Exception as error:
         raise _undecodable(form, error) from None
     if found != count:
         raise RefusedInput(f"{form.name} holds {found} encoded frames. Its header says {count}. Export it again.")

@@ -41,8 +41,14 @@ def value_of(header: Dataset, keyword: str) -> Any:
     # A malformed value surfaces here, because pydicom converts lazily; its message would quote the value.
     try:
         return header.get(keyword)
-    except (ValueError, TypeError, OverflowError, NotImplementedError, ArithmeticError):
+    except Exception:
         return None
+
+
+def whole_number(header: Dataset, keyword: str) -> int | None:
+    """The element as one integer, or None where it is anything else."""
+    value = value_of(header, keyword)
+    return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else None
 
 
 def text_of(header: Dataset, keyword: str) -> str:

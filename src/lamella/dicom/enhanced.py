@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from lamella.dicom.elements import value_of
+from lamella.dicom.elements import value_of, whole_number
 from lamella.errors import RefusedInput
 
 ENHANCED_CLASSES = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
@@ -47,7 +47,8 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     for index, group in enumerate(per_frame):
         header = Dataset()
         header.update(common)
-        header.InstanceNumber = index + 1
+        # A new element: setting the value would change the one that all frames share.
+        header.add_new("InstanceNumber", "IS", index + 1)
         _lay(header, group)
         header.set_original_encoding(*dataset.original_encoding)
         header.file_meta = dataset.file_meta
@@ -55,9 +56,10 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
 
 
 def frame_count(dataset: Dataset) -> int:
-    """NumberOfFrames; 1 where it is absent."""
-    value = value_of(dataset, "NumberOfFrames")
-    return int(value) if value is not None else 1
+    """NumberOfFrames; 1 where it is absent, 0 where it is no number."""
+    if value_of(dataset, "NumberOfFrames") is None:
+        return 1
+    return whole_number(dataset, "NumberOfFrames") or 0
 
 
 def _lay(header: Dataset, group: Dataset) -> None:
@@ -70,4 +72,4 @@ def _lay(header: Dataset, group: Dataset) -> None:
             if keyword is None:
                 header.add(element)
             else:
-                setattr(header, keyword, element.value)
+                header.add_new(keyword, element.VR, element.value)

@@ -18,7 +18,8 @@ class SeriesHeader:
     Attributes:
         series_uid: SeriesInstanceUID.
         slices: one classic data set a slice, in array order, without pixel data. Enhanced multi-frame input is
-            flattened: every functional group's elements lie at the top level, as in the CT Image IOD.
+            flattened: every functional group's elements lie at the top level, as in the CT Image IOD. Data sets may
+            share elements: copy before changing.
         files: base names in array order.
         notes: everything assumed, ignored or dropped on the way.
         ascending: InstanceNumber rises along the array (along +normal), so that a writer can number the same way.

@@ -20,6 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectorySto
 from pydicom.values import converters
 
 from lamella.dicom.archive import Entry, inflation_limit, is_zip
+from lamella.dicom.elements import settle, value_of
 from lamella.errors import RefusedInput
 
 HEAD_BYTES = 256
@@ -55,18 +56,46 @@ def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
-def parse(entry: Entry, pixels: bool) -> Dataset:
-    """The data set of one file, with `file_meta`; without pixel data unless asked for.
+def read_header(entry: Entry) -> tuple[Dataset, list[str]]:
+    """The data set of one file without pixel data, with `file_meta`, every element converted.
+
+    Returns:
+        (data set, "(gggg,eeee)" of each element that was left out because it cannot be converted).
 
     Raises:
         NotDicom: empty, another format, or a DICOMDIR.
         RefusedInput: it says it is DICOM and cannot be parsed; a deflated data set beyond the inflation limit.
     """
-    head = entry.read(HEAD_BYTES)
-    bare = _sniff(head)
+    bare = _sniff(entry.read(HEAD_BYTES))
+    dataset = _parsed(entry, bare, pixels=False)
+    removed = settle(dataset.file_meta) + settle(dataset)
+    if bare and not ("SOPClassUID" in dataset and "SeriesInstanceUID" in dataset):
+        raise NotDicom("not DICOM")
+    if MediaStorageDirectoryStorage in (dataset.file_meta.get("MediaStorageSOPClassUID"), dataset.get("SOPClassUID")):
+        raise NotDicom("a DICOMDIR")
+    return dataset, removed
+
+
+def read_pixel_data(entry: Entry) -> bytes:
+    """PixelData of a file whose header has been read, as it is encoded.
+
+    Raises:
+        RefusedInput: there is none, or the file can no longer be parsed.
+    """
+    dataset = _parsed(entry, bare=_sniff(entry.read(HEAD_BYTES)), pixels=True)
+    data = value_of(dataset, "PixelData")
+    if not isinstance(data, bytes) or not data:
+        # Also where pixel data without an end makes pydicom drop the whole data set.
+        raise RefusedInput(
+            f"{entry.name} has no pixel data that can be read. It may be cut off: copy or export it again."
+        )
+    return data
+
+
+def _parsed(entry: Entry, bare: bool, pixels: bool) -> Dataset:
     data = entry.read(-1)
     try:
-        dataset = _parse(data, bare, pixels, entry.name)
+        return _parse(data, bare, pixels, entry.name)
     except RefusedInput:
         raise
     # pydicom raises whatever its innards raise on a damaged file (struct.error, KeyError, RecursionError, ...). The
@@ -76,12 +105,6 @@ def parse(entry: Entry, pixels: bool) -> Dataset:
             f"The file {entry.name} starts as DICOM and cannot be parsed ({type(error).__name__}). "
             "It is damaged: export it again, or take it out of the folder."
         ) from None
-    if bare and not ("SOPClassUID" in dataset and "SeriesInstanceUID" in dataset):
-        raise NotDicom("not DICOM")
-    meta = dataset.file_meta
-    if MediaStorageDirectoryStorage in (meta.get("MediaStorageSOPClassUID"), dataset.get("SOPClassUID")):
-        raise NotDicom("a DICOMDIR")
-    return dataset
 
 
 def _sniff(head: bytes) -> bool:

@@ -18,9 +18,9 @@ from pydicom.uid import UID
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
 from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, to_hu
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import text_of, whole_number
 from lamella.dicom.header import SeriesHeader, Slice
-from lamella.dicom.parse import parse, quiet_pydicom
+from lamella.dicom.parse import quiet_pydicom, read_pixel_data
 from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
 from lamella.errors import RefusedInput
 from lamella.volume import Volume
@@ -144,8 +144,8 @@ def _summary(series: RawSeries, found: Scan) -> SeriesSummary:
         uid=series.uid,
         modality=series.modality,
         slices=series.slice_count if stack is None else len(stack.slices),
-        rows=int(value_of(header, "Rows") or 0),
-        columns=int(value_of(header, "Columns") or 0),
+        rows=whole_number(header, "Rows") or 0,
+        columns=whole_number(header, "Columns") or 0,
         spacing_mm=geometry.spacing_mm if geometry else None,
         thickness_mm=geometry.thickness_mm if geometry else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
@@ -174,15 +174,12 @@ def _pixels(stack: Stack, progress: Progress | None) -> tuple[NDArray[np.float32
 
     with ThreadPoolExecutor(workers) as pool:
         for entry, places in by_entry.items():
-            frames = stack.slices[next(iter(places.values()))].frames
-            dataset = parse(entry, pixels=True)
-            form = pixel_format(dataset, entry.name)
-            if (form.rows, form.columns) != hu.shape[1:]:
-                raise RefusedInput(f"{entry.name} changed while it was read. Wait until the copy is complete.")
-            for frame, encoded in enumerate(frames_of(dataset, form, frames)):
+            one = stack.slices[next(iter(places.values()))]
+            form = pixel_format(one.header, entry.name)
+            for frame, encoded in enumerate(frames_of(read_pixel_data(entry), form, one.frames)):
                 if frame in places:
-                    one = stack.slices[places[frame]]
-                    pending.append(pool.submit(_fill, encoded, form, one, hu[places[frame]]))
+                    index = places[frame]
+                    pending.append(pool.submit(_fill, encoded, form, stack.slices[index], hu[index]))
                     # Bounded, so that encoded frames do not pile up in memory in front of slow decoders.
                     finish(2 * workers)
         finish(0)

@@ -13,10 +13,10 @@ from pydicom.uid import CTImageStorage
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
 from lamella.dicom.decode import LOSSY, Stored, frames_of, pixel_format, stored_values
-from lamella.dicom.elements import settle, text_of, value_of
+from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
-from lamella.dicom.parse import NotDicom, parse
+from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
 
 _LISTED = 4
@@ -49,12 +49,12 @@ class RawSeries:
     def facts(self) -> str:
         """UID, slices, thickness and spacing, for a message that asks for a choice."""
         header = self.images[0][1] if self.images else self.files[0][1]
-        thickness = text_of(header, "SliceThickness")
+        thickness = value_of(header, "SliceThickness")
         try:
             spacing = f", {stack_of_series(self).geometry.spacing_mm:.3g} mm apart"
         except RefusedInput:
             spacing = ", no regular stack"
-        return f"{self.uid} ({self.slice_count} slices{f' of {thickness} mm' if thickness else ''}{spacing})"
+        return f"{self.uid} ({self.slice_count} slices{f' of {float(thickness):g} mm' if isinstance(thickness, (int, float)) else ''}{spacing})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +117,7 @@ def scan(archive: Archive) -> Scan:
     malformed: Counter[str] = Counter()
     for entry in archive.entries:
         try:
-            header = parse(entry, pixels=False)
-            malformed.update(settle(header))
+            header, removed = read_header(entry)
         except NotDicom as reason:
             if archive.zipped and str(reason) == "a ZIP":
                 raise RefusedInput(
@@ -129,6 +128,7 @@ def scan(archive: Archive) -> Scan:
         except RefusedInput as error:
             damaged.append(str(error))
             continue
+        malformed.update(removed)
         uid = text_of(header, "SeriesInstanceUID")
         if uid:
             files.setdefault(uid, []).append((entry, header))
@@ -218,9 +218,8 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
 
 
 def _stored(one: Slice) -> Stored:
-    dataset = parse(one.entry, pixels=True)
-    form = pixel_format(dataset, one.name)
-    return stored_values(list(frames_of(dataset, form, one.frames))[one.frame], form)
+    form = pixel_format(one.header, one.name)
+    return stored_values(list(frames_of(read_pixel_data(one.entry), form, one.frames))[one.frame], form)
 
 
 def _remarks(slices: Sequence[Slice]) -> list[str]:

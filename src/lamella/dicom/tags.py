@@ -11,8 +11,10 @@ from copy import deepcopy
 from types import MappingProxyType
 
 from pydicom import config
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.valuerep import STR_VR, validate_value
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,22 +43,23 @@ STUDY = (  # PS3.3 C.7.2.1 General Study, C.7.2.2 Patient Study, C.7.2.3 Clinica
     "LongitudinalTemporalEventType", "LongitudinalTemporalInformationModified", "ClinicalTrialCoordinatingCenterName",
 )  # fmt: skip
 
-SERIES = (  # PS3.3 C.7.3.1 General Series, C.7.4.1 Frame of Reference, C.7.5.1 General Equipment, C.12.1 SOP Common
+FROM_FIRST = (  # PS3.3 C.7.3.1 General Series, C.7.4.1 Frame of Reference, C.7.5.1 General Equipment, C.12.1 SOP Common
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "Laterality", "BodyPartExamined", "PatientPosition",
     "ProtocolName", "PerformingPhysicianName", "OperatorsName", "RequestAttributesSequence", "FrameOfReferenceUID",
     "PositionReferenceIndicator", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
     "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "GantryID", "DeviceUID",
     "DateOfLastCalibration", "TimeOfLastCalibration",
 )  # fmt: skip
+"""Copied from the first source slice where valid: one value for the whole derived series."""
 
-FROM_FIRST = PATIENT + STUDY + SERIES
-"""Copied from the first source slice: one value for the whole derived series."""
+IDENTITY = PATIENT + STUDY
+"""Copied from the first source slice as they are, valid or not: archives match patients and studies by them."""
 
 FROM_NEAREST = (  # PS3.3 C.7.6.1 General Image, C.7.10.1 General Acquisition, C.7.6.4 Contrast/Bolus, C.8.2.1 CT Image
     "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "AcquisitionUID",
-    "IrradiationEventUID", "AnatomicRegionSequence", "BurnedInAnnotation", "RecognizableVisualFeatures",
-    "QualityControlImage", "ContrastBolusAgent", "ContrastBolusAgentSequence", "ContrastBolusRoute",
-    "ContrastBolusAdministrationRouteSequence", "ContrastBolusVolume", "ContrastBolusStartTime",
+    "IrradiationEventUID", "AnatomicRegionSequence", "ImageLaterality", "BurnedInAnnotation",
+    "RecognizableVisualFeatures", "QualityControlImage", "ContrastBolusAgent", "ContrastBolusAgentSequence",
+    "ContrastBolusRoute", "ContrastBolusAdministrationRouteSequence", "ContrastBolusVolume", "ContrastBolusStartTime",
     "ContrastBolusStopTime", "ContrastBolusTotalDose", "ContrastFlowRate", "ContrastFlowDuration",
     "ContrastBolusIngredient", "ContrastBolusIngredientConcentration", "KVP", "ScanOptions", "AcquisitionType",
     "FilterType", "FocalSpots", "GeneratorPower", "ConvolutionKernel", "DataCollectionDiameter",
@@ -64,7 +67,15 @@ FROM_NEAREST = (  # PS3.3 C.7.6.1 General Image, C.7.10.1 General Acquisition, C
     "TableHeight", "RotationDirection", "RevolutionTime", "SingleCollimationWidth", "TotalCollimationWidth",
     "TableSpeed", "TableFeedPerRotation", "SpiralPitchFactor", "VOILUTFunction",
 )  # fmt: skip
-"""Copied from the source slice nearest to each derived slice: facts of the acquisition that may vary along the scan."""
+"""Copied, where valid, from the source slice nearest to each derived one: facts of the scan that may vary along it."""
+
+PAIRED_PARTS = (
+    "ANKLE", "ARM", "AXILLA", "BREAST", "CALCANEUS", "CALF", "CAROTID", "CLAVICLE", "EAR", "ELBOW", "EXTREMITY", "EYE",
+    "FEMUR", "FINGER", "FOOT", "HAND", "HIP", "HUMERUS", "KIDNEY", "KNEE", "LEG", "LUNG", "OPTIC", "ORBIT", "PATELLA",
+    "RADIUS", "SCAPULA", "SHOULDER", "SIJOINT", "TARSAL", "TEMPORAL", "THIGH", "THUMB", "TIBIA", "TMJ", "TOE", "ULNA",
+    "WRIST", "ZYGOMA",
+)  # fmt: skip
+"""Words in BodyPartExamined that name a paired part (PS3.16 annex L)."""
 
 EMPTY_IF_MISSING = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
@@ -136,15 +147,16 @@ DROPPED = MappingProxyType(
 """Left behind on purpose, with the reason; so is what no table names (private groups, overlay groups 60xx)."""
 
 
-def inherit(source: Dataset, keywords: tuple[str, ...]) -> Dataset:
+def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:
     """Copy the named attributes that `source` holds with a value.
 
-    Private attributes inside copied sequences are removed. An attribute whose value cannot be decoded is left out with
-    a log entry that names the attribute, never its value.
+    Private attributes inside copied sequences are removed. An attribute whose value cannot be decoded, or breaks the
+    rules of its value representation, is left out with a log entry that names the attribute, never its value.
 
     Args:
         source: header of one source slice.
         keywords: DICOM keywords from the tables above.
+        exact: copy values that break the rules too.
 
     Returns:
         A new dataset that shares nothing with `source`.
@@ -156,9 +168,13 @@ def inherit(source: Dataset, keywords: tuple[str, ...]) -> Dataset:
                 element = source[keyword] if keyword in source else None  # noqa: SIM401 - get() returns the value
                 if element is None or element.is_empty:
                     continue
+                if dictionary_VR(keyword) != element.VR:  # a wrong one in the file, or an enhanced attribute's
+                    element = DataElement(keyword, dictionary_VR(keyword), element.value)
+                if not exact:
+                    _validate(element)
                 copied.add(_without_private(deepcopy(element)))
             except (ValueError, TypeError, OverflowError, NotImplementedError, LookupError):
-                _LOG.warning("The source's %s cannot be decoded and is left out of the derived header.", keyword)
+                _LOG.warning("The source's %s is not valid and is left out of the derived header.", keyword)
     return copied
 
 
@@ -167,3 +183,10 @@ def _without_private(element: DataElement) -> DataElement:
         for item in element.value:
             item.remove_private_tags()  # walks nested sequences too
     return element
+
+
+def _validate(element: DataElement) -> None:
+    """Raises ValueError where the text breaks its value representation (length, characters; PS3.5 table 6.2-1)."""
+    if element.VR in STR_VR:
+        for value in element.value if element.VM > 1 else [element.value]:
+            validate_value(element.VR, str(value), config.RAISE)

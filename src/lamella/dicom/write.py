@@ -29,7 +29,7 @@ from lamella.dicom.labels import (
     windows,
 )
 from lamella.dicom.parse import quiet_pydicom
-from lamella.dicom.tags import EMPTY_IF_MISSING, FIXED, FROM_FIRST, FROM_NEAREST, inherit
+from lamella.dicom.tags import EMPTY_IF_MISSING, FIXED, FROM_FIRST, FROM_NEAREST, IDENTITY, PAIRED_PARTS, inherit
 from lamella.errors import LamellaError, NonFiniteError, RefusedInput
 from lamella.volume import Geometry, Volume
 
@@ -154,11 +154,12 @@ def _series_part(header: SeriesHeader, volume: Volume, source: Volume, derivatio
     """Everything that is the same in all files."""
     first, geometry = header.slices[0], volume.geometry
     dataset = inherit(first, FROM_FIRST)
+    dataset.update(inherit(first, IDENTITY, exact=True))
     for keyword in EMPTY_IF_MISSING:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
-    if "BodyPartExamined" not in dataset and "Laterality" not in dataset:
-        dataset.Laterality = None  # type 2C: nothing says that the body part is not a paired one
+    if "Laterality" in first and "Laterality" not in dataset:
+        dataset.Laterality = None  # empty in the source: paired, side unknown
     if "FrameOfReferenceUID" not in dataset:
         dataset.FrameOfReferenceUID = derived_uid(header.series_uid, "frame of reference")
     for keyword, value in FIXED.items():
@@ -191,6 +192,11 @@ def _slice_part(shared: Dataset, source_slice: Dataset) -> Dataset:
     dataset.file_meta = shared.file_meta
     dataset.update(inherit(source_slice, FROM_NEAREST))
     dataset.update(windows(source_slice))
+    part = str(dataset.get("BodyPartExamined", "")).upper()
+    if not {"Laterality", "ImageLaterality"} & set(dataset.dir()) and not any(word in part for word in PAIRED_PARTS):
+        # Type 2C: a source without Laterality says thereby that the part is not paired (PS3.3 C.7.3.1). Said aloud,
+        # because readers cannot tell this from an omission where BodyPartExamined is free text or missing.
+        dataset.ImageLaterality = "U"
     return dataset
 
 

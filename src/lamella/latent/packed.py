@@ -43,10 +43,18 @@ class PackedCodec:
         n = self.side
         if y % n or x % n:
             raise LamellaError(f"Rows and columns must be divisible by {n}. Found {y} x {x}. Pad the image first.")
-        return image.view(b, c, z, y // n, n, x // n, n).permute(0, 1, 4, 6, 2, 3, 5).reshape(b, c * n * n, z, y // n, x // n)
+        return (
+            image.view(b, c, z, y // n, n, x // n, n)
+            .permute(0, 1, 4, 6, 2, 3, 5)
+            .reshape(b, c * n * n, z, y // n, x // n)
+        )
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latent to image."""
         b, c, z, y, x = latent.shape
         n = self.side
-        return latent.view(b, c // (n * n), n, n, z, y, x).permute(0, 1, 4, 5, 2, 6, 3).reshape(b, c // (n * n), z, y * n, x * n)
+        return (
+            latent.view(b, c // (n * n), n, n, z, y, x)
+            .permute(0, 1, 4, 5, 2, 6, 3)
+            .reshape(b, c // (n * n), z, y * n, x * n)
+        )

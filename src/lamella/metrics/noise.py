@@ -54,15 +54,20 @@ def noise_sd_along_z(hu: Hu, mask: Mask, case: str = "image") -> float:
     """Robust standard deviation in HU of the difference of neighbouring slices, `(v[z + 1] - v[z]) / sqrt(2)`.
 
     A pair counts where both voxels lie in the mask. Noise that is smooth along z reads lower than in the plane: an
-    interpolated volume a fraction of its real scan, flicker between slices more than it.
+    interpolated volume a fraction of its real scan, flicker between slices more than it. Differences of whole HU are
+    whole HU, and so would their median be, a step of 10 % at 10 HU: integer images get a fixed dither of +- 0.5 HU,
+    which adds 1/12 HU^2 to the variance of the difference.
 
     Arguments and errors as `noise_sd_in_plane`.
     """
     check_mask(mask, hu, case)
+    dither = np.random.default_rng(0) if np.issubdtype(hu.dtype, np.integer) else None
     parts = []
     for index in range(hu.shape[0] - 1):
         chosen = mask[index] & mask[index + 1]
         step = hu[index + 1][chosen].astype(np.float64) - hu[index][chosen]
+        if dither is not None:
+            step += dither.uniform(-0.5, 0.5, step.shape)
         parts.append(step / math.sqrt(2.0))
     return _robust_sd(parts, case)
 

@@ -60,9 +60,7 @@ def look(
 ) -> View:
     """One look at the thick slices (K, y, x) in HU; y and x divisible by twice the packing."""
     condition = torch.tensor([passage.condition], device=runtime.device)
-    features = torch.cat(
-        [network.features(part[None, None]) for part in thick_hu.split(plan.slab_thick)], dim=2
-    )[0]
+    features = torch.cat([network.features(part[None, None]) for part in thick_hu.split(plan.slab_thick)], dim=2)[0]
     grid = (features.shape[1], features.shape[2], features.shape[3])
     dtype = torch.bfloat16 if runtime.bf16 else torch.float32
     settings = network.head.settings

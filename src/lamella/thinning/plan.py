@@ -80,7 +80,9 @@ def runtime(settings: ThinSettings) -> Runtime:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"Device {name!r} is not supported. Expected auto, cpu, cuda or cuda:N.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu.")
+        raise UsageError(
+            f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu."
+        )
     native = device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
     return Runtime(device, native if settings.precision == "auto" else settings.precision == "bf16")
 

@@ -25,7 +25,12 @@ class _Batches(pl.LightningDataModule):
     """An epoch is the stretch between two checkpoints; its batches depend on the step alone, so a resume repeats none."""
 
     def __init__(
-        self, views: Sequence[ThinView], held_out: Sequence[ThinView], patches: PatchSettings, stage: StageSettings, every: int
+        self,
+        views: Sequence[ThinView],
+        held_out: Sequence[ThinView],
+        patches: PatchSettings,
+        stage: StageSettings,
+        every: int,
     ) -> None:
         super().__init__()
         self._views, self._held_out, self._patches, self._stage, self._every = views, held_out, patches, stage, every
@@ -51,11 +56,11 @@ def run_stage(
     patches: PatchSettings,
     views: Sequence[ThinView],
     held_out: Sequence[ThinView],
-) -> Path:
+) -> Stage:
     """Train one stage to its last step, from its last checkpoint if there is one.
 
     Returns:
-        The stage's last checkpoint.
+        The stage, holding the averaged weights.
     """
     folder = Path(run.run) / name
     last = folder / "last.ckpt"
@@ -71,7 +76,10 @@ def run_stage(
             EMAWeightAveraging(decay=stage.ema),
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False, every_n_epochs=1),
         ],
-        logger=[CSVLogger(folder, name="", version="curves"), TensorBoardLogger(folder, name="", version="tensorboard")],
+        logger=[
+            CSVLogger(folder, name="", version="curves"),
+            TensorBoardLogger(folder, name="", version="tensorboard"),
+        ],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=25,
@@ -79,5 +87,8 @@ def run_stage(
     )
     data = _Batches(views, held_out, patches, stage, run.validate_every)
     module.to(memory_format=torch.channels_last_3d)
+    # A checkpoint holds optimiser and random state, which only Lightning's own format carries; it is this run's own file.
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
-    return last
+    # Lightning stores the average as the checkpoint's weights and the last step's beside them.
+    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
+    return module.cpu()

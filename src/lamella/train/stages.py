@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from lamella.data.patches import Pairs, cubic_error
+from lamella.diffusion.denoiser import Denoiser
+from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.embedded_loss import mean_scale_loss
+from lamella.embedded_loss import counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
 from lamella.errors import NonFiniteError
 from lamella.train.settings import StageSettings
+
+
+FLOW_TIMES = FlowSchedule(logit_std=1.3)
+"""Training times of the flow: sigmoid(1.3 normal), most of them in the middle, where structure is decided."""
 
 
 class Stage(pl.LightningModule):
@@ -82,3 +88,24 @@ class FlowStage(Stage):
         self.network = network.requires_grad_(False)
         self.flow = flow
         self.seed = seed
+        self.denoiser = Denoiser(flow_network(flow), FLOW_TIMES, "preconditioned")
+
+    def loss(self, batch: Pairs, seed: int) -> tuple[Tensor, Tensor]:
+        """The loss at times and noise that depend on the seed alone; and the power of the target, 1 if well scaled."""
+        generator = torch.Generator().manual_seed(seed)
+        z, outlook = flow_target(self.network, batch, batch.condition)
+        t = FLOW_TIMES.draw_times(len(z), generator).to(z.device)
+        white = torch.randn(z.shape, generator=generator).to(z.device)
+        loss = flow_loss(self.denoiser, z, outlook, batch, batch.condition, t, white)
+        return loss, counted_mean(z.square(), batch.counted)
+
+    def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:
+        """One optimiser step."""
+        loss, power = self.loss(batch, 2 * (self.seed + self.global_step))
+        return self.report(loss, {"z_power": power}, batch)
+
+    def validation_step(self, batch: Pairs, batch_idx: int) -> None:
+        """The same loss at fixed times and noise."""
+        loss, power = self.loss(batch, 2 * batch_idx + 1)
+        self.log("val/loss", loss, batch_size=1, prog_bar=True)
+        self.log("val/z_power", power, batch_size=1)

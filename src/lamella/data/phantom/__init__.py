@@ -1,4 +1,4 @@
-"""A chest made by code: `thorax_phantom` paints it, `phantom_nodules` lists its nodules, `write_phantom_study` writes it.
+"""A chest made by code: `thorax_phantom` paints, `phantom_nodules` lists nodules, `write_phantom_study` writes DICOM.
 
 Nothing of a patient is in it. The anatomy depends on the seed alone and is fixed in LPS millimetres; the settings
 choose the grid that looks at it. Thin slices only: thick ones are made from thin ones by `lamella.slices`.

@@ -122,12 +122,12 @@ def _add_vertebra(bone: Array, hu: Array, grid: Grid, z_mm: float) -> None:
     body = smooth_max(disc, np.abs(up) - 9.6, 2.5)
     paint(hu[box], inside(smooth_max(disc, np.abs(up - 12.0) - 3.6, 2.0), edge), DISC_HU)
     canal = np.sqrt((x / 1.12) ** 2 + (y - 23.0) ** 2) - 8.3
-    ring = np.abs(np.sqrt((x / 1.2) ** 2 + ((y - 23.5) / 1.0) ** 2) - 11.5) - 2.6
+    ring: Array = np.abs(np.sqrt((x / 1.2) ** 2 + ((y - 23.5) / 1.0) ** 2) - 11.5) - 2.6
     ring = smooth_max(ring, np.abs(up + 0.35 * (y - 23.0) + 1.0) - 8.0 + 2.5 * (y < 20.0), 2.0)
-    wing = np.sqrt((y - 25.0 - 0.32 * (np.abs(x) - 12.0)) ** 2 + (up - 3.0) ** 2) - 4.2
+    wing: Array = np.sqrt((y - 25.0 - 0.32 * (np.abs(x) - 12.0)) ** 2 + (up - 3.0) ** 2) - 4.2
     wing = smooth_max(smooth_max(wing, np.abs(x) - 34.0, 3.0), 10.0 - np.abs(x), 2.0)
     # Spinous processes slope to the feet, one vertebra down.
-    fin = smooth_max(np.abs(x) - 2.8, np.abs(up + 0.75 * (y - 33.0) + 3.0) - 5.5, 3.0)
+    fin: Array = smooth_max(np.abs(x) - 2.8, np.abs(up + 0.75 * (y - 33.0) + 3.0) - 5.5, 3.0)
     fin = smooth_max(fin, np.maximum(31.0 - y, y - 49.0), 3.0)
     whole = smooth_min(body, smooth_min(smooth_min(ring, wing, 3.0), fin, 3.0), 2.0)
     paint(hu[box], inside(canal, edge), CANAL_HU)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from lamella.errors import NonFiniteError, UsageError
 from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
@@ -123,7 +123,7 @@ def _series_header(seed: int, series: str, series_number: int, description: str,
 def _slice(common: Dataset, geometry: Geometry, volume: Volume, index: int, file: Path) -> FileDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = _uid(common.SeriesInstanceUID, index)
+    meta.MediaStorageSOPInstanceUID = UID(_uid(common.SeriesInstanceUID, index))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.update(common)

@@ -19,13 +19,13 @@ _DIRECTIONS = 6
 _WATER_PER_MM = 0.0192
 """Attenuation of water at about 70 keV, 1/mm."""
 
-_MODULATION = 0.55
+_MODULATION = 0.8
 """Share of the attenuation that tube current modulation and bow-tie filter leave in the noise's variance."""
 
 _CUTOFF_PER_MM = 0.36
 """The soft kernel exp(-(f/cutoff)^2) puts the peak of the ramp at 0.25 cycles/mm."""
 
-_ALONG_Z_MM = 0.4
+_ALONG_Z_MM = 0.45
 """Standard deviation of the slight smoothing along z."""
 
 _COARSE_MM = 6.0
@@ -75,7 +75,8 @@ def _smoothing(grid: Grid) -> Array:
 def _filters(grid: Grid) -> list[Array]:
     """One in-plane filter per direction: ramp and soft kernel, in a wedge of frequencies across the rays.
 
-    The wedges' squares add up to the whole ring, scaled so that white noise of unit variance keeps it.
+    All act on the same noise, so the wedges themselves add up to the whole ring. Scaled so that white noise of unit
+    variance keeps it.
     """
     step_y, step_x = (float(axis[1] - axis[0]) if len(axis) > 1 else 1.0 for axis in (grid.y, grid.x))
     fy, fx = np.meshgrid(fft.fftfreq(len(grid.y), step_y), fft.rfftfreq(len(grid.x), step_x), indexing="ij")
@@ -88,7 +89,7 @@ def _filters(grid: Grid) -> list[Array]:
     for direction in range(_DIRECTIONS):
         # Frequencies at +f and -f are the same wave: angles count modulo pi.
         away = np.abs((angle - direction * np.pi / _DIRECTIONS + np.pi / 2) % np.pi - np.pi / 2)
-        wedge = np.where(away < np.pi / _DIRECTIONS, np.cos(0.5 * _DIRECTIONS * away), 0.0)
+        wedge = np.where(away < np.pi / _DIRECTIONS, np.cos(0.5 * _DIRECTIONS * away) ** 2, 0.0)
         filters.append((np.sqrt(power) * wedge).astype(np.float32))
     return filters
 

@@ -1,8 +1,8 @@
 """Soft-edged shapes on a grid in millimetres: what the phantom's anatomy is painted with.
 
 A shape is a signed distance in mm (negative inside). Painted, its edge is as soft as a scanner's point spread, so that
-no voxel shows a stair. Thin tubes and small balls use the exact blur of a disc and a ball, so that a vessel thinner than
-a voxel fades as it does in a real scan instead of vanishing.
+no voxel shows a stair. Thin tubes and small balls use the exact blur of a disc and a ball, so that a vessel thinner
+than a voxel fades as it does in a real scan instead of vanishing.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _blurred(dimensions: int) -> NDArray[np.float64]:
     This is the noncentral chi-square distribution function at r^2 with noncentrality d^2. Rows: r, columns: d.
     """
     radii, distances = np.meshgrid(_TABLE_RADII**2, _TABLE_DISTANCES**2, indexing="ij")
-    return np.nan_to_num(np.asarray(chndtr(radii, float(dimensions), distances)))
+    return np.asarray(np.nan_to_num(chndtr(radii, float(dimensions), distances)))
 
 
 def _profile(radius: float, dimensions: int) -> tuple[NDArray[np.float64], float]:
@@ -146,7 +146,7 @@ def _profile(radius: float, dimensions: int) -> tuple[NDArray[np.float64], float
     shift = max(0.0, radius - float(_TABLE_RADII[-1]))
     at = (radius - shift) / float(_TABLE_RADII[1])
     low = min(int(at), len(table) - 2)
-    return table[low] + (at - low) * (table[low + 1] - table[low]), shift
+    return np.asarray(table[low] + (at - low) * (table[low + 1] - table[low])), shift
 
 
 def _look_up(row: NDArray[np.float64], distance: NDArray[np.float64]) -> Array:

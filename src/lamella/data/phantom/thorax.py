@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -100,13 +101,18 @@ def phantom_nodules(settings: PhantomSettings) -> tuple[Nodule, ...]:
 
     Each lies in a lung, clear of its wall, of the fissures, of vessels above a millimetre and of the other nodules.
     """
-    rng = np.random.default_rng([settings.seed, 21])
-    candidates = np.concatenate([lung_points(side, 900, rng) for side in (-1.0, 1.0)])
+    return _nodules(settings.seed, settings.nodules)
+
+
+@lru_cache(maxsize=8)
+def _nodules(seed: int, count: int) -> tuple[Nodule, ...]:
+    rng = np.random.default_rng([seed, 21])
+    candidates = np.concatenate([lung_points(side, 450, rng) for side in (-1.0, 1.0)])
     candidates = rng.permutation(candidates[np.abs(candidates[:, 2]) < _WITHIN_MM])
     x, y, z = candidates.T.astype(np.float32)
     room = np.minimum(-lungs(x, y, z), np.abs(fissure(x, y, z)))
-    room = np.minimum(room - 2.0, _vessel_clearance(candidates, settings.seed) - 1.0)
-    diameters = np.linspace(_LARGEST_NODULE_MM, _SMALLEST_NODULE_MM, settings.nodules)
+    room = np.minimum(room - 2.0, _vessel_clearance(candidates, seed) - 1.0)
+    diameters = np.linspace(_LARGEST_NODULE_MM, _SMALLEST_NODULE_MM, count)
     placed: list[Nodule] = []
     for index, diameter in enumerate(diameters):
         others = np.array([n.centre_mm for n in placed]).reshape(-1, 1, 3)
@@ -125,9 +131,8 @@ def _vessel_clearance(points: NDArray[np.float64], seed: int) -> NDArray[np.floa
     """(n,) mm from each point to the nearest vessel or airway thicker than a millimetre."""
     clearance = np.full(len(points), np.inf)
     for tree in (tree for kind in lung_trees(seed) for tree in kind):
-        for start, end, radius in zip(tree.start, tree.end, tree.radius, strict=True):
-            if radius[0] < 1.0:
-                continue
+        wide = tree.radius[:, 0] >= 1.0
+        for start, end, radius in zip(tree.start[wide], tree.end[wide], tree.radius[wide], strict=True):
             axis = end - start
             t = np.clip((points - start) @ axis / max(float(axis @ axis), 1e-9), 0.0, 1.0)
             distance = np.linalg.norm(points - start - t[:, None] * axis, axis=1) - radius[0]

@@ -1,7 +1,7 @@
 """The phantom's soft anatomy: outline, fat and muscle, lungs, diaphragm, liver, spleen, stomach, heart.
 
 Every shape is a function of LPS millimetres (signed distance, negative inside), so the same anatomy can be sampled on
-any grid and asked about at any point. The patient is supine, seen at about half inspiration; the origin lies in the heart.
+any grid and asked about at any point. The patient is supine; the origin lies in the heart.
 """
 
 from __future__ import annotations

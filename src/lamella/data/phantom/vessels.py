@@ -107,8 +107,12 @@ def _paint_pieces(
     hu: Array, share: Array, grid: Grid, trees: Sequence[Branches], wall_mm: float, value_hu: float
 ) -> None:
     """Gather the shares of all pieces, so that forks do not add up, and mix one tissue in. Leaves `share` at zero."""
+    low, high = (np.array([axis[end] for axis in (grid.x, grid.y, grid.z)], dtype=np.float64) for end in (0, -1))
     for tree in trees:
-        for start, end, radius in zip(tree.start, tree.end, tree.radius, strict=True):
+        around = tree.radius.max() + wall_mm + 5.0 * grid.edge_mm
+        above = (np.maximum(tree.start, tree.end) > low - around).all(axis=1)
+        seen = above & (np.minimum(tree.start, tree.end) < high + around).all(axis=1)
+        for start, end, radius in zip(tree.start[seen], tree.end[seen], tree.radius[seen], strict=True):
             add_tube(share, grid, start, end, (float(radius[0]) + wall_mm, float(radius[1]) + wall_mm))
     ends = np.concatenate([end for tree in trees for end in (tree.start, tree.end)])
     reach = max(float(tree.radius.max()) for tree in trees) + wall_mm + 5.0 * grid.edge_mm

@@ -1,0 +1,267 @@
+"""One thinning from SOURCE to OUTPUT: check, read, plan, thin, write, report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lamella import __version__
+from lamella.cli.outputs import (
+    NIFTI,
+    check_result,
+    check_side_file,
+    is_nifti_name,
+    write_json,
+    write_nifti_file,
+    write_result,
+)
+from lamella.cli.pictures import companion, draw
+from lamella.cli.progress import Progress
+from lamella.errors import UsageError
+
+if TYPE_CHECKING:
+    from lamella.dicom.labels import Derivation
+    from lamella.model import Model
+    from lamella.thinning import MemoryPlan, Thinned, ThinSettings
+    from lamella.volume import Geometry, Volume
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `lamella thin` was asked for; the fields are its options."""
+
+    source: Path
+    output: Path
+    spacing_mm: float | None = None
+    slices: int | None = None
+    like: Path | None = None
+    mode: Literal["mean", "texture", "sample"] = "mean"
+    steps: int = 8
+    samples: int = 1
+    seed: int = 0
+    device: str = "auto"
+    model: str = "embedded"
+    series: str | None = None
+    spread: Path | None = None
+    report: Path | None = None
+    preview: Path | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a job leaves in memory: the source, the answer and the report."""
+
+    source: Volume
+    thinned: Thinned
+    report: dict[str, Any]
+
+
+def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
+    """Do a job; None after a dry run.
+
+    Raises:
+        LamellaError: with the reason; then nothing is at OUTPUT.
+    """
+    _check(job)
+    with Progress(quiet) as progress:
+        progress.begin("start")
+        settings = _settings(job)
+        source, like = _read(job, progress)
+        progress.begin("load")
+        from lamella.model import Model
+        from lamella.thinning import plan, thin, thin_grid
+
+        model = Model.load(job.model)
+        grid = thin_grid(
+            source.geometry,
+            spacing_mm=job.spacing_mm,
+            slices=job.slices,
+            like=None if like is None else like.geometry,
+        )
+        memory = plan(source.geometry, grid, model, settings)
+        if job.preview is not None:  # it thins once more; a lack of memory must show now, not after OUTPUT is written
+            more = plan(source.geometry, grid, model, companion(settings))
+            memory = max(memory, more, key=lambda one: one.peak_bytes)
+        progress.finish()
+        _announce(job, source, grid, model, memory, progress, dry_run)
+        if dry_run:
+            return None
+        thinned = thin(source, model, grid, settings, progress.update)
+        uid = _write(job, source, thinned, model, progress)
+        progress.finish()
+        report = _report(job, source, thinned, uid, progress, _frame_warnings(source, like))
+        if job.report is not None:
+            write_json(job.report, report, overwrite=job.overwrite)
+        if job.preview is not None:
+            draw(job.preview, source, thinned, model, settings, progress, overwrite=job.overwrite)
+        _summarise(job, report, progress)
+        return Done(source, thinned, report)
+
+
+def _check(job: Job) -> None:
+    """Everything that can be refused before a voxel is read, and before torch is loaded."""
+    check_result(job.output, job.source, overwrite=job.overwrite)
+    sides = (
+        ("--spread", job.spread, NIFTI),
+        ("--report", job.report, (".json",)),
+        ("--preview", job.preview, (".png",)),
+    )
+    for option, path, suffixes in sides:
+        check_side_file(option, path, suffixes, job.source, job.output, overwrite=job.overwrite)
+    named = [path.resolve() for _, path, _ in sides if path is not None]
+    if len(set(named)) < len(named):
+        raise UsageError("--spread, --report and --preview need different names. Found the same name twice.")
+    if job.like is not None and not job.like.exists():
+        raise UsageError(f"--like: {job.like} does not exist. Expected another series of the same scan.")
+
+
+def _settings(job: Job) -> ThinSettings:
+    from lamella.thinning import ThinSettings
+
+    return ThinSettings(
+        mode=job.mode,
+        steps=job.steps,
+        samples=job.samples,
+        seed=job.seed,
+        device=job.device,
+        spread=job.spread is not None,
+    )
+
+
+def _read(job: Job, progress: Progress) -> tuple[Volume, Volume | None]:
+    from lamella.source import read_source
+
+    source = read_source(job.source, job.series, progress.counter("read"))
+    return source, None if job.like is None else read_source(job.like)
+
+
+def _announce(
+    job: Job,
+    source: Volume,
+    grid: Geometry,
+    model: Model,
+    memory: MemoryPlan,
+    progress: Progress,
+    dry_run: bool,
+) -> None:
+    """What will be done, before it is done."""
+    from lamella.thinning.range import range_warnings
+
+    rows, columns = source.geometry.shape[1:]
+    progress.say(f"source  {_line(source.geometry)}, {rows} x {columns} pixels")
+    progress.say(
+        f"result  {_line(grid)}, from {grid.centres_mm[0]:.3f} to {grid.centres_mm[-1]:.3f} mm along the normal"
+    )
+    progress.say(f"model   {model.name} ({model.sha256[:12]}), mode {job.mode}")
+    progress.say(f"memory  {memory.describe()}")
+    warnings = range_warnings(source.geometry, grid, model.limits)
+    for warning in (*_notes(source), *warnings):
+        progress.say(f"note    {warning}")
+    if dry_run:
+        kind = "NIfTI" if is_nifti_name(job.output) else "DICOM series"
+        progress.say(f"would write  {job.output} ({kind}{f', {job.samples} samples' if job.samples > 1 else ''})")
+        for path in (job.spread, job.report, job.preview):
+            if path is not None:
+                progress.say(f"would write  {path}")
+
+
+def _write(job: Job, source: Volume, thinned: Thinned, model: Model, progress: Progress) -> str | None:
+    derivations = (
+        ()
+        if is_nifti_name(job.output)
+        else [_derivation(job, source, volume, model, number) for number, volume in enumerate(thinned.samples)]
+    )
+    uid = write_result(
+        job.output, thinned.samples, source, derivations, overwrite=job.overwrite, progress=progress.counter("write")
+    )
+    if job.spread is not None and thinned.spread is not None:
+        write_nifti_file(job.spread, [thinned.spread], source, overwrite=job.overwrite)
+    return uid
+
+
+def _derivation(job: Job, source: Volume, volume: Volume, model: Model, sample: int) -> Derivation:
+    from lamella.dicom.labels import Derivation
+
+    thick, thin = source.geometry, volume.geometry
+    # The mean does not depend on steps and seed, so neither does its UID.
+    drawn = "" if job.mode == "mean" else f", {job.steps} steps, seed {job.seed}, sample {sample + 1} of {job.samples}"
+    return Derivation(
+        description=(
+            f"Through-plane super-resolution from {thick.thickness_mm:g} mm slices every {thick.spacing_mm:g} mm to "
+            f"{thin.spacing_mm:g} mm by Lamella {__version__}, model {model.name}, mode {job.mode}{drawn}. Averaged "
+            "over each measured slice the result gives that slice back; detail within a slice is estimated."
+        ),
+        model_name=model.name,
+        model_sha256=model.sha256,
+        model_licence=model.licence,
+        settings_key=f"{job.mode}{drawn.split(', sample')[0]}",
+        mode=job.mode,
+        series_label=f"AI thin {thin.spacing_mm:.3g}mm {job.mode}{f' {sample + 1}' if sample else ''} RESEARCH",
+        sample=sample,
+    )
+
+
+def _report(
+    job: Job, source: Volume, thinned: Thinned, uid: str | None, progress: Progress, warnings: list[str]
+) -> dict[str, Any]:
+    """The report of `thin`, with what only the command line knows: files, the other stages, memory."""
+    from lamella.memory import peak_rss_bytes
+
+    own = {name: round(progress.seconds[name], 2) for name in ("start", "read", "load")}
+    return {
+        **thinned.report,
+        "settings": {**thinned.report["settings"], **_grid_asked(job)},
+        "source": {"series_uid": getattr(source.header, "series_uid", None), **_numbers(source.geometry)},
+        "output": {"series_uid": uid, **_numbers(thinned.volume.geometry)},
+        "seconds": {**own, **thinned.report["seconds"], "write": round(progress.seconds["write"], 2)},
+        "peak_rss_bytes": peak_rss_bytes(),
+        "warnings": [*_notes(source), *thinned.report["warnings"], *warnings],
+        "notice": "For research use only. Not a medical device. Not for diagnosis.",
+    }
+
+
+def _grid_asked(job: Job) -> dict[str, Any]:
+    return {"spacing_mm": job.spacing_mm, "slices": job.slices, "like": job.like is not None}
+
+
+def _numbers(geometry: Geometry) -> dict[str, Any]:
+    return {
+        "slices": geometry.shape[0],
+        "spacing_mm": round(geometry.spacing_mm, 6),
+        "thickness_mm": round(geometry.thickness_mm, 6),
+    }
+
+
+def _line(geometry: Geometry) -> str:
+    return f"{geometry.shape[0]} slices, {geometry.thickness_mm:.4g} mm thick every {geometry.spacing_mm:.4g} mm"
+
+
+def _notes(source: Volume) -> tuple[str, ...]:
+    """What the reader assumed, ignored or dropped."""
+    return tuple(getattr(source.header, "notes", ()))
+
+
+def _frame_warnings(source: Volume, like: Volume | None) -> list[str]:
+    """Two series of one scan share a frame of reference; where they do not, positions may not mean the same."""
+    frames = [_frame_uid(volume) for volume in (source, like) if volume is not None]
+    if len(frames) < 2 or frames[0] is None or frames[0] == frames[1]:
+        return []
+    return ["--like: the two series have different frames of reference; their positions may not mean the same place."]
+
+
+def _frame_uid(volume: Volume) -> str | None:
+    slices = getattr(volume.header, "slices", ())
+    return str(slices[0].get("FrameOfReferenceUID", "")) or None if slices else None
+
+
+def _summarise(job: Job, report: dict[str, Any], progress: Progress) -> None:
+    progress.say(
+        f"wrote   {job.output}: {report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, "
+        f"consistent with the measurement to {report['consistency_rmse_hu']:.2f} HU RMSE"
+    )
+    for path in (job.spread, job.report, job.preview):
+        if path is not None:
+            progress.say(f"wrote   {path}")
+    progress.say(report["notice"])

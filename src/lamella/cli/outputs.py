@@ -1,0 +1,131 @@
+"""Where results go: a DICOM series, NIfTI, JSON or a picture; each appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamella.errors import UsageError
+
+if TYPE_CHECKING:
+    from lamella.dicom.labels import Derivation
+    from lamella.volume import Volume
+
+NIFTI = (".nii", ".nii.gz")
+REPLACEABLE = ("IM_*.dcm", "sample-[0-9][0-9]*")
+"""What a folder of results may hold to be replaced."""
+
+
+def is_nifti_name(path: Path) -> bool:
+    """Whether a result of this name is NIfTI; everything else is a folder."""
+    return path.name.lower().endswith(NIFTI)
+
+
+def check_result(output: Path, source: Path, *, overwrite: bool) -> None:
+    """Refuse a main OUTPUT that cannot or must not be written, before any work.
+
+    Raises:
+        UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not.
+        RefusedInput: see `lamella.publish.check_output`.
+    """
+    from lamella.publish import check_output
+    from lamella.source import kind_of
+
+    if not source.exists():
+        raise UsageError(f"SOURCE does not exist: {source}. Expected a DICOM folder, ZIP or file, or NIfTI.")
+    if kind_of(source) == "nifti" and not is_nifti_name(output):
+        raise UsageError(
+            f"SOURCE is NIfTI, which lacks what a DICOM series needs. Found OUTPUT {output}, expected a name ending in "
+            ".nii or .nii.gz."
+        )
+    check_output(output, source, overwrite=overwrite, folder=not is_nifti_name(output), replaceable=REPLACEABLE)
+
+
+def check_side_file(
+    option: str, path: Path | None, suffixes: tuple[str, ...], source: Path | None, output: Path, *, overwrite: bool
+) -> None:
+    """The same for a file asked for beside OUTPUT: report, preview or spread."""
+    from lamella.publish import check_output
+
+    if path is None:
+        return
+    if not path.name.lower().endswith(suffixes):
+        raise UsageError(f"{option} needs a name ending in {' or '.join(suffixes)}. Found {path}.")
+    place, result = path.resolve(), output.resolve()
+    if place == result or result in place.parents:
+        raise UsageError(f"{option} lies at or inside OUTPUT: {path}. Choose a name outside {output}.")
+    check_output(path, source, overwrite=overwrite, folder=False)
+
+
+def write_result(
+    output: Path,
+    volumes: Sequence[Volume],
+    source: Volume,
+    derivations: Sequence[Derivation],
+    *,
+    overwrite: bool,
+    progress: Callable[[int, int], None] | None = None,
+) -> str | None:
+    """Write one volume, or several samples, and check what was written before it appears.
+
+    Args:
+        output: name ending in .nii or .nii.gz, or a folder; several volumes make a 4-D file or one folder each.
+        volumes: int16 HU.
+        source: what they came from.
+        derivations: what the labels say, one a volume.
+        overwrite: replace an earlier result.
+        progress: told (slices done, in all) of a DICOM series.
+
+    Returns:
+        The first written SeriesInstanceUID; None for NIfTI.
+    """
+    from lamella.dicom.verify import verify_written
+    from lamella.dicom.write import write_series
+    from lamella.publish import staged_folder
+
+    if is_nifti_name(output):
+        write_nifti_file(output, volumes, source, overwrite=overwrite)
+        return None
+    uids = []
+    with staged_folder(output, overwrite=overwrite, replaceable=REPLACEABLE) as folder:
+        for number, (volume, derivation) in enumerate(zip(volumes, derivations, strict=True), start=1):
+            place = folder if len(volumes) == 1 else folder / f"sample-{number:02d}"
+            place.mkdir(exist_ok=True)
+            files = write_series(place, volume, source, derivation, progress)
+            verify_written(place, volume)
+            uids.append(_series_uid(files[0]))
+    return uids[0]
+
+
+def write_nifti_file(output: Path, volumes: Sequence[Volume], source: Volume, *, overwrite: bool) -> None:
+    """Write NIfTI in the axis order of the source."""
+    from lamella.nifti import write_nifti
+    from lamella.publish import staged_file
+
+    with staged_file(output, overwrite=overwrite) as file:
+        write_nifti(file, volumes, source.header)
+
+
+def write_json(output: Path, content: dict[str, Any], *, overwrite: bool) -> None:
+    """Write a report; a number that is not finite becomes null, since JSON has none."""
+    from lamella.publish import staged_file
+
+    with staged_file(output, overwrite=overwrite) as file:
+        file.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _series_uid(file: Path) -> str:
+    from pydicom import dcmread
+
+    return str(dcmread(file, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True).SeriesInstanceUID)

@@ -1,0 +1,55 @@
+"""The preview of a job: thick, cubic, and two of Lamella's answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamella.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from lamella.model import Model
+    from lamella.thinning import Thinned, ThinSettings
+    from lamella.volume import Volume
+
+
+def companion(settings: ThinSettings) -> ThinSettings:
+    """What the preview shows beside the answer: the mean beside a draw, a texture beside the mean."""
+    other = "texture" if settings.mode == "mean" else "mean"
+    return dataclasses.replace(settings, mode=other, samples=1, spread=False)  # type: ignore[arg-type]  # both are modes
+
+
+def draw(
+    path: Path,
+    source: Volume,
+    thinned: Thinned,
+    model: Model,
+    settings: ThinSettings,
+    progress: Progress,
+    *,
+    overwrite: bool,
+) -> None:
+    """Thin once more in the companion mode and write the picture."""
+    from lamella.metrics import aligned_cubic
+    from lamella.publish import staged_file
+    from lamella.report.preview import PreviewPanel, render_preview
+    from lamella.thinning import thin
+    from lamella.volume import Volume
+
+    grid = thinned.volume.geometry
+    other = thin(
+        source, model, grid, companion(settings), lambda stage, done: progress.update(f"preview, {stage}", done)
+    ).volume
+    progress.begin("preview, drawing")
+    mean, drawn = (thinned.volume, other) if settings.mode == "mean" else (other, thinned.volume)
+    cubic = aligned_cubic(source.hu, source.geometry.centres_mm, grid.centres_mm)
+    panels = [
+        PreviewPanel("Thick, as measured", source, as_slices=True),
+        PreviewPanel("Cubic interpolation", Volume(cubic, grid)),
+        PreviewPanel("Lamella mean", mean, accent=True),
+        PreviewPanel(f"Lamella {'texture' if settings.mode == 'mean' else settings.mode}", drawn, accent=True),
+    ]
+    with staged_file(path, overwrite=overwrite) as file:
+        render_preview(file, panels, title=f"model {model.name}")
+    progress.finish()

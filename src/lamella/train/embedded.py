@@ -1,0 +1,73 @@
+"""A whole run of the embedded model: mean and scale, then the flow, then calibration and the finished folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lamella.data.patches import PatchBatches
+from lamella.data.views import ThinView, load_views
+from lamella.embedded import FlowNet, MeanScaleNet
+from lamella.embedded_loss import spread_factor
+from lamella.errors import UsageError
+from lamella.model import Calibration, Limits, Model
+from lamella.train.loop import run_stage
+from lamella.train.settings import EmbeddedRun
+from lamella.train.stages import FlowStage, MeanStage
+
+_CALIBRATION_BATCHES = 24
+_LICENCE = "Apache-2.0"
+
+
+def train_embedded(run: EmbeddedRun) -> Path:
+    """Train, or go on training, and write the model folder.
+
+    Args:
+        run: every setting; the same settings resume an interrupted run from its last checkpoint.
+
+    Returns:
+        The finished model folder, `run.run`/model.
+
+    Raises:
+        UsageError: the data folder lacks a series.
+        NonFiniteError: the loss left the finite numbers; the message names the batch.
+    """
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    folder = Path(run.data.folder)
+    if not folder.is_dir():
+        raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
+    views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
+    torch.manual_seed(run.patches.seed)
+    mean, flow = MeanScaleNet(run.model), FlowNet(run.model)
+    mean_stage = MeanStage(mean, run.mean)
+    averaged = run_stage("mean", mean_stage, run, run.mean, run.patches, views, held_out)
+    mean.load_state_dict(averaged.network)
+    flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
+    averaged = run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
+    flow.load_state_dict(averaged.flow)
+    return _export(run, mean, flow, held_out)
+
+
+def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, held_out: list[ThinView]) -> Path:
+    plain = dataclasses.replace(run.patches, seed=run.patches.seed + 2, noise=0.0, kernel=0.0, other_profile=0.0)
+    batches = PatchBatches(held_out, plain, 0, _CALIBRATION_BATCHES)
+    spread = spread_factor(mean.eval(), [batches[i] for i in range(len(batches))])
+    model = Model(
+        "embedded", "", _LICENCE, run.model, Limits(), dataclasses.replace(Calibration(), spread=spread), mean, flow
+    )
+    out = Path(run.run) / "model"
+    about: dict[str, Any] = {
+        "description": "Thick-slice CT to thin-slice CT, any geometry, CPU; mean, texture and sample.",
+        "training": {
+            "steps": {"mean": run.mean.steps, "flow": run.flow.steps},
+            "series": [s.path for s in run.data.series],
+            "held_out": [s.path for s in run.data.held_out],
+            "command": "lamella train configs/embedded.yaml",
+        },
+    }
+    model.save(out, about)
+    return out

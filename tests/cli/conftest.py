@@ -1,0 +1,58 @@
+"""A small study, thin and thick, and a model small enough to thin it at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lamella.cli import main
+from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
+from lamella.model import Calibration, Limits, Model
+
+
+@pytest.fixture(scope="session")
+def thin_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 slices of 48 x 40 at 1 mm."""
+    folder = tmp_path_factory.mktemp("study") / "thin"
+    phantom = thorax_phantom(PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0))
+    write_phantom_study(folder, phantom)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def thick_study(thin_study: Path) -> Path:
+    """The same, 4 slices of 5 mm."""
+    folder = thin_study.parent / "thick"
+    arguments = ["degrade", str(thin_study), str(folder), "--thickness-mm", "5", "--spacing-mm", "5", "--quiet"]
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights: everything but the answer is as with a trained one."""
+    folder = tmp_path_factory.mktemp("models") / "embedded"
+    settings = EmbeddedSettings(
+        trunk_channels=(8, 16),
+        trunk_blocks=(1, 1),
+        head_hidden=8,
+        head_basis=2,
+        flow_channels=(8, 16),
+        flow_blocks=(1, 1),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = MeanScaleNet(settings), FlowNet(settings)
+    Model("tiny", "", "Apache-2.0", settings, Limits(), Calibration(), *networks).save(
+        folder, {"description": "random"}
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def thin_command(thick_study: Path, tiny_model: Path) -> list[str]:
+    """`thin SOURCE --model ...`, to be followed by OUTPUT."""
+    return ["thin", "--model", str(tiny_model), "--quiet", str(thick_study)]

@@ -1,0 +1,157 @@
+"""Files that are cut off, corrupt or hostile: each is built, and refused with its name."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from pydicom import uid
+from pydicom.encaps import encapsulate
+from tests.dicom_builder import build_series, encoder, phantom_hu
+
+from lamella.dicom import archive, list_series, read_series
+from lamella.errors import RefusedInput, UsageError
+
+# SPEC C6
+
+COMPRESSED = [uid.RLELossless, uid.JPEGLSLossless, uid.JPEG2000Lossless, uid.JPEGLosslessSV1]
+
+
+def cut(path, count):
+    path.write_bytes(path.read_bytes()[:-count])
+
+
+def test_source_that_does_not_exist(tmp_path):
+    with pytest.raises(UsageError, match=r"SOURCE nowhere does not exist"):
+        read_series(tmp_path / "nowhere")
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(RefusedInput, match=r"holds no files. Expected DICOM files"):
+        read_series(tmp_path)
+
+
+def test_folder_without_dicom(tmp_path):
+    (tmp_path / "readme.txt").write_text("hello")
+    (tmp_path / "void").write_bytes(b"")
+    with pytest.raises(RefusedInput, match=r"no DICOM images.*not DICOM, ignored: readme.txt; 1 file is empty"):
+        list_series(tmp_path)
+
+
+def test_truncated_uncompressed_pixels(tmp_path):
+    build_series(tmp_path, phantom_hu())
+    cut(tmp_path / "0005.dcm", 100)
+    with pytest.raises(RefusedInput, match=r"0005.dcm has the wrong length.*Found 540 bytes, expected 640"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+@pytest.mark.parametrize("count", [30, 300])
+def test_truncated_compressed_file(tmp_path, syntax, count):
+    build_series(tmp_path, phantom_hu(4), syntax=syntax)
+    cut(tmp_path / "0002.dcm", count)
+    with pytest.raises(RefusedInput, match=r"0002.dcm (cannot be decoded|has no pixel data)"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_truncated_code_stream_in_a_whole_file(tmp_path, syntax):
+    stored = (phantom_hu(4)[2].astype(np.int32) + 1024).astype(np.uint16)
+    half = encoder(syntax, 12)(stored)[:-60]
+    build_series(tmp_path, phantom_hu(4), syntax=syntax, per_slice={2: {"PixelData": encapsulate([half])}})
+    with pytest.raises(RefusedInput, match=r"pixel data of 0002.dcm cannot be decoded"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_code_stream_of_another_size(tmp_path, syntax):
+    """A code stream may claim any size; the header decides how much memory is used."""
+    large = encoder(syntax, 12)(np.zeros((32, 40), np.uint16))
+    build_series(tmp_path, phantom_hu(4), syntax=syntax, per_slice={2: {"PixelData": encapsulate([large])}})
+    with pytest.raises(RefusedInput, match=r"pixel data of 0002.dcm cannot be decoded"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_noise_for_a_code_stream(tmp_path, syntax):
+    noise = np.random.default_rng(1).bytes(500)
+    build_series(tmp_path, phantom_hu(4), syntax=syntax, per_slice={2: {"PixelData": encapsulate([noise])}})
+    with pytest.raises(RefusedInput, match=r"pixel data of 0002.dcm cannot be decoded"):
+        read_series(tmp_path)
+
+
+def test_no_pixel_data(tmp_path):
+    build_series(tmp_path, phantom_hu(), per_slice={1: {"PixelData": None}})
+    with pytest.raises(RefusedInput, match=r"0001.dcm has no pixel data"):
+        read_series(tmp_path)
+
+
+def test_values_beyond_bits_stored(tmp_path):
+    build_series(tmp_path, phantom_hu(), per_slice={1: {"stored": np.full((16, 20), 5000, np.uint16)}})
+    with pytest.raises(RefusedInput, match=r"0001.dcm holds stored values that do not fit BitsStored 12 \(unsigned\)"):
+        read_series(tmp_path)
+
+
+def test_a_transfer_syntax_that_is_not_read(tmp_path):
+    build_series(tmp_path, phantom_hu(3))
+    for path in tmp_path.iterdir():  # same length, so that no other length changes
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"))
+    with pytest.raises(RefusedInput, match=r"transfer syntax of 0000.dcm is not read"):
+        read_series(tmp_path)
+
+
+def test_header_cut_off(tmp_path):
+    build_series(tmp_path, phantom_hu(3))
+    (tmp_path / "0002.dcm").write_bytes((tmp_path / "0002.dcm").read_bytes()[:400])
+    with pytest.raises(RefusedInput, match=r"0002.dcm .* (without a SeriesInstanceUID|cannot be parsed)"):
+        read_series(tmp_path)
+    assert "0002.dcm" in list_series(tmp_path)[0].refusal
+
+
+def test_garbage_behind_a_dicom_prefix(tmp_path):
+    build_series(tmp_path, phantom_hu(3))
+    (tmp_path / "x.dcm").write_bytes(bytes(128) + b"DICM" + np.random.default_rng(0).bytes(2000))
+    with pytest.raises(RefusedInput, match=r"x.dcm (starts as DICOM and cannot be parsed|is DICOM without)"):
+        read_series(tmp_path)
+
+
+def test_declared_length_of_four_gigabytes(tmp_path):
+    build_series(tmp_path, phantom_hu(3))
+    path = tmp_path / "0001.dcm"
+    data = path.read_bytes()
+    at = data.rindex(b"\xe0\x7f\x10\x00OW")
+    path.write_bytes(data[: at + 8] + (0xFFFFFFF0).to_bytes(4, "little") + data[at + 12 : at + 600])
+    with pytest.raises(RefusedInput, match=r"0001.dcm"):
+        read_series(tmp_path)
+
+
+def test_sequences_nested_without_end(tmp_path):
+    build_series(tmp_path, phantom_hu(3))
+    path = tmp_path / "0001.dcm"
+    data = path.read_bytes()
+    at = data.rindex(b"\xe0\x7f\x10\x00OW")
+    opening = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    path.write_bytes(data[:at] + opening * 5000)
+    with pytest.raises(RefusedInput, match=r"0001.dcm"):
+        read_series(tmp_path)
+
+
+def test_deflate_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "SMALL_BYTES", 2**20)
+    build_series(tmp_path, phantom_hu(3), syntax=uid.DeflatedExplicitVRLittleEndian)
+    path = tmp_path / "0001.dcm"
+    data = path.read_bytes()
+    meta = 132 + 12 + int.from_bytes(data[140:144], "little")
+    inflated = zlib.decompress(data[meta:], -zlib.MAX_WBITS)
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    path.write_bytes(data[:meta] + packer.compress(inflated + bytes(4 * 2**20)) + packer.flush())
+    with pytest.raises(RefusedInput, match=r"0001.dcm looks like a deflate bomb: .* inflate to more than 1,048,576"):
+        read_series(tmp_path)
+
+
+def test_deflated_data_set_cut_off(tmp_path):
+    build_series(tmp_path, phantom_hu(3), syntax=uid.DeflatedExplicitVRLittleEndian)
+    cut(tmp_path / "0001.dcm", 40)
+    with pytest.raises(RefusedInput, match=r"0001.dcm is cut off: its deflated data set has no end"):
+        read_series(tmp_path)
