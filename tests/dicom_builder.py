@@ -126,6 +126,8 @@ def apply(dataset: Dataset, changes: Mapping[str, Any]) -> None:
 def set_pixels(dataset: Dataset, frames: Sequence[NDArray[Any]], syntax: str, bits: int) -> None:
     """Puts the stored values in, encoded as the transfer syntax demands."""
     encode = encoder(syntax, bits)
+    if encode is None and uid.UID(syntax).is_encapsulated:
+        return  # the caller brings PixelData of its own
     if encode is None:
         order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
         dataset.PixelData = b"".join(frame.astype(frame.dtype.newbyteorder(order)).tobytes() for frame in frames)

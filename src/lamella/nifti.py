@@ -205,7 +205,8 @@ def _hu(name: str, turned: NDArray[Any], header: Any) -> tuple[NDArray[np.float3
     hu = np.empty(turned.shape, np.int16 if whole else np.float32)
     lowest, highest, below = np.inf, -np.inf, 0
     for index, plane in enumerate(turned):
-        values = plane * np.float64(slope) + intercept
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = plane * np.float64(slope) + intercept
         low, high = float(values.min()), float(values.max())
         # NaN and infinities both survive min and max, as NaN or as themselves.
         if not (np.isfinite(low) and np.isfinite(high)):

@@ -92,7 +92,9 @@ def expected_bytes(name: str, header: Any) -> int:
 def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDArray[np.float64], int]:
     """(index -> LPS mm, code); refuses what is missing, contradictory, singular or sheared."""
     try:
-        sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+        # A NaN in the header is refused below; here it would only warn.
+        with np.errstate(invalid="ignore"):
+            sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError) as error:
         raise RefusedInput(f"The NIfTI {name} has a malformed qform. Export it again.") from error
     if sform is None and qform is None:

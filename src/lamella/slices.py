@@ -99,7 +99,7 @@ def profile_matrix(
     return np.diff(cdf((edges[None, :] - thick_mm[:, None]) / thickness_mm), axis=1)
 
 
-def cubic_matrix(thick_mm: NDArray[np.float64], thin_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+def cubic_matrix(thick_mm: NDArray[np.floating], thin_mm: NDArray[np.floating]) -> NDArray[np.float64]:
     """(D, K) cubic spline (not-a-knot) along z, read at the thin centres; constant beyond the outer thick centres.
 
     This is the interpolation every gain in this project is measured against: aligned by position, never by index.
@@ -145,7 +145,7 @@ def thick_grid(thin: Geometry, thickness_mm: float, spacing_mm: float, profile: 
             f"The series is too short to thicken: it covers {extent:g} mm, one slab needs {2 * reach * thickness_mm:g} mm. "
             "Choose a smaller thickness."
         )
-    count = int(math.floor(room / spacing_mm + 1e-6)) + 1
+    count = math.floor(room / spacing_mm + 1e-6) + 1
     start = (extent - (count - 1) * spacing_mm) / 2 - thin.spacing_mm / 2
     return thin.with_slices(count, spacing_mm, start, thickness_mm)
 
@@ -249,5 +249,5 @@ def default_ridge(matrix: NDArray[np.float64]) -> float:
 def along_z(matrix: NDArray[np.float64], x: Tensor) -> Tensor:
     """Apply an (m, n) matrix along z: (..., n, y, x) -> (..., m, y, x)."""
     m = torch.as_tensor(matrix, dtype=x.dtype, device=x.device)
-    out = torch.matmul(m, x.flatten(-2))
-    return out.unflatten(-1, x.shape[-2:])
+    out: Tensor = torch.matmul(m, x.flatten(-2))
+    return out.reshape(*out.shape[:-1], *x.shape[-2:])

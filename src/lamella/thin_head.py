@@ -52,8 +52,9 @@ class ThinHead(nn.Module):
         self.image = nn.Conv3d(s.image_channels, s.hidden, 3, padding=1)
         self.conv = nn.Conv3d(s.hidden, s.hidden, 3, padding=1)
         self.out = nn.Conv3d(s.hidden, s.out_channels, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        with torch.no_grad():
+            for parameter in self.out.parameters():
+                parameter.zero_()
 
     def offers(self, trunk: Tensor) -> Tensor:
         """(b, c, K, y, x) -> (b, basis * hidden, K, y, x): what each thick slice has to say; computed once a volume."""

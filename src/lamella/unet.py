@@ -8,6 +8,7 @@ FiLM (Perez et al., arXiv 1709.07871).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,10 +52,12 @@ class ResidualBlock(nn.Module):
             self.conv2.weight.mul_(0.1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(b, c, z, y, x) and (b, n) -> (b, c, z, y, x)."""
         gain, shift = self.modulate(condition)[:, :, None, None, None].chunk(2, dim=1)
         h = self.conv1(F.silu(x))
         h = torch.addcmul(h + shift, h, gain)
-        return x + self.conv2(F.silu(h))
+        out: Tensor = x + self.conv2(F.silu(h))
+        return out
 
 
 class Up(nn.Module):
@@ -65,9 +68,11 @@ class Up(nn.Module):
         self.conv = nn.Conv3d(channels_in, 4 * channels_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, c', z, 2 y, 2 x)."""
         b, _, z, y, w = x.shape
         h = self.conv(x).view(b, 2, 2, -1, z, y, w)
-        return h.permute(0, 3, 4, 5, 1, 6, 2).reshape(b, -1, z, 2 * y, 2 * w)
+        out: Tensor = h.permute(0, 3, 4, 5, 1, 6, 2).reshape(b, -1, z, 2 * y, 2 * w)
+        return out
 
 
 class UNet3d(nn.Module):
@@ -94,7 +99,7 @@ class UNet3d(nn.Module):
     @property
     def factor(self) -> int:
         """In-plane sizes must be divisible by this."""
-        return int(2 ** (len(self.settings.channels) - 1))
+        return 1 << (len(self.settings.channels) - 1)
 
     @property
     def reach(self) -> tuple[int, int]:
@@ -102,24 +107,29 @@ class UNet3d(nn.Module):
         z, plane = 0, 1
         for name, blocks in self.stages.items():
             step = 2 ** int(name[-1])
-            for block in blocks:
-                z += block.conv1.kernel_size[0] // 2
+            for block in cast(nn.ModuleList, blocks):
+                z += cast(ResidualBlock, block).conv1.kernel_size[0] // 2
                 plane += 2 * step
         # A strided cell adds up to (step - 1) on each way down and up.
         return z, plane + 2 * (self.factor - 1)
 
+    def _blocks(self, stage: str) -> nn.ModuleList:
+        return cast(nn.ModuleList, self.stages[stage])
+
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Down, bottom, up; skips are added, not joined: half the work, and enough at this size."""
         depth = len(self.downs)
         h = self.stem(x)
         skips: list[Tensor] = []
         for level in range(depth + 1):
-            for block in self.stages[f"down{level}"]:
+            for block in self._blocks(f"down{level}"):
                 h = block(h, condition)
             if level < depth:
                 skips.append(h)
                 h = self.downs[level](h)
         for level in reversed(range(depth)):
             h = skips[level] + self.ups[level](h)
-            for block in self.stages[f"up{level}"]:
+            for block in self._blocks(f"up{level}"):
                 h = block(h, condition)
-        return torch.as_tensor(self.out(F.silu(h)))
+        out: Tensor = self.out(F.silu(h))
+        return out

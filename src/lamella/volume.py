@@ -87,14 +87,14 @@ class Geometry:
 
     @cached_property
     def axes(self) -> NDArray[np.float64]:
-        """(3, 3) unit vectors in LPS; column 0 points along rising slice index, 1 along rising row, 2 along rising column."""
+        """(3, 3) unit vectors in LPS; columns 0, 1, 2 point along rising slice, row and column index."""
         return np.asarray(self.affine[:3, :3] / np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @cached_property
     def centres_mm(self) -> NDArray[np.float64]:
         """(slices,) positions of the slice centres along the slice axis, rising, measured from the LPS origin."""
         start = float(self.axes[:, 0] @ self.affine[:3, 3])
-        return start + self.spacing_mm * np.arange(self.shape[0])
+        return np.asarray(start + self.spacing_mm * np.arange(self.shape[0]), dtype=np.float64)
 
     def position(self, z: float, y: float = 0.0, x: float = 0.0) -> NDArray[np.float64]:
         """LPS position in mm of a voxel index (may be fractional)."""

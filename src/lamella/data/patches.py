@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from lamella.data.views import ThinView
 from lamella.passage import Passage
-from lamella.slices import SliceOperator, along_z, profile_matrix
+from lamella.slices import Profile, SliceOperator, along_z, profile_matrix
 from lamella.volume import AIR_HU, MAX_HU
 
 _COARSE_MM = 1.7
@@ -91,7 +91,7 @@ class _Cut:
     thick: NDArray[np.float64]
     factor: float
     thickness: float
-    profile: str
+    profile: Profile
 
 
 def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[float, float]) -> _Cut:
@@ -102,13 +102,15 @@ def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[
     kind = rng.random()
     stretch = 1.0 if kind < 0.5 else rng.uniform(0.6, 1.0) if kind < 0.7 else rng.uniform(1.0, 2.0)
     thickness = float(np.clip(factor * stretch, 1.2, 8.0))
-    profile = "box" if rng.random() >= settings.other_profile else str(rng.choice(["gaussian", "trapezoid"]))
+    profile: Profile = "box"
+    if rng.random() < settings.other_profile:
+        profile = "gaussian" if rng.random() < 0.5 else "trapezoid"
     reach = max(factor, thickness * (1.3 if profile == "gaussian" else 0.75 if profile == "trapezoid" else 0.5) * 2)
     count = int(np.clip(np.floor((settings.depth - reach) / factor) + 1, 3, settings.max_thick))
     depth = int(np.ceil((count - 1) * factor + reach)) + _MARGIN
     slack = depth - ((count - 1) * factor + reach)
     first = -0.5 + reach / 2 + rng.uniform(0, slack)
-    return _Cut(depth, first + factor * np.arange(count), factor, thickness, profile)
+    return _Cut(depth, np.asarray(first + factor * np.arange(count), np.float64), factor, thickness, profile)
 
 
 def _cut_patch(rng: np.random.Generator, view: ThinView, depth: int, size: int) -> NDArray[np.float32]:

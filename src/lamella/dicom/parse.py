@@ -86,9 +86,7 @@ def read_pixel_data(entry: Entry) -> bytes:
     data = value_of(dataset, "PixelData")
     if not isinstance(data, bytes) or not data:
         # Also where pixel data without an end makes pydicom drop the whole data set.
-        raise RefusedInput(
-            f"{entry.name} has no pixel data that can be read. It may be cut off: copy or export it again."
-        )
+        raise RefusedInput(f"{entry.name} has no pixel data. It may be cut off: copy or export it again.")
     return data
 
 

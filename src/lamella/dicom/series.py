@@ -50,11 +50,12 @@ class RawSeries:
         """UID, slices, thickness and spacing, for a message that asks for a choice."""
         header = self.images[0][1] if self.images else self.files[0][1]
         thickness = value_of(header, "SliceThickness")
+        thick = f" of {float(thickness):g} mm" if isinstance(thickness, (int, float)) else ""
         try:
             spacing = f", {stack_of_series(self).geometry.spacing_mm:.3g} mm apart"
         except RefusedInput:
             spacing = ", no regular stack"
-        return f"{self.uid} ({self.slice_count} slices{f' of {float(thickness):g} mm' if isinstance(thickness, (int, float)) else ''}{spacing})"
+        return f"{self.uid} ({self.slice_count} slices{thick}{spacing})"
 
 
 @dataclass(frozen=True, eq=False)

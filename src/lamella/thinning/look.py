@@ -45,7 +45,8 @@ def _format(runtime: Runtime) -> Iterator[None]:
 
 def prepare(network: torch.nn.Module, runtime: Runtime) -> None:
     """Move a network to the device, in the memory layout its convolutions are fastest in."""
-    network.to(device=runtime.device, memory_format=torch.channels_last_3d)
+    network.to(runtime.device)
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack this overload
 
 
 def look(
@@ -60,7 +61,9 @@ def look(
 ) -> View:
     """One look at the thick slices (K, y, x) in HU; y and x divisible by twice the packing."""
     condition = torch.tensor([passage.condition], device=runtime.device)
-    features = torch.cat([network.features(part[None, None]) for part in thick_hu.split(plan.slab_thick)], dim=2)[0]
+    features = torch.cat(
+        [network.features(part[None, None]) for part in torch.split(thick_hu, plan.slab_thick)], dim=2
+    )[0]
     grid = (features.shape[1], features.shape[2], features.shape[3])
     dtype = torch.bfloat16 if runtime.bf16 else torch.float32
     settings = network.head.settings

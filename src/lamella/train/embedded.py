@@ -43,12 +43,9 @@ def train_embedded(run: EmbeddedRun) -> Path:
     views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
     torch.manual_seed(run.patches.seed)
     mean, flow = MeanScaleNet(run.model), FlowNet(run.model)
-    mean_stage = MeanStage(mean, run.mean)
-    averaged = run_stage("mean", mean_stage, run, run.mean, run.patches, views, held_out)
-    mean.load_state_dict(averaged.network)
+    run_stage("mean", MeanStage(mean, run.mean), run, run.mean, run.patches, views, held_out)
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
-    averaged = run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
-    flow.load_state_dict(averaged.flow)
+    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
     return _export(run, mean, flow, held_out)
 
 

@@ -56,12 +56,8 @@ def run_stage(
     patches: PatchSettings,
     views: Sequence[ThinView],
     held_out: Sequence[ThinView],
-) -> Stage:
-    """Train one stage to its last step, from its last checkpoint if there is one.
-
-    Returns:
-        The stage, holding the averaged weights.
-    """
+) -> None:
+    """Train one stage to its last step, from its last checkpoint if there is one; `module` ends with averaged weights."""
     folder = Path(run.run) / name
     last = folder / "last.ckpt"
     epochs = -(-stage.steps // run.validate_every)
@@ -91,4 +87,4 @@ def run_stage(
     trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
     module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
-    return module.cpu()
+    module.cpu()

@@ -18,7 +18,6 @@ from lamella.embedded_loss import counted_mean, flow_loss, flow_network, flow_ta
 from lamella.errors import NonFiniteError
 from lamella.train.settings import StageSettings
 
-
 FLOW_TIMES = FlowSchedule(logit_std=1.3)
 """Training times of the flow: sigmoid(1.3 normal), most of them in the middle, where structure is decided."""
 
@@ -32,8 +31,8 @@ class Stage(pl.LightningModule):
 
     def transfer_batch_to_device(self, batch: Pairs, device: torch.device, dataloader_idx: int) -> Pairs:
         """Move the tensors of a batch; its geometry stays on the CPU, in float64."""
-        moved = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
-        return Pairs(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
+        tensors = ("thin_hu", "thick_hu", "condition", "counted")
+        return dataclasses.replace(batch, **{name: getattr(batch, name).to(device) for name in tensors})
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up and a cosine to a hundredth of the peak."""

@@ -1,0 +1,46 @@
+# make demo               set up, then thin a phantom chest into ./demo (SOURCE=folder: your own scan)
+# make test               set up, then the quick tests (under five minutes on two cores)
+# make check              all tests, then format, lint, types; what CI runs
+# make help-texts         write docs/reference/cli/*.txt anew
+#
+# PYTHON, SOURCE and OUT may be given on the command line.
+
+PYTHON ?= python3
+OUT ?= demo
+BIN := .venv/bin
+READY := .venv/.ready
+TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+
+.PHONY: setup demo test check help-texts clean
+.DEFAULT_GOAL := demo
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lamella needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+ifdef SOURCE
+	$(BIN)/lamella thin "$(SOURCE)" "$(OUT)/thin" --preview "$(OUT)/preview.png" --report "$(OUT)/report.json" --overwrite
+else
+	$(BIN)/lamella demo "$(OUT)" --overwrite
+endif
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(READY)
+	$(BIN)/python -m pytest
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+help-texts: $(READY)
+	$(BIN)/python -m tests.test_docs
+
+clean:
+	rm -rf .venv build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
