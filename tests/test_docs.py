@@ -91,12 +91,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def commands_of(page: Path) -> Iterator[list[str]]:
     """The `make` and `lamella` lines of a page's code blocks, and of its inline code."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"```(?:sh|bash)?\n(.*?)```", text, flags=re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     for line in [*lines, *re.findall(r"(?<!`)`((?:make|lamella) [^`]+)`(?!`)", text)]:
-        words = shlex.split(line.strip().removeprefix("$ "), comments=True)
-        if words and words[0] in ("make", "lamella"):
-            yield words
+        if re.match(r"\s*(make|lamella) ", line):
+            yield shlex.split(line, comments=True)
 
 
 def fault_of(words: list[str]) -> str | None:

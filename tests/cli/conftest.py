@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.small_model import SMALL
 
 from lamella.cli import main
 from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
-from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
+from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.model import Calibration, Limits, Model
 
 
@@ -35,20 +36,10 @@ def thick_study(thin_study: Path) -> Path:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with random weights: everything but the answer is as with a trained one."""
     folder = tmp_path_factory.mktemp("models") / "embedded"
-    settings = EmbeddedSettings(
-        trunk_channels=(8, 16),
-        trunk_blocks=(1, 1),
-        head_hidden=8,
-        head_basis=2,
-        flow_channels=(8, 16),
-        flow_blocks=(1, 1),
-    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        networks = MeanScaleNet(settings), FlowNet(settings)
-    Model("tiny", "", "Apache-2.0", settings, Limits(), Calibration(), *networks).save(
-        folder, {"description": "random"}
-    )
+        networks = MeanScaleNet(SMALL), FlowNet(SMALL)
+    Model("tiny", "", "Apache-2.0", SMALL, Limits(), Calibration(), *networks).save(folder, {"description": "random"})
     return folder
 
 

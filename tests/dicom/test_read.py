@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom import uid
-from pydicom.encaps import encapsulate
 from tests.dicom_builder import AXIAL, build_series, phantom_hu
-from tests.jpeg_lossless import encode
 
 from lamella.dicom import list_series, read_series
 from lamella.dicom.header import SeriesHeader
@@ -82,45 +79,6 @@ def test_every_orientation_keeps_its_places_in_lps(tmp_path, orientation):
     np.testing.assert_allclose(volume.geometry.position(3, 2, 5), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "syntax",
-    [
-        uid.ImplicitVRLittleEndian,
-        uid.ExplicitVRLittleEndian,
-        uid.ExplicitVRBigEndian,
-        uid.DeflatedExplicitVRLittleEndian,
-        uid.RLELossless,
-        uid.JPEGLSLossless,
-        uid.JPEG2000Lossless,
-        uid.JPEGLossless,
-        uid.JPEGLosslessSV1,
-    ],
-)
-@pytest.mark.parametrize(("signed", "bits"), [(False, 12), (True, 13), (True, 16), (False, 16)])
-def test_every_lossless_transfer_syntax_gives_the_same_hu(tmp_path, syntax, signed, bits):
-    hu = phantom_hu(3)
-    build_series(tmp_path, hu, syntax=syntax, signed=signed, bits=bits)
-    np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
-
-
-@pytest.mark.parametrize("predictor", range(1, 8))
-@pytest.mark.parametrize("bits", [12, 16])
-def test_jpeg_lossless_with_every_predictor(tmp_path, predictor, bits):
-    hu = phantom_hu(2)
-    stored = (hu.astype(np.int32) + 1024).astype(np.uint16)
-    data = {k: {"PixelData": encapsulate([encode(stored[k], bits, predictor)])} for k in range(2)}
-    build_series(tmp_path, hu, syntax=uid.JPEGLossless, bits=bits, per_slice=data)
-    np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
-
-
-def test_a_signed_jpeg_2000_code_stream(tmp_path):
-    hu = phantom_hu(2)
-    frames = [imagecodecs.jpeg2k_encode(one, codecformat="J2K", level=0, reversible=True) for one in hu]
-    data = {k: {"PixelData": encapsulate([frames[k]])} for k in range(2)}
-    build_series(tmp_path, hu, syntax=uid.JPEG2000Lossless, signed=True, bits=16, per_slice=data)
-    np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
-
-
 def test_rescale_of_each_slice_is_its_own(tmp_path):
     slopes = {k: {"RescaleSlope": 1 + 0.25 * k, "stored": np.full((4, 6), 1000, np.uint16)} for k in range(5)}
     build_series(tmp_path, np.zeros((5, 4, 6)), per_slice=slopes)
@@ -154,12 +112,6 @@ def test_padding_within_the_scale_counts_as_air_too(tmp_path):
     build_series(tmp_path, np.zeros((3, 4, 6)), bits=16, tags=tags)
     volume = read_series(tmp_path)
     np.testing.assert_array_equal(volume.hu[:, 0, :3], [[-1024, -1024, 40]] * 3)
-
-
-def test_twelve_bits_signed_without_sign_extension(tmp_path):
-    stored = np.full((4, 6), 0x0F00, np.int16)  # -256 in twelve bits, the unused high bits zero
-    build_series(tmp_path, np.zeros((3, 4, 6)), signed=True, tags={"stored": stored})
-    assert (read_series(tmp_path).hu == -256).all()
 
 
 def test_jitter_of_the_positions_is_accepted_and_the_spacing_fitted(tmp_path):  # SPEC C2
@@ -223,23 +175,6 @@ def test_a_report_and_a_scout_series_do_not_stand_in_the_way(tmp_path):
     build_series(tmp_path / "scout", phantom_hu(1), series_uid="1.2.3.2", tags=scout)
     build_series(tmp_path / "dose", phantom_hu(1), series_uid="1.2.3.3", tags={"Modality": "SR"})
     np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
-
-
-def test_files_without_preamble_are_read(tmp_path):
-    build_series(tmp_path, phantom_hu(3), syntax=uid.ExplicitVRLittleEndian)
-    build_series(tmp_path / "old", phantom_hu(3, seed=2), syntax=uid.ImplicitVRLittleEndian, series_uid="1.2.3.2")
-    for path in tmp_path.rglob("*.dcm"):
-        data = path.read_bytes()[132:]
-        length = 12 + int.from_bytes(data[8:12], "little")
-        # The second series loses its file meta information as well.
-        path.write_bytes(data[length:] if path.parent.name == "old" else data)
-    np.testing.assert_array_equal(read_series(tmp_path, "1.2.826.0.1.3680043.8.498.1").hu, phantom_hu(3))
-    np.testing.assert_array_equal(read_series(tmp_path, "1.2.3.2").hu, phantom_hu(3, seed=2))
-
-
-def test_a_lossy_history_is_noted(tmp_path):
-    build_series(tmp_path, phantom_hu(3), tags={"LossyImageCompression": "01"})
-    assert any("lossy compression: 3 slices" in note for note in read_series(tmp_path).header.notes)
 
 
 def test_values_of_the_file_never_reach_warnings_or_logs(tmp_path, caplog, capsys):

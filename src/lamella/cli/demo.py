@@ -24,7 +24,10 @@ def demo(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make a small phantom study, thicken it to 5 mm, thin it to 1 mm, and measure against the known truth."""
+    """Thin a phantom chest and measure against the truth.
+
+    Writes a thin phantom study, the same thickened to 5 mm, the thinned series, a preview and a report.
+    """
     from lamella.cli.degrade import thicken_to
     from lamella.cli.job import Job, run
 

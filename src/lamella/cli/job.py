@@ -67,12 +67,13 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
     _check(job)
     with Progress(quiet) as progress:
         progress.begin("start")
-        settings = _settings(job)
-        source, like = _read(job, progress)
-        progress.begin("load")
-        from lamella.model import Model
+        from lamella.model import Model, find_model
         from lamella.thinning import plan, thin, thin_grid
 
+        settings = _settings(job)
+        find_model(job.model)  # a mistyped name must show before a study is read
+        source, like = _read(job, progress)
+        progress.begin("load")
         model = Model.load(job.model)
         grid = thin_grid(
             source.geometry,

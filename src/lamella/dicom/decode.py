@@ -37,6 +37,9 @@ _JPEG_LOSSY = {uid.JPEGExtended12Bit}
 LOSSY = {uid.JPEGLSNearLossless, uid.JPEG2000, uid.JPEGExtended12Bit}
 """Transfer syntaxes that may have lost something. They are read, with a note; the flag is sticky for the writer."""
 
+ALWAYS_LOSSY = {uid.JPEGLSNearLossless, uid.JPEGExtended12Bit}
+"""Those that certainly have (JPEG 2000 4.91 may be lossless)."""
+
 READABLE = {*_NATIVE, *_JPEG_LS, *_JPEG_2000, *_JPEG_LOSSLESS, *_JPEG_LOSSY, uid.RLELossless}
 """Transfer syntaxes that are read."""
 

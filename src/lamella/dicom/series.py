@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
-from lamella.dicom.decode import LOSSY, Stored, frames_of, pixel_format, stored_values
+from lamella.dicom.decode import ALWAYS_LOSSY, LOSSY, Stored, frames_of, pixel_format, stored_values
 from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
@@ -183,7 +183,9 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
             f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
             "Image Storage or Enhanced CT Image Storage."
         )
-    pixel_format(header, entry.name)
+    if pixel_format(header, entry.name).syntax in ALWAYS_LOSSY:
+        # The writer looks at the element alone, and whoever compressed may have forgotten to set it.
+        header.add_new("LossyImageCompression", "CS", "01")
     frames = frame_count(header)
     if sop_class in ENHANCED_CLASSES:
         found = [slice_of(flat, entry, i, frames) for i, flat in enumerate(flattened(header, entry.name))]

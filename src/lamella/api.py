@@ -1,0 +1,63 @@
+"""Lamella from Python: `lamella.thin(lamella.read_series("study/"), spacing_mm=1.0)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lamella.model import Model
+from lamella.source import read_source
+from lamella.thinning import Mode, Thinned, ThinSettings, thin_grid
+from lamella.thinning import thin as thin_volume
+from lamella.volume import Volume
+
+
+def read_series(source: str | Path, series_uid: str | None = None) -> Volume:
+    """Read one series: a DICOM folder or ZIP, an enhanced multi-frame file, or NIfTI.
+
+    Args:
+        source: where it is.
+        series_uid: which series, where there are several.
+
+    Raises:
+        RefusedInput: the series cannot be treated rightly; the message says why.
+    """
+    return read_source(Path(source), series_uid)
+
+
+def thin(
+    volume: Volume,
+    *,
+    spacing_mm: float | None = None,
+    slices: int | None = None,
+    like: Volume | None = None,
+    mode: Mode = "mean",
+    model: str | Path = "embedded",
+    steps: int = 8,
+    samples: int = 1,
+    seed: int = 0,
+    spread: bool = False,
+    device: str = "auto",
+) -> Thinned:
+    """Thin a volume; 1 mm slices if nothing else is asked for.
+
+    Args:
+        volume: thick slices.
+        spacing_mm: between thin slices.
+        slices: their number instead.
+        like: a series of the same scan whose slice positions are wanted instead.
+        mode: "mean", "texture" or "sample".
+        model: name of a shipped model, or a model folder.
+        steps: flow steps of texture and sample.
+        samples: draws of texture or sample.
+        seed: of the draws.
+        spread: also return the predicted standard deviation.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises:
+        LamellaError: one of its children; see `lamella.errors`.
+    """
+    if spacing_mm is None and slices is None and like is None:
+        spacing_mm = 1.0
+    grid = thin_grid(volume.geometry, spacing_mm=spacing_mm, slices=slices, like=like.geometry if like else None)
+    settings = ThinSettings(mode=mode, steps=steps, samples=samples, seed=seed, spread=spread, device=device)
+    return thin_volume(volume, Model.load(model), grid, settings)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from lamella.data.patches import PatchBatches, PatchSettings, cubic_error
+from lamella.data.views import SeriesSettings, ThinView, load_views, views_of
+from lamella.errors import UsageError
+from lamella.slices import SliceOperator
+from lamella.volume import Volume
+from tests.small_model import upright
+
+PLAIN = PatchSettings(
+    batch=2, size_px=16, depth=24, noise=0.0, kernel=0.0, thick_noise=0.0, other_profile=0.0, pair_average=0.0
+)
+
+
+def views(spacing_mm: float = 1.0, weight: float = 1.0) -> list[ThinView]:
+    rng = np.random.default_rng(0)
+    z, y, x = np.meshgrid(np.arange(60), np.arange(40), np.arange(40), indexing="ij")
+    hu = 300 * np.sin(z / 4 + y / 7) * np.cos(x / 6) + rng.normal(0, 5, z.shape)
+    return [ThinView(f"made/{spacing_mm}", hu.astype(np.int16), spacing_mm, weight)]
+
+
+def test_a_batch_depends_on_the_step_alone() -> None:
+    # SPEC A18: a resumed run sees the batches an uninterrupted one would
+    settings = dataclasses.replace(PatchSettings(), batch=2, size_px=16, depth=24)
+    whole, later = PatchBatches(views(), settings, 0, 10), PatchBatches(views(), settings, 7, 10)
+    assert len(later) == 3
+    for index in range(3):
+        first, second = whole[7 + index], later[index]
+        assert torch.equal(first.thick_hu, second.thick_hu)
+        assert torch.equal(first.thin_hu, second.thin_hu)
+        assert torch.equal(first.condition, second.condition)
+    assert not torch.equal(whole[0].thin_hu[:, :, :4], whole[1].thin_hu[:, :, :4])
+    with pytest.raises(IndexError):
+        later[3]
+
+
+def test_thick_slices_are_the_measurement_of_the_thin_ones() -> None:
+    batches = PatchBatches(views(), PLAIN, 0, 40)
+    for step in range(40):
+        pairs = batches[step]
+        measured = pairs.passage.operator.blur(pairs.thin_hu)
+        torch.testing.assert_close(pairs.thick_hu, measured, atol=0.51, rtol=0)
+        assert torch.equal(pairs.thick_hu, pairs.thick_hu.round())
+        assert bool((pairs.passage.operator.matrix[:, pairs.counted.numpy() > 0] > 0).any(axis=1).all())
+
+
+def test_geometries_cover_what_clinics_send() -> None:
+    # SPEC C2
+    batches = PatchBatches(views(), PLAIN, 0, 150)
+    spacing, stretch = [], []
+    for step in range(150):
+        passage = batches[step].passage
+        spacing.append(passage.spacing_mm)
+        stretch.append(passage.thickness_mm / passage.spacing_mm)
+    assert min(spacing) < 2.5
+    assert max(spacing) > 6.5
+    assert min(stretch) < 0.8
+    assert max(stretch) > 1.5
+    assert sum(abs(s - 1) < 1e-9 for s in stretch) > 50
+
+
+def test_what_varies_a_patch_changes_the_truth_and_its_measurement_alike() -> None:
+    noisy = dataclasses.replace(PLAIN, noise=1.0, noise_hu=(30.0, 30.0))
+    pairs = PatchBatches(views(), noisy, 0, 1)[0]
+    torch.testing.assert_close(pairs.thick_hu, pairs.passage.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
+    clean = PatchBatches(views(), PLAIN, 0, 1)[0]
+    assert float(pairs.thin_hu.diff(dim=2).std()) > float(clean.thin_hu.diff(dim=2).std()) + 15
+
+
+def test_another_profile_makes_a_measurement_the_model_does_not_expect() -> None:
+    other = dataclasses.replace(PLAIN, other_profile=1.0)
+    misfits = [
+        float((p.thick_hu - p.passage.operator.blur(p.thin_hu)).abs().max())
+        for p in (PatchBatches(views(), other, 0, 8)[i] for i in range(8))
+    ]
+    assert max(misfits) > 3
+
+
+def test_a_batch_mixes_only_views_of_like_spacing() -> None:
+    settings = dataclasses.replace(PLAIN, batch=6)
+    batches = PatchBatches([*views(1.0), *views(2.5), *views(0.7)], settings, 0, 30)
+    seen = set()
+    for step in range(30):
+        kinds = {name == "made/2.5" for name in batches[step].names}
+        assert len(kinds) == 1
+        seen |= kinds
+    assert seen == {True, False}
+
+
+def test_averaging_pairs_doubles_the_target_spacing() -> None:
+    pairs = PatchBatches(views(), dataclasses.replace(PLAIN, pair_average=1.0, factors=(2.0, 6.0)), 0, 1)[0]
+    np.testing.assert_allclose(np.exp(pairs.condition[:, 2].numpy()), 2.0, rtol=1e-6)
+
+
+def test_views_along_rows_and_columns_have_square_pixels() -> None:
+    rng = np.random.default_rng(0)
+    volume = Volume(rng.integers(-500, 500, (12, 20, 24)).astype(np.int16), upright((12, 20, 24), 2.4, 2.5, 0.8))
+    z, y, x = views_of("scan", volume, SeriesSettings("scan", axial=1.0, reformat=0.5, slices=(2, 12)))
+    assert (z.name, z.hu.shape, z.spacing_mm) == ("scan/z", (10, 20, 24), pytest.approx(2.4))
+    assert (y.name, y.hu.shape, y.spacing_mm) == ("scan/y", (20, 27, 24), 0.8)
+    assert (x.name, x.hu.shape, x.spacing_mm) == ("scan/x", (24, 27, 20), 0.8)
+    # the interpolated plane passes through the measured slices
+    np.testing.assert_array_equal(y.hu[:, ::3], volume.hu[2:11].transpose(1, 0, 2))
+
+
+def test_a_missing_series_is_named(tmp_path: object) -> None:
+    from pathlib import Path
+
+    with pytest.raises(UsageError, match=r"nowhere does not exist. Set data.folder"):
+        load_views(Path(str(tmp_path)), [SeriesSettings("nowhere", axial=1.0)])
+
+
+def test_the_yardstick_is_plain_interpolation() -> None:
+    pairs = PatchBatches(views(), PLAIN, 0, 1)[0]
+    guess = torch.einsum("dk,bckyx->bcdyx", torch.as_tensor(pairs.passage.start_matrix).float(), pairs.thick_hu)
+    kept = pairs.counted.bool()
+    expected = (guess - pairs.thin_hu)[:, :, kept].square().mean()
+    torch.testing.assert_close(cubic_error(pairs, pairs.passage.start_matrix), expected)
+    assert isinstance(pairs.passage.operator, SliceOperator)

@@ -1,0 +1,32 @@
+"""Builds NIfTI inputs for tests with nibabel."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+
+SPACING_MM = (0.7, 0.8, 5.0)
+LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def affine_for(axes=(0, 1, 2), signs=(1, 1, 1), spacing=SPACING_MM, origin=(-90.0, -110.0, 30.0)):
+    """RAS affine whose index axis k runs along world axis axes[k]."""
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    for k, (axis, sign) in enumerate(zip(axes, signs, strict=True)):
+        affine[axis, k] = sign * spacing[k]
+    affine[:3, 3] = origin
+    return affine
+
+
+def save(path, array, affine=None, sform=1, qform=1, header=None):
+    image = nib.Nifti1Image(array, affine_for() if affine is None else affine, header)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(image.affine, sform)
+    image.set_qform(image.affine, qform)
+    nib.save(image, path)
+    return path
+
+
+def ct(shape=(6, 7, 5), seed=0):
+    return np.random.default_rng(seed).integers(-1000, 3000, shape).astype(np.int16)

@@ -1,0 +1,137 @@
+"""NIfTI files that are no regular volume in Hounsfield units, or damaged: each is built and refused."""
+
+from __future__ import annotations
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lamella.errors import RefusedInput
+from lamella.nifti import read_nifti
+from tests.nifti_builder import affine_for, ct, save
+
+# SPEC C6
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite(tmp_path, value):
+    array = ct().astype(np.float32)
+    array[1, 2, 3] = value
+    with pytest.raises(RefusedInput, match=r"in.nii holds 1 values that are not finite .* in slice 3"):
+        read_nifti(save(tmp_path / "in.nii", array))
+
+
+@pytest.mark.parametrize(
+    ("array", "why"),
+    [
+        (ct().clip(0, 255).astype(np.uint8), "8-bit picture"),
+        (ct().clip(0, 255).astype(np.float32), "8-bit picture"),
+        ((ct().astype(np.int32) + 1024).astype(np.uint16), "nothing below 0"),
+        (ct().astype(np.float32) / 3000, r"scaled to \[-1, 1\]"),
+        (ct().astype(np.float32) * 100, "beyond"),
+    ],
+)
+def test_values_that_cannot_be_hu(tmp_path, array, why):
+    with pytest.raises(RefusedInput, match=rf"in.nii cannot be Hounsfield units \(.*{why}"):
+        read_nifti(save(tmp_path / "in.nii", array))
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 5, 2), (6, 7), (6, 7, 1, 1, 3)])
+def test_other_than_three_dimensions(tmp_path, shape):
+    with pytest.raises(RefusedInput, match=rf"in.nii is {len(shape)}-D. Found .*; expected one 3-D volume"):
+        read_nifti(save(tmp_path / "in.nii", ct(shape)))
+
+
+def test_one_slice_has_no_spacing(tmp_path):
+    with pytest.raises(RefusedInput, match=r"in.nii holds a single slice"):
+        read_nifti(save(tmp_path / "in.nii", ct((6, 7, 1))))
+
+
+def test_shear(tmp_path):
+    affine = affine_for()
+    affine[1, 2] = 1.3
+    with pytest.raises(RefusedInput, match=r"affine of in.nii is sheared .* cosine of 0.25"):
+        read_nifti(save(tmp_path / "in.nii", ct(), affine, qform=0))
+
+
+def test_singular_affine(tmp_path):
+    path = save(tmp_path / "in.nii", ct(), qform=0)
+    data = bytearray(path.read_bytes())
+    data[312:328] = bytes(16)  # srow_z
+    path.write_bytes(data)
+    with pytest.raises(RefusedInput, match=r"affine of in.nii is singular"):
+        read_nifti(path)
+
+
+def test_no_orientation_at_all(tmp_path):
+    with pytest.raises(RefusedInput, match=r"in.nii has neither a sform nor a qform code"):
+        read_nifti(save(tmp_path / "in.nii", ct(), sform=0, qform=0))
+
+
+def test_qform_against_sform(tmp_path):
+    image = nib.Nifti1Image(ct(), affine_for())
+    image.set_sform(affine_for(), 1)
+    image.set_qform(affine_for(spacing=(0.7, 0.8, 3.0)), 1)
+    nib.save(image, tmp_path / "in.nii")
+    with pytest.raises(RefusedInput, match=r"sform and qform of in.nii disagree. Found 8.00 mm"):
+        read_nifti(tmp_path / "in.nii")
+
+
+@pytest.mark.parametrize("name", ["in.nii", "in.nii.gz"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
+def test_half_a_file(tmp_path, name, share):
+    path = save(tmp_path / name, ct((20, 20, 10)))
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(RefusedInput, match=rf"{name} is cut off"):
+        read_nifti(path)
+
+
+def test_gzip_checksum(tmp_path):
+    path = save(tmp_path / "in.nii.gz", ct((20, 20, 10)))
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(RefusedInput, match=r"in.nii.gz is damaged"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        ((30000, 30000, 30000), r"claims 27,000,000,000,000 voxels"),
+        ((1000, 1000, 1000), r"cut off, or its header claims too much"),
+        ((-5, 10, 10), r"no sensible dimensions"),
+        ((0, 10, 10), r"no sensible dimensions"),
+    ],
+)
+@pytest.mark.parametrize("name", ["in.nii", "in.nii.gz"])
+def test_header_that_claims_too_much(tmp_path, dims, message, name):
+    path = save(tmp_path / "in.nii", ct())
+    data = bytearray(path.read_bytes())
+    data[42:48] = np.array(dims, "<i2").tobytes()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(RefusedInput, match=message):
+        read_nifti(tmp_path / name)
+
+
+def test_colour_and_pairs_and_units(tmp_path):
+    rgb = np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    with pytest.raises(RefusedInput, match=r"does not hold plain numbers"):
+        read_nifti(save(tmp_path / "rgb.nii", rgb))
+    nib.save(nib.Nifti1Pair(ct(), affine_for()), tmp_path / "pair.img")
+    with pytest.raises(RefusedInput, match=r"pair.hdr is a .hdr/.img pair"):
+        read_nifti(tmp_path / "pair.hdr")
+    image = nib.Nifti1Image(ct(), affine_for())
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "small.nii")
+    with pytest.raises(RefusedInput, match=r"small.nii is not in millimetres"):
+        read_nifti(tmp_path / "small.nii")
+
+
+def test_a_header_that_is_none(tmp_path):
+    path = tmp_path / "in.nii"
+    path.write_bytes(b"nonsense" * 100)
+    with pytest.raises(RefusedInput, match=r"in.nii"):
+        read_nifti(path)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lamella.data.patches import PatchSettings
+from lamella.data.views import SeriesSettings
+from lamella.errors import NonFiniteError, UsageError
+from lamella.model import Model
+from lamella.nifti import write_nifti
+from lamella.train import EmbeddedRun, train_embedded
+from lamella.train.settings import DataSettings, StageSettings
+from lamella.volume import Volume
+from tests.small_model import SMALL, upright
+
+PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
+STAGE = StageSettings(steps=6, warm_up=2, ema=0.5)
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ct")
+    rng = np.random.default_rng(0)
+    for name in ("a.nii", "b.nii"):
+        z, y, x = np.meshgrid(np.arange(40), np.arange(24), np.arange(24), indexing="ij")
+        hu = 300 * np.sin(z / 4 + y / 7) * np.cos(x / 6) + rng.normal(0, 9, z.shape)
+        write_nifti(folder / name, [Volume(hu.astype(np.int16), upright(z.shape, 1.0, 1.0))], None)
+    return folder
+
+
+def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
+    data = DataSettings(str(folder), (SeriesSettings("a.nii", axial=1.0),), (SeriesSettings("b.nii", axial=1.0),))
+    stage = dataclasses.replace(STAGE, steps=steps)
+    return EmbeddedRun(
+        str(out),
+        data,
+        SMALL,
+        PATCHES,
+        PATCHES,
+        stage,
+        stage,
+        precision="32-true",
+        validate_every=2,
+        threads=1,
+        device="cpu",
+    )
+
+
+def losses(out: Path, stage: str) -> list[tuple[str, str]]:
+    with (out / stage / "curves" / "metrics.csv").open() as file:
+        return [
+            (row["step"], row["val/gain_over_start_db" if stage == "mean" else "val/loss"])
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SPEC A17, A18
+    straight = train_embedded(run_of(data_folder, tmp_path / "straight", 6))
+    from lamella.train import stages
+
+    report = stages.Stage.report
+
+    def dies(self: stages.Stage, *args: object) -> torch.Tensor:
+        if self.global_step == 5:
+            raise KeyboardInterrupt
+        return report(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages.Stage, "report", dies)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train_embedded(run_of(data_folder, tmp_path / "broken", 6))
+    monkeypatch.setattr(stages.Stage, "report", report)
+    resumed = train_embedded(run_of(data_folder, tmp_path / "broken", 6))
+    one, two = Model.load(straight), Model.load(resumed)
+    for network in ("mean", "flow"):
+        for name, tensor in getattr(one, network).state_dict().items():
+            assert torch.equal(tensor, getattr(two, network).state_dict()[name]), name
+    assert one.calibration == two.calibration
+    assert losses(tmp_path / "straight", "flow")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SPEC A20
+    from lamella.train import stages
+
+    real = stages.mean_scale_loss
+    monkeypatch.setattr(stages, "mean_scale_loss", lambda *a: (real(*a)[0] * float("nan"), {}))
+    with pytest.raises(NonFiniteError, match=r"not finite at step 0. Batch: a.nii/z, a.nii/z"):
+        train_embedded(run_of(data_folder, tmp_path / "run", 2))
+
+
+def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"missing does not exist. Set data.folder=PATH"):
+        train_embedded(run_of(tmp_path / "missing", tmp_path / "run", 2))
