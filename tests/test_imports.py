@@ -24,7 +24,7 @@ RANKS = (
     ("embedded_loss", "model"),
     ("train", "thinning"),
     ("evaluate", "report", "pacs"),
-    ("config",),
+    ("config", "api"),
     ("cli",),
 )
 """Rooms by rank; CONTRIBUTING shows the same table."""

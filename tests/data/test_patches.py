@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tests.small_model import upright
 
 from lamella.data.patches import PatchBatches, PatchSettings, cubic_error
 from lamella.data.views import SeriesSettings, ThinView, load_views, views_of
 from lamella.errors import UsageError
 from lamella.slices import SliceOperator
 from lamella.volume import Volume
-from tests.small_model import upright
 
 PLAIN = PatchSettings(
     batch=2, size_px=16, depth=24, noise=0.0, kernel=0.0, thick_noise=0.0, other_profile=0.0, pair_average=0.0
@@ -22,7 +22,7 @@ def views(spacing_mm: float = 1.0, weight: float = 1.0) -> list[ThinView]:
     rng = np.random.default_rng(0)
     z, y, x = np.meshgrid(np.arange(60), np.arange(40), np.arange(40), indexing="ij")
     hu = 300 * np.sin(z / 4 + y / 7) * np.cos(x / 6) + rng.normal(0, 5, z.shape)
-    return [ThinView(f"made/{spacing_mm}", hu.astype(np.int16), spacing_mm, weight)]
+    return [ThinView(f"made/{spacing_mm}", hu.astype(np.int16), spacing_mm, weight, True)]
 
 
 def test_a_batch_depends_on_the_step_alone() -> None:

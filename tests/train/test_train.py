@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.small_model import SMALL, upright
 
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
@@ -16,7 +17,6 @@ from lamella.nifti import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import DataSettings, StageSettings
 from lamella.volume import Volume
-from tests.small_model import SMALL, upright
 
 PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
 STAGE = StageSettings(steps=6, warm_up=2, ema=0.5)

@@ -48,12 +48,14 @@ class ThinView:
         hu: (z, y, x) int16.
         spacing_mm: between planes of the first axis.
         weight: share in training.
+        axial: whether the first axis is the scan's own slice axis.
     """
 
     name: str
     hu: NDArray[np.int16]
     spacing_mm: float
     weight: float
+    axial: bool
 
 
 def _square_pixels(hu: NDArray[np.int16], spacing_mm: float, pixel_mm: float) -> NDArray[np.int16]:
@@ -73,12 +75,12 @@ def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[ThinVi
         hu = hu[slice(*settings.slices)]
     views = []
     if settings.axial:
-        views.append(ThinView(f"{name}/z", hu, volume.geometry.spacing_mm, settings.axial))
+        views.append(ThinView(f"{name}/z", hu, volume.geometry.spacing_mm, settings.axial, True))
     if settings.reformat:
         row_mm, column_mm = volume.geometry.pixel_mm
         plane = _square_pixels(hu, volume.geometry.spacing_mm, column_mm)
-        views.append(ThinView(f"{name}/y", plane.transpose(1, 0, 2), row_mm, settings.reformat))
-        views.append(ThinView(f"{name}/x", plane.transpose(2, 0, 1), column_mm, settings.reformat))
+        views.append(ThinView(f"{name}/y", plane.transpose(1, 0, 2), row_mm, settings.reformat, False))
+        views.append(ThinView(f"{name}/x", plane.transpose(2, 0, 1), column_mm, settings.reformat, False))
     return views
 
 

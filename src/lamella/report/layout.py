@@ -11,9 +11,7 @@ from scipy.ndimage import gaussian_filter
 from lamella.report.interest import around_body, detail_view, planes_of_interest
 from lamella.report.views import View, common_region, sample, views_along_slices
 from lamella.volume import Volume
-
-Window = tuple[float, float]
-"""Centre and width in HU."""
+from lamella.window import HuWindow
 
 WIDTH_PX = 2000
 MARGIN_PX, GAP_PX, SIDE_PX = 28, 10, 44
@@ -51,7 +49,7 @@ class Row:
 
     Attributes:
         view: where.
-        window: centre and width in HU.
+        window: in which it is drawn.
         title: its name at the side.
         size_px: (width, height) of each picture.
         bar_mm: length of the scale bar.
@@ -59,7 +57,7 @@ class Row:
     """
 
     view: View
-    window: Window
+    window: HuWindow
     title: str
     size_px: tuple[int, int]
     bar_mm: float
@@ -71,7 +69,7 @@ def cell_px(columns: int) -> int:
     return (WIDTH_PX - 2 * MARGIN_PX - SIDE_PX - (columns - 1) * GAP_PX) // columns
 
 
-def plan_rows(panels: Sequence[PreviewPanel], window: Window, detail_window: Window | None, details: bool) -> list[Row]:
+def plan_rows(panels: Sequence[PreviewPanel], window: HuWindow, detail_window: HuWindow | None, details: bool) -> list[Row]:
     """The full views, all at one scale, and below them the enlargements.
 
     Raises:

@@ -14,14 +14,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from lamella.errors import LamellaError, NonFiniteError, UsageError
-from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, Window, cell_px, plan_rows
+from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, cell_px, plan_rows
 from lamella.report.views import View, sample
 from lamella.volume import Geometry
+from lamella.window import LUNG, SOFT_TISSUE, HuWindow
 
-__all__ = ["LUNG", "SOFT_TISSUE", "PreviewPanel", "compose", "render_preview"]
-
-SOFT_TISSUE: Window = (40.0, 400.0)
-LUNG: Window = (-550.0, 1500.0)
+__all__ = ["PreviewPanel", "compose", "render_preview"]
 
 _DPI = 100
 _TOP_PX, _FOOT_PX = 176, 52
@@ -35,8 +33,8 @@ def render_preview(
     panels: Sequence[PreviewPanel],
     *,
     title: str = "",
-    window: Window = SOFT_TISSUE,
-    detail_window: Window | None = LUNG,
+    window: HuWindow = SOFT_TISSUE,
+    detail_window: HuWindow | None = LUNG,
     details: bool = True,
 ) -> None:
     """Write the preview as a PNG, WIDTH_PX wide.
@@ -45,8 +43,8 @@ def render_preview(
         path: where; must end in `.png`.
         panels: columns from left to right: first the source (thick), last the result; any number from one.
         title: what was done to what, without anything of the patient.
-        window: centre and width in HU of the full views.
-        detail_window: centre and width for enlargements that lie in lung; None: as `window`.
+        window: of the full views.
+        detail_window: for enlargements that lie in lung; None: as `window`.
         details: add a row of enlargements per view, where source and result differ most.
 
     Raises:
@@ -69,8 +67,8 @@ def compose(
     panels: Sequence[PreviewPanel],
     *,
     title: str = "",
-    window: Window = SOFT_TISSUE,
-    detail_window: Window | None = LUNG,
+    window: HuWindow = SOFT_TISSUE,
+    detail_window: HuWindow | None = LUNG,
     details: bool = True,
 ) -> Figure:
     """The preview as a figure; see `render_preview`. Axes are in mm: across from the left edge, down from the top."""
@@ -89,7 +87,7 @@ def compose(
             left = SIDE_PX + MARGIN_PX + column * (cell_px(len(panels)) + GAP_PX)
             _draw(figure, panel, row, (left + (cell_px(len(panels)) - row.size_px[0]) // 2, top), first=column == 0)
         middle = top + row.size_px[1] / 2
-        name = f"{row.title}\nC {row.window[0]:g}  W {row.window[1]:g}"
+        name = f"{row.title}\nC {row.window.centre_hu:g}  W {row.window.width_hu:g}"
         _write(figure, MARGIN_PX + 10, middle, name, 16, _FAINT, rotation=90, ha="center", va="center")
         top += row.size_px[1] + GAP_PX
     foot = "Research use only, not for diagnosis.   Every column shows the same millimetres in the same window."
@@ -127,7 +125,7 @@ def _headings(figure: Figure, panels: Sequence[PreviewPanel], rows: list[Row], t
         heading += f"  \N{RIGHTWARDS ARROW}  {_grid_text(result)}"
     left = SIDE_PX + MARGIN_PX
     _write(figure, left, 44, heading, 32, _INK, weight="bold", va="center")
-    windows = list(dict.fromkeys(f"centre {row.window[0]:g}, width {row.window[1]:g} HU" for row in rows))
+    windows = list(dict.fromkeys(f"centre {row.window.centre_hu:g}, width {row.window.width_hu:g} HU" for row in rows))
     counts = f"{source.shape[0]} slices" + (f" to {result.shape[0]}" if len(panels) > 1 else "")
     facts = "   \N{MIDDLE DOT}   ".join([*([title] if title else []), counts, "window " + "; enlarged ".join(windows)])
     _write(figure, left, 88, facts, 19, _FAINT, va="center")
@@ -144,13 +142,12 @@ def _draw(figure: Figure, panel: PreviewPanel, row: Row, corner_px: tuple[int, i
     box = (corner_px[0] / WIDTH_PX, 1 - (corner_px[1] + height) / total, width / WIDTH_PX, height / total)
     axes = figure.add_axes(box, label=f"{row.title} | {panel.label}")
     image = sample(panel.volume, row.view, row.size_px, panel.as_slices)
-    centre, breadth = row.window
     size = row.view.size_mm
     axes.imshow(
         image,
         cmap="gray",
-        vmin=centre - breadth / 2,
-        vmax=centre + breadth / 2,
+        vmin=row.window.low_hu,
+        vmax=row.window.high_hu,
         extent=(0.0, size[0], size[1], 0.0),
         interpolation="nearest",
         aspect="auto",

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
+import lamella
 from lamella.data.patches import PatchBatches
 from lamella.data.views import ThinView, load_views
 from lamella.embedded import FlowNet, MeanScaleNet
@@ -40,12 +42,15 @@ def train_embedded(run: EmbeddedRun) -> Path:
     folder = Path(run.data.folder)
     if not folder.is_dir():
         raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
+    if run.card and not Path(run.card).is_file():
+        raise UsageError(f"The card {run.card} does not exist. Set card=FILE, or card= for none.")
     views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
     torch.manual_seed(run.patches.seed)
     mean, flow = MeanScaleNet(run.model), FlowNet(run.model)
     run_stage("mean", MeanStage(mean, run.mean), run, run.mean, run.patches, views, held_out)
+    native = [v if v.axial else dataclasses.replace(v, weight=v.weight * run.flow_reformat) for v in views]
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
-    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
+    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, native, held_out)
     return _export(run, mean, flow, held_out)
 
 
@@ -57,14 +62,12 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, held_out: list[
         "embedded", "", _LICENCE, run.model, Limits(), dataclasses.replace(Calibration(), spread=spread), mean, flow
     )
     out = Path(run.run) / "model"
-    about: dict[str, Any] = {
-        "description": "Thick-slice CT to thin-slice CT, any geometry, CPU; mean, texture and sample.",
-        "training": {
-            "steps": {"mean": run.mean.steps, "flow": run.flow.steps},
-            "series": [s.path for s in run.data.series],
-            "held_out": [s.path for s in run.data.held_out],
-            "command": "lamella train configs/embedded.yaml",
-        },
+    about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
+    about["training"] = {
+        "lamella": lamella.__version__,
+        "steps": {"mean": run.mean.steps, "flow": run.flow.steps},
+        "patches_per_step": {"mean": run.patches.batch, "flow": run.flow_patches.batch},
+        "precision": run.precision,
     }
     model.save(out, about)
     return out

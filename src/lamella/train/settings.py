@@ -58,8 +58,10 @@ class EmbeddedRun:
         mean: first stage.
         flow: second stage.
         precision: "bf16-mixed" or "32-true".
-        validate_every: steps between points of the validation curve.
-        checkpoint_minutes: between checkpoints.
+        card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
+        flow_reformat: factor on the weight of reformatted views in the flow's training: their noise is correlated along
+            the slice axis as no scanner's is, and the flow draws noise.
+        validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
         device: auto, cpu or cuda.
     """
@@ -71,8 +73,9 @@ class EmbeddedRun:
     flow_patches: PatchSettings = field(default_factory=PatchSettings)
     mean: StageSettings = field(default_factory=StageSettings)
     flow: StageSettings = field(default_factory=StageSettings)
+    card: str = ""
+    flow_reformat: float = 0.25
     precision: str = "bf16-mixed"
     validate_every: int = 250
-    checkpoint_minutes: float = 5.0
     threads: int = 0
     device: str = "auto"
