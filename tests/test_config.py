@@ -14,7 +14,7 @@ from lamella.config import load, save
 from lamella.errors import UsageError
 from lamella.train.settings import EmbeddedRun
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+EMBEDDED = Path(__file__).parents[1] / "configs" / "embedded.yaml"
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(Run, tmp_path / "nowhere.yaml")
 
 
-def test_committed_configs_load() -> None:  # SPEC A24
-    assert [file.name for file in CONFIGS] == ["embedded.yaml"]
-    run = load(EmbeddedRun, CONFIGS[0], ["mean.steps=3"])
+def test_the_committed_config_loads() -> None:  # SPEC A24
+    run = load(EmbeddedRun, EMBEDDED, ["mean.steps=3"])
     assert run.mean.steps == 3
     assert run.data.folder == "../shared/ct/train"

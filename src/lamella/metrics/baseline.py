@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from lamella.errors import LamellaError
 from lamella.metrics.error import rmse_hu
+from lamella.slices import cubic_matrix
 
 SHIFTS_MM = tuple(0.25 * step for step in range(-8, 9))
 """The shifts tried by default: -2 to 2 mm in quarters of a millimetre."""
@@ -49,12 +49,8 @@ def aligned_cubic(
             f"Slice positions must rise strictly, one a slice. Found {thick_centres_mm.shape} positions for an array "
             f"of shape {thick_hu.shape}."
         )
-    if len(thick_centres_mm) == 1:
-        return np.repeat(thick_hu.astype(np.float32), len(thin_centres_mm), axis=0)
-    at_mm = np.clip(thin_centres_mm, thick_centres_mm[0], thick_centres_mm[-1])
-    # A spline is linear in its values: interpolating the unit vectors gives the weights of every column at once.
-    weights = CubicSpline(thick_centres_mm, np.eye(len(thick_centres_mm)), axis=0)(at_mm).astype(np.float32)
-    thin = np.empty((len(at_mm), *thick_hu.shape[1:]), dtype=np.float32)
+    weights = cubic_matrix(thick_centres_mm, thin_centres_mm).astype(np.float32)
+    thin = np.empty((len(thin_centres_mm), *thick_hu.shape[1:]), dtype=np.float32)
     for first in range(0, thick_hu.shape[1], _ROWS_A_CHUNK):
         rows = slice(first, first + _ROWS_A_CHUNK)
         columns = thick_hu[:, rows].astype(np.float32)

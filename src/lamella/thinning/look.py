@@ -28,7 +28,7 @@ class View:
 
     Attributes:
         mean: (n, D, y', x') HU, consistent with the measurement.
-        log_scale: (n, D, y', x') natural logarithm of the expected error in HU.
+        log_scale: (n, D, y', x') float16, natural logarithm of the expected error in HU.
         hidden: (h, D, y', x') features for the flow; empty where no draw is wanted.
     """
 
@@ -99,7 +99,7 @@ def _read(
     nearest = offsets.abs().argmin(dim=1)
     count, n = offsets.shape[0], network.codec.channels
     shape = (count, *offers.shape[-2:])
-    correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape))
+    correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
     hidden = torch.empty((network.head.settings.hidden if keep_hidden else 0, *shape), dtype=offers.dtype)
     ratios = passage.ratios.to(runtime.device)
     pieces = list(blocks(shape, (plan.slab_thin, plan.tile), (network.head.reach, network.head.reach)))
@@ -141,6 +141,7 @@ def flow_network(
         for block in blocks(grid, (plan.slab_thin, plan.tile), reach, network.unet.factor):
             parts = (z_t[0], log_scale, view.hidden)
             noisy, level, hidden = (part[:, *block.halo][None].to(runtime.device) for part in parts)
+            level = level.float()
             with _format(runtime):
                 out = network(noisy, t.to(runtime.device), level, hidden, condition)[0]
             raw[0][:, *block.core] = out[:, *block.crop].float().cpu()

@@ -108,7 +108,7 @@ def thin(
         )
     spread = None
     if settings.spread:
-        sd = _image(torch.exp(view.log_scale), model, thick)[wanted] * model.calibration.spread
+        sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
     draws = []
     for image in _answers(model, view, passage, settings, pieces, where, clock, progress, thick):

@@ -127,7 +127,7 @@ def _peak(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings,
     flow = (slab_thin + 10) * pixels * (model.settings.flow_channels[0] + 48) * 4 * 5
     source = math.prod(thick.shape) * 4
     looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, flow)
-    drawing = hidden + 6 * thin_volume + flow
+    drawing = hidden + 6.5 * thin_volume + flow
     finishing = 3.5 * thin_volume
     worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
     return int(_BASE_BYTES + source + 3 * thick_volume + worst)
