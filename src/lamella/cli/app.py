@@ -8,8 +8,7 @@ import typer
 
 from lamella import __version__
 from lamella.cli import degrade, demo, info, inspect, models, thin, train
-
-RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
+from lamella.cli.options import RESEARCH_ONLY
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lamella import __version__
-from lamella.cli.options import Debug, Json, Quiet
+from lamella.cli.options import RESEARCH_ONLY, Debug, Json, Quiet
 
 _PACKAGES = ("torch", "numpy", "scipy", "pydicom", "imagecodecs", "nibabel", "safetensors", "lightning")
 
@@ -31,7 +31,7 @@ def gathered() -> dict[str, Any]:
 
     return {
         "lamella": __version__,
-        "notice": "For research use only. Not a medical device. Not for diagnosis.",
+        "notice": RESEARCH_ONLY,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lamella import __version__
+from lamella.cli.options import RESEARCH_ONLY
 from lamella.cli.outputs import (
     NIFTI,
     check_result,
@@ -219,7 +220,7 @@ def _report(
         "seconds": {**own, **thinned.report["seconds"], "write": round(progress.seconds["write"], 2)},
         "peak_rss_bytes": peak_rss_bytes(),
         "warnings": [*_notes(source), *thinned.report["warnings"], *warnings],
-        "notice": "For research use only. Not a medical device. Not for diagnosis.",
+        "notice": RESEARCH_ONLY,
     }
 
 
