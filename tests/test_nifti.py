@@ -57,6 +57,13 @@ def test_the_third_axis_is_the_slice_axis_when_all_are_equal(tmp_path):
     assert volume.hu.shape == (5, 4, 3)
 
 
+@pytest.mark.parametrize(("spacing", "slices"), [((1.4, 1.4, 1.0), 5), ((1.4, 1.0, 1.4), 4), ((0.8, 0.7, 3.0), 5)])
+def test_the_slice_axis_is_the_odd_one_out_even_where_slices_are_finer_than_pixels(tmp_path, spacing, slices):
+    """A thinned series may have 1 mm slices of 1.4 mm pixels: read back, its slices must still be its slices."""
+    volume = read_nifti(save(tmp_path / "in.nii", ct((3, 4, 5)), affine_for(spacing=spacing)))
+    assert volume.hu.shape[0] == slices
+
+
 def test_an_oblique_volume(tmp_path):
     turn = nib.eulerangles.euler2mat(0.3, 0.2, 0.1)
     affine = affine_for()

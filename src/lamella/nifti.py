@@ -42,7 +42,7 @@ MAX_DEFLATE_RATIO = 1032
 """Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
 
 EQUAL_SPACING = 1e-3
-"""Relative difference up to which the third axis counts as coarse as the coarsest."""
+"""Relative difference up to which two axes count as equally spaced."""
 
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 544
@@ -85,7 +85,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path) -> Volume:
-    """Reads a CT from NIfTI; the slice axis is the coarsest one, else the third.
+    """Reads a CT from NIfTI; the slice axis is found by `_slice_axis`.
 
     NIfTI does not know how thick a slice is: thickness is taken equal to the spacing, with a note.
 
@@ -187,7 +187,7 @@ def _axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool
     """Which file axis becomes (slice, row, column), and which of these are turned round."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / lengths
-    z = 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
+    z = _slice_axis(lengths)
     _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
     rest = [axis for axis in range(3) if axis != z]
     y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
@@ -196,6 +196,17 @@ def _axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool
     # As in DICOM, slices rise along column direction x row direction.
     normal = np.cross(unit[:, x] * (-1 if flip_x else 1), unit[:, y] * (-1 if flip_y else 1))
     return (z, y, x), (bool(normal @ unit[:, z] < 0), flip_y, flip_x)
+
+
+def _slice_axis(lengths: NDArray[np.float64]) -> int:
+    """The axis whose spacing differs from the other two: CT pixels are square. The coarsest where none or all do.
+
+    Where all three are alike it is the third, as scanners write it.
+    """
+    alike = [np.isclose(*np.delete(lengths, axis), rtol=EQUAL_SPACING) for axis in range(3)]
+    if sum(alike) == 1:
+        return alike.index(True)
+    return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
 
 
 def _hu(name: str, turned: NDArray[Any], header: Any) -> tuple[NDArray[np.float32] | NDArray[np.int16], list[str]]:

@@ -24,5 +24,5 @@ def test_a_block_of_pixels_becomes_the_channels_of_one_latent_voxel() -> None:
 
 
 def test_a_size_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(LamellaError, match="divisible by 4. Found 6 x 8"):
+    with pytest.raises(LamellaError, match=r"divisible by 4\. Found 6 x 8"):
         PackedCodec(4).encode(torch.zeros(1, 1, 1, 6, 8))

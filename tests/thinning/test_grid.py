@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.thinning import thin_grid
-from tests.small_model import upright
 
 
 @settings(max_examples=300, deadline=None)
@@ -58,8 +58,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         thin_grid(thick, slices=9)
     with pytest.raises(RefusedInput, match="none of its slices lies within the input"):
         thin_grid(thick, like=thick.with_slices(20, 1.0, 500.0, 1.0))
+    turned = type(thick)((10, 4, 4), np.array(thick.affine)[:, [2, 1, 0, 3]], 1.0)
     with pytest.raises(RefusedInput, match="different orientations"):
-        turned = type(thick)((10, 4, 4), np.array(thick.affine)[:, [2, 1, 0, 3]], 1.0)
         thin_grid(thick, like=turned)
     with pytest.raises(UsageError, match="Choose one of"):
         thin_grid(thick)

