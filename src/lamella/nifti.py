@@ -203,7 +203,8 @@ def _slice_axis(lengths: NDArray[np.float64]) -> int:
 
     Where all three are alike it is the third, as scanners write it.
     """
-    alike = [np.isclose(*np.delete(lengths, axis), rtol=EQUAL_SPACING) for axis in range(3)]
+    others = [np.delete(lengths, axis) for axis in range(3)]
+    alike = [bool(abs(a - b) <= EQUAL_SPACING * max(a, b)) for a, b in others]
     if sum(alike) == 1:
         return alike.index(True)
     return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
