@@ -68,6 +68,19 @@ def test_like_takes_the_other_series_centres(thin_command: list[str], thin_study
     np.testing.assert_allclose(read_series(out).geometry.affine, read_series(thin_study).geometry.affine, atol=1e-3)
 
 
+def test_like_says_which_slices_the_source_does_not_cover(
+    thin_command: list[str], thin_study: Path, tmp_path: Path
+) -> None:
+    short, report = tmp_path / "short", tmp_path / "report.json"
+    degrade = ["degrade", str(thin_study), str(short), "--thickness-mm", "3", "--spacing-mm", "3", "--quiet"]
+    assert main(degrade) == 0  # six slabs of 3 mm: 18 of the 20 mm
+    out = [str(short), str(tmp_path / "out"), "--like", str(thin_study), "--report", str(report)]
+    assert main([*thin_command[:-1], *out]) == 0
+    assert read_series(tmp_path / "out").geometry.shape[0] == 18
+    warnings = json.loads(report.read_text())["warnings"]
+    assert any("2 of its 20 slices lie beyond what the source covers" in warning for warning in warnings)
+
+
 def test_nifti_to_nifti_with_spread(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:
     thick, thin, spread = (tmp_path / name for name in ("thick.nii.gz", "thin.nii.gz", "sd.nii.gz"))
     degrade = ["degrade", str(thick_study), str(thick), "--thickness-mm", "5", "--spacing-mm", "5", "--quiet"]

@@ -52,7 +52,7 @@ def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
 
 
 def losses(out: Path, stage: str) -> list[tuple[str, str]]:
-    with (out / stage / "curves" / "metrics.csv").open() as file:
+    with (out / stage / "curves-from-000000" / "metrics.csv").open() as file:
         return [
             (row["step"], row["val/gain_over_start_db" if stage == "mean" else "val/loss"])
             for row in csv.DictReader(file)

@@ -93,7 +93,7 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
         thinned = thin(source, model, grid, settings, progress.update)
         uid = _write(job, source, thinned, model, progress)
         progress.finish()
-        report = _report(job, source, thinned, uid, progress, _frame_warnings(source, like))
+        report = _report(job, source, thinned, uid, progress, _like_warnings(source, like, grid))
         if job.report is not None:
             write_json(job.report, report, overwrite=job.overwrite)
         if job.preview is not None:
@@ -245,12 +245,22 @@ def _notes(source: Volume) -> tuple[str, ...]:
     return tuple(getattr(source.header, "notes", ()))
 
 
-def _frame_warnings(source: Volume, like: Volume | None) -> list[str]:
-    """Two series of one scan share a frame of reference; where they do not, positions may not mean the same."""
-    frames = [_frame_uid(volume) for volume in (source, like) if volume is not None]
-    if len(frames) < 2 or frames[0] is None or frames[0] == frames[1]:
+def _like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[str]:
+    """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
+    if like is None:
         return []
-    return ["--like: the two series have different frames of reference; their positions may not mean the same place."]
+    warnings = []
+    frames = [_frame_uid(source), _frame_uid(like)]
+    if None not in frames and frames[0] != frames[1]:
+        warnings.append(
+            "--like: the two series have different frames of reference; their positions may not mean the same place."
+        )
+    beyond = like.geometry.shape[0] - grid.shape[0]
+    if beyond:
+        warnings.append(
+            f"--like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."
+        )
+    return warnings
 
 
 def _frame_uid(volume: Volume) -> str | None:

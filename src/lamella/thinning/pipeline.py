@@ -29,8 +29,11 @@ from lamella.volume import AIR_HU, Geometry, Volume
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done."""
 
-_ROUNDS = 6
-"""Alternations between "nothing below air" and "consistent with the measurement"; few columns need them."""
+_ROUNDS = 40
+"""At most this many alternations between "nothing below air" and "consistent with the measurement"."""
+
+_BELOW_AIR_HU = 0.25
+"""A column is done when nothing in it lies further below air than this: rounding does the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +196,12 @@ def _finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]
     low = (image.amin(dim=0) < AIR_HU) | (thick.amin(dim=0) <= AIR_HU)
     if bool(low.any()):
         columns, measured = image[:, low][..., None], thick[:, low][..., None]
+        below = torch.arange(columns.shape[1])
         for _ in range(_ROUNDS):
-            columns = passage.operator.project(columns.clamp(min=AIR_HU), measured)
+            columns[:, below] = passage.operator.project(columns[:, below].clamp(min=AIR_HU), measured[:, below])
+            below = below[columns[:, below, 0].amin(dim=0) < AIR_HU - _BELOW_AIR_HU]
+            if not len(below):
+                break
         touches = (passage.operator.matrix > 0).T.astype(np.float64)
         columns[along_z(touches, (measured <= AIR_HU).float()) > 0] = AIR_HU
         image = image.clone()

@@ -60,10 +60,20 @@ def run_stage(
     """Train one stage to its last step, from its last checkpoint if there is one; `module` ends with averaged weights."""
     folder = Path(run.run) / name
     last = folder / "last.ckpt"
-    epochs = -(-stage.steps // run.validate_every)
+    # Optimiser and random state live in Lightning's own format, a pickle; it is this run's own file, never a foreign one.
+    done = int(torch.load(last, map_location="cpu", weights_only=False)["global_step"]) if last.exists() else 0
+    if done < stage.steps:
+        _fit(folder, module, run, stage, _Batches(views, held_out, patches, stage, run.validate_every), done)
+    # Lightning stores the average as the checkpoint's weights and the last step's beside them.
+    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
+    module.cpu()
+
+
+def _fit(folder: Path, module: Stage, run: EmbeddedRun, stage: StageSettings, data: _Batches, done: int) -> None:
+    """Train from step `done` on; each start has curves of its own, so that a resume deletes none."""
     trainer = pl.Trainer(
         default_root_dir=folder,
-        max_epochs=epochs,
+        max_epochs=-(-stage.steps // run.validate_every),
         accelerator=run.device,
         devices=1,
         precision=run.precision,  # type: ignore[arg-type]  # a plain string in the settings; Lightning checks it
@@ -73,7 +83,7 @@ def run_stage(
             ModelCheckpoint(folder, filename="last", save_top_k=1, enable_version_counter=False, every_n_epochs=1),
         ],
         logger=[
-            CSVLogger(folder, name="", version="curves"),
+            CSVLogger(folder, name="", version=f"curves-from-{done:06d}"),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
         reload_dataloaders_every_n_epochs=1,
@@ -81,10 +91,6 @@ def run_stage(
         log_every_n_steps=25,
         enable_model_summary=False,
     )
-    data = _Batches(views, held_out, patches, stage, run.validate_every)
     module.to(memory_format=torch.channels_last_3d)
-    # A checkpoint holds optimiser and random state, which only Lightning's own format carries; it is this run's own file.
-    trainer.fit(module, datamodule=data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
-    # Lightning stores the average as the checkpoint's weights and the last step's beside them.
-    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
-    module.cpu()
+    resume = folder / "last.ckpt" if done else None
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=False)
