@@ -124,6 +124,7 @@ class Model:
         tensors = {f"mean.{k}": v for k, v in self.mean.state_dict().items()}
         tensors |= {f"flow.{k}": v for k, v in self.flow.state_dict().items()}
         save_file({k: v.detach().float().contiguous().clone() for k, v in tensors.items()}, folder / WEIGHTS)
+        (folder / WEIGHTS).chmod(0o644)  # safetensors makes it private
         card = {
             "name": self.name,
             "licence": self.licence,

@@ -15,7 +15,7 @@ from lamella.data.views import ThinView, load_views
 from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.embedded_loss import spread_factor
 from lamella.errors import UsageError
-from lamella.model import Calibration, Limits, Model
+from lamella.model import Limits, Model
 from lamella.train.loop import run_stage
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import FlowStage, MeanStage
@@ -59,7 +59,7 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, held_out: list[
     batches = PatchBatches(held_out, plain, 0, _CALIBRATION_BATCHES)
     spread = spread_factor(mean.eval(), [batches[i] for i in range(len(batches))])
     model = Model(
-        "embedded", "", _LICENCE, run.model, Limits(), dataclasses.replace(Calibration(), spread=spread), mean, flow
+        "embedded", "", _LICENCE, run.model, Limits(), dataclasses.replace(run.calibration, spread=spread), mean, flow
     )
     out = Path(run.run) / "model"
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}

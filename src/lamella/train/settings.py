@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
 from lamella.embedded import EmbeddedSettings
+from lamella.model import Calibration
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class EmbeddedRun:
         mean: first stage.
         flow: second stage.
         precision: "bf16-mixed" or "32-true".
+        calibration: figures chosen on the training series after training; `spread` is fitted anew on the held-out ones.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
         flow_reformat: factor on the weight of reformatted views in the flow's training: their noise is correlated along
             the slice axis as no scanner's is, and the flow draws noise.
@@ -73,6 +75,7 @@ class EmbeddedRun:
     flow_patches: PatchSettings = field(default_factory=PatchSettings)
     mean: StageSettings = field(default_factory=StageSettings)
     flow: StageSettings = field(default_factory=StageSettings)
+    calibration: Calibration = field(default_factory=Calibration)
     card: str = ""
     flow_reformat: float = 0.25
     precision: str = "bf16-mixed"
