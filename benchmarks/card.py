@@ -93,7 +93,7 @@ def table(quality: dict[str, Any], speed: dict[str, Any]) -> str:
         row("`texture`: PSNR over `mean`", gap("texture", "mean")),
         row("`texture`: noise in soft tissue over the real thin scan's, in plane, along z", noise("texture")),
         row("`sample`: the same", noise("sample")),
-        row("`texture`: in-plane second differences at steep edges over the truth's", figure("texture", "edge_ratio", "{:.2f}")),
+        row("`texture`: second differences at steep edges over the truth's", figure("texture", "edge_ratio", "{:.2f}")),
         row("`sample`: the same", figure("sample", "edge_ratio", "{:.2f}")),
         row("consistency of the written integers, RMSE, HU", figure("mean", "consistency_rmse_hu", "{:.2f}")),
         "",

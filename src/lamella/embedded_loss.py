@@ -8,7 +8,7 @@ fixed there; the scale handed on is sqrt(pi / 2) b, the standard deviation where
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -28,9 +28,6 @@ SCALE_WEIGHT = 0.1
 
 HUBER = 1.0
 """Standardised error at which the flow's penalty turns from squared to absolute."""
-
-BODY_HU = -900.0
-"""Below this is air, in or outside the body."""
 
 FlowCondition = tuple[Outlook, Tensor]
 """What the flow is conditioned on: the outlook of the thick slices, and the geometry (b, 3)."""
@@ -113,20 +110,3 @@ def flow_network(flow: FlowNet) -> Callable[[Tensor, Tensor, FlowCondition], Ten
         return torch.as_tensor(flow(z_t, t, outlook.log_scale, outlook.hidden, geometry))
 
     return evaluate
-
-
-@torch.no_grad()
-def spread_factor(network: MeanScaleNet, batches: Sequence[Pairs]) -> float:
-    """The factor on the predicted scale for which 68.3 % of errors lie within it, on the given batches.
-
-    Voxels of air outside the body are left out: there is nothing to be wrong about.
-    """
-    ratios = []
-    for pairs in batches:
-        mean, outlook = network(pairs.thick_hu, pairs.passage, pairs.condition)
-        truth = network.codec.encode(pairs.thin_hu)
-        kept = pairs.counted.bool()
-        inside = (mean[:, :, kept] > BODY_HU).flatten()
-        ratio = ((truth - mean).abs() / torch.exp(outlook.log_scale))[:, :, kept].flatten()[inside]
-        ratios.append(ratio[:: max(1, len(ratio) // 50_000)])
-    return float(torch.quantile(torch.cat(ratios)[:5_000_000], 0.683))

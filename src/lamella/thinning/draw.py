@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -15,9 +16,6 @@ from lamella.latent.packed import PackedCodec
 from lamella.passage import Passage
 from lamella.thinning.look import Advance, View, flow_network
 from lamella.thinning.plan import MemoryPlan, Runtime
-
-SOFT_TISSUE_HU = (0.0, 100.0)
-"""Where the predicted mean lies within these, the predicted scale is taken for the scan's own noise."""
 
 
 def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, sample: int) -> Tensor:
@@ -39,18 +37,15 @@ def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, s
     return noise
 
 
-def texture_log_scale(view: View, cap: float) -> Tensor:
+def texture_log_scale(view: View, noise_hu: float | None, cap: float) -> Tensor:
     """The predicted scale, capped at `cap` times the scan's own noise.
 
-    The noise is the median predicted scale in soft tissue (in everything, where there is none): there the network has
-    nothing but noise to be unsure of. Above it the scale speaks of structure, which texture does not invent.
+    In homogeneous soft tissue the network has nothing but noise to be unsure of. Above that the scale speaks of structure,
+    which texture does not invent. Where the noise could not be measured it is taken to be the median scale.
     """
-    low, high = SOFT_TISSUE_HU
-    step = max(1, view.mean.numel() // 4_000_000)
-    mean, log_scale = view.mean.flatten()[::step], view.log_scale.flatten()[::step]
-    soft = log_scale[(mean > low) & (mean < high)]
-    level = float((soft if len(soft) > 1000 else log_scale).float().median())
-    return view.log_scale.clamp(max=level + float(torch.log(torch.tensor(cap))))
+    step = max(1, view.log_scale.numel() // 4_000_000)
+    level = float(view.log_scale.flatten()[::step].float().median()) if noise_hu is None else math.log(noise_hu)
+    return view.log_scale.clamp(max=level + math.log(cap))
 
 
 def draw(

@@ -21,6 +21,7 @@ from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
 from lamella.thinning.draw import draw, position_noise, texture_log_scale
 from lamella.thinning.look import View, look, prepare
+from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, scale_to_noise
 from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
@@ -109,12 +110,16 @@ def thin(
             keep_hidden=settings.mode != "mean",
             advance=lambda f: progress("mean", f),
         )
+    with clock.stage("noise"):
+        noise_hu = scale_to_noise(view, volume, passage, model.mean.codec, model.calibration.noise_share)
+    if noise_hu is None:
+        warnings.append(NO_SOFT_TISSUE)
     spread = None
     if settings.spread:
         sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
     draws = []
-    for image in _answers(model, view, passage, settings, pieces, where, clock, progress, thick):
+    for image in _answers(model, view, noise_hu, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
             draws.append(_finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
@@ -137,6 +142,7 @@ def thin(
 def _answers(
     model: Model,
     view: View,
+    noise_hu: float | None,
     passage: Passage,
     settings: ThinSettings,
     pieces: MemoryPlan,
@@ -149,9 +155,13 @@ def _answers(
     if settings.mode == "mean":
         yield _image(view.mean, model, thick)
         return
-    texture = settings.mode == "texture"
-    gain = model.calibration.texture_gain if texture else model.calibration.sample_gain
-    log_scale = texture_log_scale(view, model.calibration.texture_cap) if texture else view.log_scale
+    figures = model.calibration
+    if settings.mode == "texture":
+        gain, log_scale = figures.texture_gain, texture_log_scale(view, noise_hu, figures.texture_cap)
+    else:
+        gain, log_scale = figures.sample_gain, view.log_scale
+        if noise_hu is not None:
+            log_scale = calm_structure(view.log_scale, noise_hu, figures.sample_calm)
     prepare(model.flow, where)
     side = model.settings.side
     shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)

@@ -1,4 +1,4 @@
-"""A whole run of the embedded model: mean and scale, then the flow, then calibration and the finished folder."""
+"""A whole run of the embedded model: mean and scale, then the flow, then the finished folder."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import torch
 import yaml
 
 import lamella
-from lamella.data.patches import PatchBatches
-from lamella.data.views import ThinView, load_views
+from lamella.data.views import load_views
 from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.embedded_loss import spread_factor
 from lamella.errors import UsageError
 from lamella.model import Limits, Model
 from lamella.train.loop import run_stage
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import FlowStage, MeanStage
 
-_CALIBRATION_BATCHES = 24
 _LICENCE = "Apache-2.0"
 
 
@@ -51,16 +48,11 @@ def train_embedded(run: EmbeddedRun) -> Path:
     native = [v if v.axial else dataclasses.replace(v, weight=v.weight * run.flow_reformat) for v in views]
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
     run_stage("flow", flow_stage, run, run.flow, run.flow_patches, native, held_out)
-    return _export(run, mean, flow, held_out)
+    return _export(run, mean, flow)
 
 
-def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, held_out: list[ThinView]) -> Path:
-    plain = dataclasses.replace(run.patches, seed=run.patches.seed + 2, noise=0.0, kernel=0.0, other_profile=0.0)
-    batches = PatchBatches(held_out, plain, 0, _CALIBRATION_BATCHES)
-    spread = spread_factor(mean.eval(), [batches[i] for i in range(len(batches))])
-    model = Model(
-        "embedded", "", _LICENCE, run.model, Limits(), dataclasses.replace(run.calibration, spread=spread), mean, flow
-    )
+def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:
+    model = Model("embedded", "", _LICENCE, run.model, Limits(), run.calibration, mean, flow)
     out = Path(run.run) / "model"
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
     about["training"] = {

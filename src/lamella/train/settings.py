@@ -59,7 +59,7 @@ class EmbeddedRun:
         mean: first stage.
         flow: second stage.
         precision: "bf16-mixed" or "32-true".
-        calibration: figures chosen on the training series after training; `spread` is fitted anew on the held-out ones.
+        calibration: figures chosen after training; they go into the card as they are.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
         flow_reformat: factor on the weight of reformatted views in the flow's training: their noise is correlated along
             the slice axis as no scanner's is, and the flow draws noise.
