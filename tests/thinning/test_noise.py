@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tests.small_model import upright
+
+from lamella.model import Model
+from lamella.passage import Passage
+from lamella.slices import SliceOperator
+from lamella.thinning import ThinSettings, thin, thin_grid
+from lamella.thinning.look import View
+from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, open_noise_hu, scale_to_noise
+from lamella.volume import Geometry, Volume
+
+THIN_SD = 30.0
+
+
+def noisy_tissue(factor: int = 5) -> tuple[Volume, Passage, Geometry]:
+    """A block of 40 HU in air with noise of 30 HU, white along z, averaged to slices `factor` times as thick."""
+    thick = upright((8, 96, 96), float(factor), float(factor))
+    grid = thin_grid(thick, spacing_mm=1.0)
+    rng = np.random.default_rng(0)
+    hu = np.full(grid.shape, -1000.0, np.float32)
+    hu[:, 8:-8, 8:-8] = 40.0
+    hu += rng.normal(0, THIN_SD, grid.shape).astype(np.float32)
+    measured = SliceOperator.between(grid, thick).blur(torch.from_numpy(hu)).numpy()
+    return Volume(measured.round().astype(np.int16), thick), Passage.between(grid, thick), grid
+
+
+@pytest.mark.parametrize("factor", [3, 5])
+def test_the_open_noise_is_what_averaging_leaves_of_white_noise(factor: int) -> None:
+    # SPEC C3: sd sqrt(1 - 1/R) of the thin noise, read off the thick slices alone
+    volume, passage, _ = noisy_tissue(factor)
+    soft = np.zeros(volume.hu.shape, bool)
+    soft[:, 16:-16, 16:-16] = True
+    assert open_noise_hu(volume, soft, passage) == pytest.approx(THIN_SD * np.sqrt(1 - 1 / factor), rel=0.04)
+
+
+@pytest.mark.parametrize("guess_hu", [8.0, 27.0, 80.0])
+def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(small_model: Model, guess_hu: float) -> None:
+    volume, passage, grid = noisy_tissue()
+    shape = (16, grid.shape[0], 24, 24)
+    log_scale = torch.full(shape, float(np.log(guess_hu)), dtype=torch.float16)
+    log_scale[:, :, 0, 0] = float(np.log(10 * guess_hu))  # an edge
+    view = View(torch.zeros(shape), log_scale, torch.empty(0))
+    noise_hu = scale_to_noise(view, volume, passage, small_model.mean.codec, 0.9)
+    expected = 0.9 * THIN_SD * np.sqrt(0.8)
+    assert noise_hu == pytest.approx(expected, rel=0.05)
+    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
+    # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
+    edge = float(torch.exp(view.log_scale[0, 0, 0, 0]))
+    assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
+
+
+def test_without_soft_tissue_nothing_is_changed_and_it_is_said(small_model: Model, thick_volume: Volume) -> None:
+    # SPEC C6
+    settings = ThinSettings(precision="fp32", device="cpu")
+    report = thin(thick_volume, small_model, thin_grid(thick_volume.geometry, spacing_mm=1.0), settings).report
+    assert NO_SOFT_TISSUE in report["warnings"]
+    volume, _, grid = noisy_tissue()
+    assert NO_SOFT_TISSUE not in thin(volume, small_model, grid, settings).report["warnings"]
+
+
+def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Model) -> None:
+    volume, _, grid = noisy_tissue()
+    model = dataclasses.replace(small_model, calibration=dataclasses.replace(small_model.calibration, noise_share=1.0))
+    result = thin(volume, model, grid, ThinSettings(precision="fp32", device="cpu", spread=True))
+    assert result.spread is not None
+    middle = float(np.median(result.spread.hu[:, 24:-24, 24:-24]))
+    assert middle == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.1)
+
+
+def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:
+    log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1).half()
+    calmed = torch.exp(calm_structure(log_scale, 20.0, 0.5).float()).flatten()
+    expected = [5.0, 20.0, np.sqrt(400 + 0.25 * (40_000 - 400))]
+    np.testing.assert_allclose(calmed.numpy(), expected, rtol=5e-3)
+    torch.testing.assert_close(calm_structure(log_scale, 20.0, 1.0), log_scale, atol=2e-3, rtol=0)
