@@ -174,6 +174,7 @@ def flow(
     if not isinstance(denoiser.schedule, FlowSchedule):
         raise LamellaError("flow: found a denoiser with a table of steps, expected a FlowSchedule. Use ddim or ddpm.")
     x = _start("flow", noise)
+    del noise  # as large as the state, and not needed beside it
     for step in _steps(denoiser.schedule, steps, "trailing"):
         x0 = _estimate("flow", denoiser, x, condition, step, project)
         shrink = step.next_sigma / step.sigma

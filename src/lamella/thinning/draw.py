@@ -37,21 +37,20 @@ def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, s
     return noise
 
 
-def texture_log_scale(view: View, noise_hu: float | None, cap: float) -> Tensor:
-    """The predicted scale, capped at `cap` times the scan's own noise.
+def cap_scale(view: View, noise_hu: float | None, cap: float) -> None:
+    """Cap the predicted scale, in place, at `cap` times the scan's own noise.
 
     In homogeneous soft tissue the network has nothing but noise to be unsure of. Above that the scale speaks of structure,
     which texture does not invent. Where the noise could not be measured it is taken to be the median scale.
     """
     step = max(1, view.log_scale.numel() // 4_000_000)
     level = float(view.log_scale.flatten()[::step].float().median()) if noise_hu is None else math.log(noise_hu)
-    return view.log_scale.clamp(max=level + math.log(cap))
+    view.log_scale.clamp_(max=level + math.log(cap))
 
 
 def draw(
     network: FlowNet,
     view: View,
-    log_scale: Tensor,
     noise: Tensor,
     passage: Passage,
     steps: int,
@@ -63,8 +62,7 @@ def draw(
 
     Args:
         network: the flow.
-        view: what it is conditioned on.
-        log_scale: (n, D, y', x') the scale of this mode.
+        view: what it is conditioned on, with the scale of this mode.
         noise: (n, D, y', x') white; overwritten.
         passage: the geometry.
         steps: Euler steps.
@@ -75,18 +73,22 @@ def draw(
     Raises:
         NonFiniteError: naming the step.
     """
-    scale = torch.exp(log_scale.float())
-    denoiser: Denoiser[None] = Denoiser(
-        flow_network(network, view, log_scale, passage, plan, runtime), FlowSchedule(), "preconditioned"
-    )
+    log_scale = view.log_scale
+    raw = flow_network(network, view, passage, plan, runtime)
+    denoiser: Denoiser[None] = Denoiser(raw, FlowSchedule(), "preconditioned")
 
     def project(z: Tensor) -> Tensor:
-        for part, width in zip(z[0], scale, strict=True):
+        for part, level in zip(z[0], log_scale, strict=True):
+            width = torch.exp(level.float())
             part.copy_(passage.operator.null(width * part) / width)
         return z
 
     # A packed channel at a time, in place: at full size a volume takes 0.3 GB, and there are few to spare.
-    for part, width in zip(noise, scale, strict=True):
-        part.copy_(residual_noise(part, width, passage))
-    z = flow(denoiser, noise[None], None, steps, project=project, on_step=lambda i, _: advance(i / steps))
-    return z[0].mul_(scale)
+    for part, level in zip(noise, log_scale, strict=True):
+        part.copy_(residual_noise(part, torch.exp(level.float()), passage))
+    start = [noise[None]]
+    del noise  # handed over, so that the sampler can let go of it after the first step
+    z = flow(denoiser, start.pop(), None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
+    for part, level in zip(z, log_scale, strict=True):
+        part.mul_(torch.exp(level.float()))
+    return z

@@ -128,7 +128,7 @@ def _null_in_place(packed: Tensor, passage: Passage) -> None:
 
 
 def flow_network(
-    network: FlowNet, view: View, log_scale: Tensor, passage: Passage, plan: MemoryPlan, runtime: Runtime
+    network: FlowNet, view: View, passage: Passage, plan: MemoryPlan, runtime: Runtime
 ) -> Callable[[Tensor, Tensor, None], Tensor]:
     """The flow's raw network over the whole volume: ((1, n, D, y', x') standardised, t (1,)) -> the same shape."""
     condition = torch.tensor([passage.condition], device=runtime.device)
@@ -139,7 +139,7 @@ def flow_network(
         grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
         reach = (max(1, reach_z), max(1, reach_plane))
         for block in blocks(grid, (plan.slab_thin, plan.tile), reach, network.unet.factor):
-            parts = (z_t[0], log_scale, view.hidden)
+            parts = (z_t[0], view.log_scale, view.hidden)
             noisy, level, hidden = (part[:, *block.halo][None].to(runtime.device) for part in parts)
             level = level.float()
             with _format(runtime):

@@ -67,14 +67,12 @@ def scale_to_noise(view: View, thick: Volume, passage: Passage, codec: PackedCod
     return factor * predicted
 
 
-def calm_structure(log_scale: Tensor, noise_hu: float, calm: float) -> Tensor:
-    """Multiply what lies above the noise level by `calm`: s^2 -> n^2 + calm^2 (s^2 - n^2) with n = min(s, noise)."""
-    out = torch.empty_like(log_scale)
-    for part, new in zip(log_scale, out, strict=True):
+def calm_structure(log_scale: Tensor, noise_hu: float, calm: float) -> None:
+    """Multiply what lies above the noise level by `calm`, in place: s^2 -> n^2 + calm^2 (s^2 - n^2) with n = min(s, noise)."""
+    for part in log_scale:
         squared = torch.exp(2 * part.float())
         noise = squared.clamp(max=noise_hu**2)
-        new.copy_(0.5 * torch.log(noise + calm**2 * (squared - noise)))
-    return out
+        part.copy_(0.5 * torch.log(noise + calm**2 * (squared - noise)))
 
 
 def _median_scale(log_scale: Tensor, soft: NDArray[np.bool_], nearest: NDArray[np.intp], codec: PackedCodec) -> float:

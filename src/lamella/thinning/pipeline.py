@@ -19,7 +19,7 @@ import lamella
 from lamella.model import Model
 from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
-from lamella.thinning.draw import draw, position_noise, texture_log_scale
+from lamella.thinning.draw import cap_scale, draw, position_noise
 from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, scale_to_noise
 from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
@@ -157,30 +157,28 @@ def _answers(
         return
     figures = model.calibration
     if settings.mode == "texture":
-        gain, log_scale = figures.texture_gain, texture_log_scale(view, noise_hu, figures.texture_cap)
+        gain = figures.texture_gain
+        cap_scale(view, noise_hu, figures.texture_cap)
     else:
-        gain, log_scale = figures.sample_gain, view.log_scale
+        gain = figures.sample_gain
         if noise_hu is not None:
-            log_scale = calm_structure(view.log_scale, noise_hu, figures.sample_calm)
+            calm_structure(view.log_scale, noise_hu, figures.sample_calm)
     prepare(model.flow, where)
     side = model.settings.side
     shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)
     for sample in range(settings.samples):
         name = "flow" if settings.samples == 1 else f"flow {sample + 1} of {settings.samples}"
         with clock.stage("flow"):
-            noise = position_noise(shape, model.mean.codec, settings.seed, sample)
             residual = draw(
                 model.flow,
                 view,
-                log_scale,
-                noise,
+                position_noise(shape, model.mean.codec, settings.seed, sample),
                 passage,
                 settings.steps,
                 pieces,
                 where,
                 lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
             )
-            del noise
             residual.mul_(gain).add_(view.mean)
         yield _image(residual, model, thick)
 
