@@ -88,7 +88,9 @@ def compose(
             _draw(figure, panel, row, (left + (cell_px(len(panels)) - row.size_px[0]) // 2, top), first=column == 0)
         middle = top + row.size_px[1] / 2
         name = f"{row.title}\nC {row.window.centre_hu:g}  W {row.window.width_hu:g}"
-        _write(figure, MARGIN_PX + 10, middle, name, 16, _FAINT, rotation=90, ha="center", va="center")
+        # A short scan makes low rows: its labels shrink rather than run into each other.
+        size = min(16.0, 1.7 * row.size_px[1] / max(len(line) for line in name.splitlines()))
+        _write(figure, MARGIN_PX + 10, middle, name, size, _FAINT, rotation=90, ha="center", va="center")
         top += row.size_px[1] + GAP_PX
     foot = "Research use only, not for diagnosis.   Every column shows the same millimetres in the same window."
     if details:
