@@ -21,7 +21,7 @@ _RESERVE = 0.85
 _BASE_BYTES = int(0.45 * _GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 24, 160), (8, 16, 160), (4, 8, 96), (2, 4, 48))
+_CHOICES = ((16, 32, 160), (8, 16, 160), (4, 8, 96), (2, 4, 48))
 """(thick slices, thin slices, packed pixels a side) of a block, from fast to frugal."""
 
 
