@@ -11,11 +11,13 @@ from tests.small_model import SMALL, upright
 
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
+from lamella.embedded import MeanScaleNet
 from lamella.errors import NonFiniteError, UsageError
 from lamella.model import Model
 from lamella.nifti import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import DataSettings, StageSettings
+from lamella.train.stages import MeanStage
 from lamella.volume import Volume
 
 PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
@@ -86,6 +88,33 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
             assert torch.equal(tensor, getattr(two, network).state_dict()[name]), name
     assert one.calibration == two.calibration
     assert losses(tmp_path / "straight", "flow")
+
+
+def test_the_rate_warms_up_holds_and_falls() -> None:
+    # SPEC A17
+    stage = MeanStage(MeanScaleNet(SMALL), StageSettings(steps=110, warm_up=10, hold=0.5, learning_rate=1.0))
+    factor = stage.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert factor(0) == 0.1
+    assert factor(10) == factor(60) == 1.0
+    assert factor(85) == pytest.approx(0.01 + 0.99 / 2)
+    assert factor(110) == pytest.approx(0.01)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None:
+    run = run_of(data_folder, tmp_path / "first", 2)
+    first = Model.load(train_embedded(run))
+    still = dataclasses.replace(STAGE, steps=2, learning_rate=0.0, weight_decay=0.0)
+    again = dataclasses.replace(
+        run, run=str(tmp_path / "second"), start=str(tmp_path / "first" / "model"), mean=still, flow=still
+    )
+    second = Model.load(train_embedded(again))
+    for network in ("mean", "flow"):
+        for name, tensor in getattr(first, network).state_dict().items():
+            assert torch.equal(tensor, getattr(second, network).state_dict()[name]), name
+    other = dataclasses.replace(again, model=dataclasses.replace(SMALL, head_basis=3))
+    with pytest.raises(UsageError, match="has other settings"):
+        train_embedded(other)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -31,7 +31,7 @@ def train_embedded(run: EmbeddedRun) -> Path:
         The finished model folder, `run.run`/model.
 
     Raises:
-        UsageError: the data folder lacks a series.
+        UsageError: the data folder lacks a series, or the model to start from has another shape.
         NonFiniteError: the loss left the finite numbers; the message names the batch.
     """
     if run.threads:
@@ -43,12 +43,22 @@ def train_embedded(run: EmbeddedRun) -> Path:
         raise UsageError(f"The card {run.card} does not exist. Set card=FILE, or card= for none.")
     views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
     torch.manual_seed(run.patches.seed)
-    mean, flow = MeanScaleNet(run.model), FlowNet(run.model)
+    mean, flow = _networks(run)
     run_stage("mean", MeanStage(mean, run.mean), run, run.mean, run.patches, views, held_out)
     native = [v if v.axial else dataclasses.replace(v, weight=v.weight * run.flow_reformat) for v in views]
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
     run_stage("flow", flow_stage, run, run.flow, run.flow_patches, native, held_out)
     return _export(run, mean, flow)
+
+
+def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
+    """Fresh networks, or those of the model to start from."""
+    if not run.start:
+        return MeanScaleNet(run.model), FlowNet(run.model)
+    first = Model.load(run.start)
+    if first.settings != run.model:
+        raise UsageError(f"The model {run.start} has other settings: {first.settings}. Expected {run.model}.")
+    return first.mean.train().requires_grad_(True), first.flow.train().requires_grad_(True)
 
 
 def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:

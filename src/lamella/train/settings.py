@@ -18,6 +18,9 @@ class StageSettings:
         steps: optimiser steps in all.
         learning_rate: its peak; cosine to a hundredth of it after the warm-up.
         warm_up: steps of linear warm-up.
+        hold: share of the steps after the warm-up that stay at the peak before the cosine begins. While it is near 1 a
+            run can be prolonged; lowering `steps` and `hold` on resuming brings it to its end (Hägele et al., arXiv
+            2405.18392: a constant rate with a final decay is as good as a cosine of known length).
         ema: decay of the weight average that is kept (exponential moving average, per step).
         clip: gradient norm.
         weight_decay: of AdamW.
@@ -26,6 +29,7 @@ class StageSettings:
     steps: int = 4000
     learning_rate: float = 6e-4
     warm_up: int = 200
+    hold: float = 0.0
     ema: float = 0.998
     clip: float = 1.0
     weight_decay: float = 0.01
@@ -60,6 +64,7 @@ class EmbeddedRun:
         flow: second stage.
         precision: "bf16-mixed" or "32-true".
         calibration: figures chosen after training; they go into the card as they are.
+        start: model name or folder whose weights the networks begin with; empty for random ones.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
         flow_reformat: factor on the weight of reformatted views in the flow's training: their noise is correlated along
             the slice axis as no scanner's is, and the flow draws noise.
@@ -76,6 +81,7 @@ class EmbeddedRun:
     mean: StageSettings = field(default_factory=StageSettings)
     flow: StageSettings = field(default_factory=StageSettings)
     calibration: Calibration = field(default_factory=Calibration)
+    start: str = ""
     card: str = ""
     flow_reformat: float = 0.25
     precision: str = "bf16-mixed"

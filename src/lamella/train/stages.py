@@ -35,13 +35,14 @@ class Stage(pl.LightningModule):
         return dataclasses.replace(batch, **{name: getattr(batch, name).to(device) for name in tensors})
 
     def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up and a cosine to a hundredth of the peak."""
+        """AdamW with linear warm-up, perhaps a stretch at the peak, and a cosine to a hundredth of it."""
         s = self.settings
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
 
         def factor(step: int) -> float:
-            progress = min(1.0, max(0.0, (step - s.warm_up) / max(1, s.steps - s.warm_up)))
+            after = max(1, s.steps - s.warm_up)
+            progress = min(1.0, max(0.0, (step - s.warm_up - s.hold * after) / max(1.0, (1 - s.hold) * after)))
             return min(1.0, (step + 1) / s.warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
