@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.metrics import mean_error_hu, psnr, rmse_hu, ssim
+from lamella.metrics import PSNR_WINDOWS_HU, mae_hu, mean_error_hu, psnr, psnr_windowed, rmse_hu
 
 
 def test_rmse_and_mean_error_by_hand():
@@ -12,9 +14,11 @@ def test_rmse_and_mean_error_by_hand():
     prediction = np.array([[[3, -4]], [[0, 5]]], dtype=np.int16)
     assert rmse_hu(prediction, truth) == pytest.approx(np.sqrt((9 + 16 + 25) / 4))
     assert mean_error_hu(prediction, truth) == pytest.approx(1.0)
+    assert mae_hu(prediction, truth) == pytest.approx((3 + 4 + 0 + 5) / 4)
     mask = np.array([[[True, True]], [[False, False]]])
     assert rmse_hu(prediction, truth, mask) == pytest.approx(np.sqrt(12.5))
     assert mean_error_hu(prediction, truth, mask) == pytest.approx(-0.5)
+    assert mae_hu(prediction, truth, mask) == pytest.approx(3.5)
 
 
 def test_int16_differences_do_not_wrap_around():
@@ -43,7 +47,7 @@ def test_psnr_is_bounded():  # SPEC A19: mean squared error floored at 1e-8, PSN
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("metric", [rmse_hu, mean_error_hu])
+@pytest.mark.parametrize("metric", [rmse_hu, mae_hu, mean_error_hu])
 def test_non_finite_prediction_names_its_case(metric, bad):  # SPEC A19
     truth = np.zeros((2, 4, 4))
     prediction = truth.copy()
@@ -52,14 +56,47 @@ def test_non_finite_prediction_names_its_case(metric, bad):  # SPEC A19
         metric(prediction, truth, case="case-17")
 
 
-def test_nan_is_an_error_in_psnr_and_ssim_never_0_db():  # SPEC A19
-    truth = np.zeros((2, 12, 12))
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_is_an_error_in_psnr_never_0_db_nor_clipped_away(bad):  # SPEC A19
+    truth = np.zeros((2, 4, 4))
     prediction = truth.copy()
-    prediction[1, 2, 3] = np.nan
+    prediction[1, 2, 3] = bad
     with pytest.raises(NonFiniteError, match="case-17"):
         psnr(prediction, truth, 4095, case="case-17")
     with pytest.raises(NonFiniteError, match="case-17"):
-        ssim(prediction, truth, 4095, case="case-17")
+        psnr_windowed(prediction, truth, -160, 240, case="case-17")
+
+
+def test_windowed_psnr_by_hand():
+    truth = np.array([[[-1000.0, 0.0, 300.0, 100.0]]])
+    prediction = np.array([[[-700.0, 40.0, 200.0, 100.0]]])
+    # in [-160, 240]: both -160; 0 and 40; 240 and 200; equal. Mean square (0 + 1600 + 1600 + 0) / 4 = 800
+    assert psnr_windowed(prediction, truth, -160, 240) == pytest.approx(10 * np.log10(400**2 / 800))
+    mask = np.array([[[True, False, False, True]]])
+    assert psnr_windowed(prediction, truth, -160, 240, mask) == pytest.approx(80.0)  # the floor: no error is left
+
+
+def test_windows_are_as_wide_as_their_names_and_the_full_one_clips_nothing():  # SPEC B13
+    assert {name: high - low for name, (low, high) in PSNR_WINDOWS_HU.items()} == {
+        4095: 4095,
+        3072: 3072,
+        2000: 2000,
+        400: 400,
+    }
+    rng = np.random.default_rng(0)
+    truth, prediction = (rng.integers(-1024, 3072, (2, 5, 6)).astype(np.int16) for _ in range(2))
+    assert psnr_windowed(prediction, truth, *PSNR_WINDOWS_HU[4095]) == pytest.approx(psnr(prediction, truth, 4095))
+
+
+@pytest.mark.parametrize("span", list(PSNR_WINDOWS_HU))
+def test_parity_with_torchmetrics(span):  # which clips to a range given as a pair
+    rng = np.random.default_rng(1)
+    truth = rng.normal(0, 700, (2, 16, 16))
+    prediction = truth + rng.normal(0, 30, truth.shape)
+    theirs = peak_signal_noise_ratio(
+        torch.from_numpy(prediction), torch.from_numpy(truth), data_range=PSNR_WINDOWS_HU[span]
+    )
+    assert psnr_windowed(prediction, truth, *PSNR_WINDOWS_HU[span]) == pytest.approx(float(theirs), abs=1e-5)
 
 
 def test_a_nan_outside_the_mask_does_not_count():
@@ -78,29 +115,5 @@ def test_refuses_other_grids_empty_masks_and_ranges():
         rmse_hu(a, a, np.ones(a.shape))
     with pytest.raises(LamellaError, match="data range must be a positive number"):
         psnr(a, a, 0)
-    with pytest.raises(LamellaError, match="11 x 11"):
-        ssim(a, a, 4095)
-
-
-def test_ssim_parity_with_the_sum_over_one_window():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(0, 100, (1, 11, 11)), rng.normal(0, 100, (1, 11, 11))
-    b += a
-    # the formula of Wang et al. 2004 on the single window that fits, weights written out
-    offset = np.arange(-5, 6)
-    weight = np.exp(-(offset[:, None] ** 2 + offset[None, :] ** 2) / (2 * 1.5**2))
-    weight /= weight.sum()
-    mean_a, mean_b = (weight * a[0]).sum(), (weight * b[0]).sum()
-    var_a, var_b = (weight * (a[0] - mean_a) ** 2).sum(), (weight * (b[0] - mean_b) ** 2).sum()
-    cov = (weight * (a[0] - mean_a) * (b[0] - mean_b)).sum()
-    c1, c2 = (0.01 * 400) ** 2, (0.03 * 400) ** 2
-    expected = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    assert ssim(a, b, 400) == pytest.approx(expected, rel=1e-9)
-
-
-def test_ssim_of_equals_is_1_and_falls_with_noise():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(0, 100, (2, 16, 20))
-    little, much = truth + rng.normal(0, 10, truth.shape), truth + rng.normal(0, 100, truth.shape)
-    assert ssim(truth, truth, 4095) == pytest.approx(1.0)
-    assert 1.0 > ssim(little, truth, 400) > ssim(much, truth, 400) > 0.0
+    with pytest.raises(LamellaError, match="data range must be a positive number"):
+        psnr_windowed(a, a, 240, -160)

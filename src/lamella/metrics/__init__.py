@@ -1,32 +1,107 @@
-"""Numbers, each a pure function of arrays: errors, noise, edges, calibration, masks, and the cubic baseline.
+"""Numbers, each a pure function of arrays: errors, noise, edges, foci, calibration, statistics, masks, baselines.
 
 Arrays are (z, y, x) in HU, positions and spacings in mm. Nothing here draws, reads files or knows a model.
 """
 
-from lamella.metrics.baseline import SHIFTS_MM, aligned_cubic, best_shift_mm, refined_shift_mm
-from lamella.metrics.calibration import coverage
+from lamella.metrics.baseline import (
+    INTERPOLATIONS,
+    SHIFTS_MM,
+    aligned_cubic,
+    aligned_interpolation,
+    best_shift_mm,
+    refined_shift_mm,
+)
+from lamella.metrics.calibration import coverage, coverage_curve, error_detection_auc
+from lamella.metrics.densitometry import histogram_distance_hu, laa_percent, perc15_hu
+from lamella.metrics.edge_width import EdgeSet, edge_width_z_mm, edge_widths_z_mm, find_edges_z
 from lamella.metrics.edges import edge_second_difference_ratio, gradient_error_z, steep_edges
-from lamella.metrics.error import mean_error_hu, psnr, rmse_hu, ssim
-from lamella.metrics.masks import body_mask, lung_mask, soft_tissue_mask
+from lamella.metrics.error import PSNR_WINDOWS_HU, mae_hu, mean_error_hu, psnr, psnr_windowed, rmse_hu
+from lamella.metrics.floor import noise_correlation_z, noise_floor_hu
+from lamella.metrics.foci import DenseParts, Foci, compare_foci, dense_parts, foci
+from lamella.metrics.masks import (
+    body_mask,
+    bone_mask,
+    lung_mask,
+    lung_region,
+    shrunk_along_z,
+    soft_tissue_mask,
+    vessel_mask,
+)
 from lamella.metrics.noise import noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
+from lamella.metrics.similarity import ssim
+from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
+from lamella.metrics.sphere_places import place_spheres
+from lamella.metrics.spheres import (
+    SHELL_MM,
+    Sphere,
+    insert_spheres,
+    sphere_contrast,
+    sphere_recovery,
+    sphere_volume_ratio,
+)
+from lamella.metrics.statistics import bootstrap_interval, paired_test, slab_bootstrap_gain_db, slab_bootstrap_rmse
+from lamella.metrics.stripes import mean_error_per_slice_hu, noise_per_slice, stripe_power_ratio
 
 __all__ = [
+    "INTERPOLATIONS",
+    "PSNR_WINDOWS_HU",
+    "SHELL_MM",
     "SHIFTS_MM",
+    "DenseParts",
+    "EdgeSet",
+    "Foci",
+    "Spectrum",
+    "Sphere",
     "aligned_cubic",
+    "aligned_interpolation",
+    "band_ratio",
     "best_shift_mm",
     "body_mask",
+    "bone_mask",
+    "bootstrap_interval",
+    "compare_foci",
     "coverage",
+    "coverage_curve",
+    "dense_parts",
     "edge_second_difference_ratio",
+    "edge_width_z_mm",
+    "edge_widths_z_mm",
+    "error_detection_auc",
+    "find_edges_z",
+    "foci",
     "gradient_error_z",
+    "histogram_distance_hu",
+    "insert_spheres",
+    "laa_percent",
     "lung_mask",
+    "lung_region",
+    "mae_hu",
     "mean_error_hu",
+    "mean_error_per_slice_hu",
+    "noise_correlation_z",
+    "noise_floor_hu",
     "noise_floor_rmse_hu",
+    "noise_per_slice",
+    "noise_power_along_z",
+    "noise_power_in_plane",
     "noise_sd_along_z",
     "noise_sd_in_plane",
+    "paired_test",
+    "perc15_hu",
+    "place_spheres",
     "psnr",
+    "psnr_windowed",
     "refined_shift_mm",
     "rmse_hu",
+    "shrunk_along_z",
+    "slab_bootstrap_gain_db",
+    "slab_bootstrap_rmse",
     "soft_tissue_mask",
+    "sphere_contrast",
+    "sphere_recovery",
+    "sphere_volume_ratio",
     "ssim",
     "steep_edges",
+    "stripe_power_ratio",
+    "vessel_mask",
 ]

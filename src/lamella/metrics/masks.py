@@ -1,4 +1,4 @@
-"""Where to measure: the body, the lungs, homogeneous soft tissue. Made from the truth, never from a prediction.
+"""Where to measure: body, lungs and their vessels, soft tissue, bone. Made from the truth, never from a prediction.
 
 Plain thresholds and connected components: the same regions for every method compared, not an anatomical segmentation.
 """
@@ -6,6 +6,7 @@ Plain thresholds and connected components: the same regions for every method com
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.metrics.checks import Hu, Mask
@@ -20,11 +21,22 @@ LUNG_HU = (-1000.0, -500.0)
 SOFT_TISSUE_HU = (0.0, 100.0)
 """Muscle, blood and solid organs; no fat, no bone, little contrast medium."""
 
+BONE_HU = 200.0
+"""Calcified tissue; also blood, kidneys and bowel full of contrast medium."""
+
+VESSEL_HU = -500.0
+"""Above, inside the lung region: vessels, walls of airways, nodules."""
+
 _TABLE_OPENING_PX = 3
 _LUNG_SHARE = 0.05
 _SMOOTHING_MM = 2.0
 _FLAT_HU_PER_MM = 8.0
 _MARGIN_MM = 2.0
+_BONE_SMOOTHING_MM = 1.0
+_BONE_PART_MM3 = 100.0
+_CLOSING_MM = 5.0
+_HOLE_MM2 = 700.0
+_PLEURA_PX = 2
 
 
 def body_mask(hu: Hu) -> Mask:
@@ -92,10 +104,8 @@ def soft_tissue_mask(hu: Hu, geometry: Geometry, body: Mask | None = None) -> Ma
     Returns:
         (z, y, x) mask.
     """
-    spacing_mm = (geometry.spacing_mm, *geometry.pixel_mm)
-    smooth = hu.astype(np.float32)
-    for axis, step_mm in enumerate(spacing_mm):
-        smooth = ndimage.gaussian_filter1d(smooth, _SMOOTHING_MM / step_mm, axis=axis, mode="nearest")
+    spacing_mm = _spacing_mm(geometry)
+    smooth = _smoothed(hu, geometry, _SMOOTHING_MM)
     flat = (smooth >= SOFT_TISSUE_HU[0]) & (smooth <= SOFT_TISSUE_HU[1])
     steepness = np.zeros(hu.shape, dtype=np.float32)
     for axis, step_mm in enumerate(spacing_mm):
@@ -104,10 +114,134 @@ def soft_tissue_mask(hu: Hu, geometry: Geometry, body: Mask | None = None) -> Ma
     flat &= steepness < _FLAT_HU_PER_MM**2
     if body is not None:
         flat &= body
-    for axis, step_mm in enumerate(spacing_mm):
-        width = 2 * round(_MARGIN_MM / step_mm) + 1
-        flat = ndimage.minimum_filter1d(flat, width, axis=axis, mode="nearest")
-    return np.asarray(flat, dtype=np.bool_)
+    return _shrunk(flat, [round(_MARGIN_MM / step_mm) for step_mm in spacing_mm])
+
+
+def bone_mask(hu: Hu, geometry: Geometry, body: Mask) -> Mask:
+    """Calcified tissue in the body: above 200 HU once smoothed by 1 mm, in parts of at least 100 mm^3.
+
+    A threshold cannot tell bone from contrast medium: in enhanced scans the heart, large vessels, kidneys and filled bowel
+    are in it too, and the inside of soft vertebrae is not. Figures in it are those of dense tissue with steep borders.
+
+    Args:
+        hu: (z, y, x) HU of the truth.
+        geometry: its geometry, for the spacings.
+        body: (z, y, x) from `body_mask`.
+
+    Returns:
+        (z, y, x) mask.
+    """
+    dense = (_smoothed(hu, geometry, _BONE_SMOOTHING_MM) > BONE_HU) & body
+    voxel_mm3 = float(np.prod(_spacing_mm(geometry)))
+    return _large_components(dense, _BONE_PART_MM3 / voxel_mm3)
+
+
+def lung_region(lung: Mask, geometry: Geometry) -> Mask:
+    """The lungs with their vessels, airway walls and nodules: `lung_mask`, closed.
+
+    A 3-D closing by 5 mm on every side takes in what is up to 10 mm thick and surrounded by lung; then holes of up to
+    7 cm^2 in a slice are filled (larger vessels, nodules). Larger holes stay: where the lungs touch before and behind
+    it, the heart is one. What touches the chest wall or the mediastinum and is thicker than 10 mm stays outside.
+
+    Args:
+        lung: (z, y, x) from `lung_mask`.
+        geometry: of the scan, for the spacings.
+
+    Returns:
+        (z, y, x) mask that contains `lung`.
+    """
+    spacing_mm = _spacing_mm(geometry)
+    reach = [round(_CLOSING_MM / step_mm) for step_mm in spacing_mm]
+    region = _closed(lung, reach)
+    largest_hole = _HOLE_MM2 / (spacing_mm[1] * spacing_mm[2])
+    for plane in region:
+        if plane.any():
+            holes = ndimage.binary_fill_holes(plane) & ~plane
+            plane |= holes & ~_large_components(holes, largest_hole)
+    return region
+
+
+def vessel_mask(hu: Hu, lung: Mask, region: Mask) -> Mask:
+    """Vessel-like tissue in the lungs: denser than lung, inside the lung region.
+
+    Above -500 HU once smoothed in the slice with weights 1, 2, 1 in both directions: narrow enough to keep a vessel of
+    one pixel, wide enough that noise chooses few voxels. Two pixels along the region's border, the pleura, are left out.
+    Walls of airways and nodules are in it; it is no segmentation of vessels.
+
+    Args:
+        hu: (z, y, x) HU of the truth.
+        lung: (z, y, x) from `lung_mask`; slices without lung have no vessels.
+        region: (z, y, x) from `lung_region`.
+
+    Returns:
+        (z, y, x) mask.
+    """
+    inner = _shrunk(region, [0, _PLEURA_PX, _PLEURA_PX])
+    vessels = np.zeros(hu.shape, dtype=np.bool_)
+    weights = np.array([0.25, 0.5, 0.25])
+    for index in np.flatnonzero(lung.any(axis=(1, 2))):
+        smooth = hu[index].astype(np.float32)
+        for axis in (0, 1):
+            smooth = ndimage.correlate1d(smooth, weights, axis=axis, mode="nearest")
+        vessels[index] = inner[index] & (smooth > VESSEL_HU)
+    return vessels
+
+
+def shrunk_along_z(mask: Mask, slices: int) -> Mask:
+    """The mask less what lies within so many slices of its upper and lower border.
+
+    For noise: a thick slice that reaches from homogeneous tissue into something else leaves errors in a restoration
+    that are no noise. The distance wanted is the thickness of the thick slices. The ends of the volume are no border.
+
+    Args:
+        mask: (z, y, x).
+        slices: how far to shrink, at least 0.
+
+    Returns:
+        (z, y, x) mask.
+    """
+    return _shrunk(mask, [slices, 0, 0])
+
+
+def _spacing_mm(geometry: Geometry) -> tuple[float, float, float]:
+    return (geometry.spacing_mm, *geometry.pixel_mm)
+
+
+def _smoothed(hu: Hu, geometry: Geometry, sigma_mm: float) -> NDArray[np.float32]:
+    """(z, y, x) float32 copy, blurred by a 3-D Gaussian of so many millimetres."""
+    smooth = hu.astype(np.float32)
+    for axis, step_mm in enumerate(_spacing_mm(geometry)):
+        smooth = ndimage.gaussian_filter1d(smooth, sigma_mm / step_mm, axis=axis, mode="nearest")
+    return np.asarray(smooth)
+
+
+def _closed(mask: Mask, reach: list[int]) -> Mask:
+    """Dilated, then eroded, by a box of so many voxels on every side, as if the image went on as it ends."""
+    room = [(2 * steps, 2 * steps) for steps in reach]
+    grown = np.pad(mask, room, mode="edge")
+    for axis, steps in enumerate(reach):
+        if steps:
+            grown = ndimage.maximum_filter1d(grown, 2 * steps + 1, axis=axis, mode="nearest")
+    inner = tuple(slice(before, size - before) for (before, _), size in zip(room, grown.shape, strict=True))
+    return np.ascontiguousarray(_shrunk(grown, reach)[inner])
+
+
+def _shrunk(mask: Mask, reach: list[int]) -> Mask:
+    """Eroded by a box of so many voxels on every side; the image's border is no border of the mask."""
+    for axis, steps in enumerate(reach):
+        if steps:
+            mask = ndimage.minimum_filter1d(mask, 2 * steps + 1, axis=axis, mode="nearest")
+    return np.asarray(mask, dtype=np.bool_)
+
+
+def _large_components(mask: Mask, least: float) -> Mask:
+    """The connected parts of a 2-D or 3-D mask that have at least so many voxels."""
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    large = np.bincount(labels.ravel()) >= least
+    large[0] = False
+    return np.asarray(large[labels])
 
 
 def _largest_component(mask: Mask) -> Mask:

@@ -1,0 +1,194 @@
+"""The cases of an evaluation: a truth, the thick slices of it, and where to measure. Built one at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.errors import UsageError
+from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
+from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
+from lamella.slices import SliceOperator, thick_grid
+from lamella.source import read_source
+from lamella.thinning import thin_grid
+from lamella.volume import Geometry, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What every method is given, and what it is judged by.
+
+    Attributes:
+        id: file-name safe, unique in an evaluation.
+        title: for people.
+        scan: truth and masks on the scored slices.
+        thick: what the methods see.
+        grid: the thin slices they are asked for; reaches over the scored ones so that no slab sticks out.
+        scored: which slices of the grid are scored: those wholly inside what the slabs cover.
+        profile: shape of the slabs; "unknown" for a real pair.
+        notes: what a reader should know.
+    """
+
+    id: str
+    title: str
+    scan: Scan
+    thick: Volume
+    grid: Geometry
+    scored: slice
+    profile: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def inner(self) -> slice:
+        """Scored slices between the outer thick centres, where nothing is extrapolated."""
+        thin, thick = self.scan.volume.geometry.centres_mm, self.thick.geometry.centres_mm
+        between = np.flatnonzero((thin >= thick[0] - 1e-6) & (thin <= thick[-1] + 1e-6))
+        return slice(int(between[0]), int(between[-1]) + 1)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A case before anything of it is read."""
+
+    id: str
+    title: str
+    source: SeriesCase | PairCase | PhantomCase
+    geometry: GeometrySettings | None
+
+
+def plan_cases(settings: EvaluationSettings) -> list[Planned]:
+    """Every case, in the order of the settings.
+
+    Raises:
+        UsageError: there is none, or two have the same id.
+    """
+    planned = []
+    thickened: list[SeriesCase | PhantomCase] = [*settings.series, *settings.phantoms]
+    for source in thickened:
+        name = name_of(source)
+        for one in source.geometries:
+            title = f"{name}, {one.thickness_mm:g} mm every {one.spacing_mm:g} mm"
+            title += "" if one.profile == "box" else f", {one.profile} profile"
+            parts = (
+                name,
+                f"{one.thickness_mm:g}-every-{one.spacing_mm:g}",
+                "" if one.profile == "box" else one.profile,
+            )
+            planned.append(Planned(safe_id("_".join(part for part in parts if part)), title, source, one))
+    for pair in settings.pairs:
+        planned.append(Planned(safe_id(pair.name), f"{pair.name}, real pair", pair, None))
+    ids = [one.id for one in planned]
+    twice = sorted({one for one in ids if ids.count(one) > 1})
+    if not planned or twice:
+        problem = f"two cases are called {twice[0]!r}; give one of them another name" if twice else "there is no case"
+        raise UsageError(f"Nothing can be evaluated: {problem}. See series, pairs and phantoms in the config.")
+    unknown = sorted({one.case for one in settings.outside} - set(ids))
+    if unknown:
+        raise UsageError(f"outside: there is no case {unknown[0]!r}. Expected one of {', '.join(ids)}.")
+    return planned
+
+
+def name_of(source: SeriesCase | PairCase | PhantomCase) -> str:
+    """The scan's name: given, or that of its path."""
+    return source.name or (Path(source.path).name if isinstance(source, SeriesCase) else "")
+
+
+def safe_id(text: str) -> str:
+    """The text with everything but letters, digits, dots and dashes replaced."""
+    return re.sub(r"[^\w.\-]+", "-", text).strip("-.") or "case"
+
+
+def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterator[tuple[Planned, Case | Exception]]:
+    """Build the cases one after the other; a scan is read once for all its geometries.
+
+    Yields:
+        The plan with its case, or with the error that kept it from being built.
+    """
+    last: tuple[object, Scan | Exception] | None = None
+    for one in planned:
+        try:
+            if isinstance(one.source, PairCase):
+                yield one, _pair_case(one, one.source, settings.crop_to_body)
+                continue
+            if last is None or last[0] is not one.source:
+                last = (one.source, _scan_or_error(one.source, settings.crop_to_body))
+            if isinstance(last[1], Exception):
+                raise last[1]
+            assert one.geometry is not None, "thickened cases have a geometry"
+            yield one, thickened_case(one.id, one.title, last[1], one.geometry)
+        except (ValueError, OSError) as error:  # LamellaError is a ValueError
+            yield one, error
+
+
+def _scan_or_error(source: SeriesCase | PhantomCase, crop: bool) -> Scan | Exception:
+    try:
+        if isinstance(source, PhantomCase):
+            shape = (source.slices, source.rows, source.rows)
+            drawn = PhantomSettings(shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu)
+            painted = thorax_phantom(drawn)
+            return scan_of(name_of(source), "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
+        volume = read_source(Path(source.path))
+        if source.slices is not None:
+            volume = cut(volume, slice(*source.slices))
+        return scan_of(name_of(source), "thickened", source.person, volume, crop)
+    except (ValueError, OSError) as error:
+        return error
+
+
+def thickened_case(case_id: str, title: str, scan: Scan, geometry: GeometrySettings) -> Case:
+    """Thicken a scan: profile averages of the truth, rounded to whole HU as a scanner stores them.
+
+    Raises:
+        LamellaError: not even one slab fits.
+    """
+    thin = scan.volume.geometry
+    thick = thick_grid(thin, geometry.thickness_mm, geometry.spacing_mm, geometry.profile)
+    operator = SliceOperator.between(thin, thick, geometry.profile, ridge=0.0)
+    blurred = operator.blur(torch.from_numpy(scan.volume.hu.astype(np.float32))).numpy()
+    touched, scored = covered_slices(thin, thick)
+    grid = cut(scan.volume, touched).geometry
+    first = touched.start + scored.start
+    return Case(
+        case_id,
+        title,
+        scan.cut(slice(first, first + scored.stop - scored.start)),
+        Volume(stored(blurred), thick),
+        grid,
+        scored,
+        geometry.profile,
+    )
+
+
+def _pair_case(planned: Planned, pair: PairCase, crop: bool) -> Case:
+    thick, thin = read_source(Path(pair.thick)), read_source(Path(pair.thin))
+    same_plane(thick.geometry, thin.geometry, planned.id)
+    scan = scan_of(pair.name, "pair", pair.person, thin, crop)
+    thick = cut(thick, slice(None), *scan.box)
+    grid = thin_grid(thick.geometry, like=scan.volume.geometry)
+    first = int(np.rint((grid.centres_mm[0] - thin.geometry.centres_mm[0]) / grid.spacing_mm))
+    notes = ["A real pair: the thick slices are not exact averages of the thin ones (kernel, slice profile, rounding)."]
+    if grid.shape[0] < thin.geometry.shape[0]:
+        left = thin.geometry.shape[0] - grid.shape[0]
+        notes.append(f"{left} thin slices lie beyond what the thick ones cover and are not scored.")
+    part = scan.cut(slice(first, first + grid.shape[0]))
+    return Case(planned.id, planned.title, part, thick, grid, slice(0, grid.shape[0]), "unknown", tuple(notes))
+
+
+def covered_slices(thin: Geometry, thick: Geometry) -> tuple[slice, slice]:
+    """(thin slices that the slabs' range touches, those of them that lie wholly inside it).
+
+    The first is the grid to restore, so that no slab reaches past it; only the second is scored.
+    """
+    low = thick.centres_mm[0] - thick.thickness_mm / 2
+    high = thick.centres_mm[-1] + thick.thickness_mm / 2
+    half = thin.spacing_mm / 2
+    touched = np.flatnonzero((thin.centres_mm + half > low + 1e-6) & (thin.centres_mm - half < high - 1e-6))
+    inside = np.flatnonzero((thin.centres_mm - half >= low - 1e-6) & (thin.centres_mm + half <= high + 1e-6))
+    grid = slice(int(touched[0]), int(touched[-1]) + 1)
+    return grid, slice(int(inside[0] - touched[0]), int(inside[-1] - touched[0]) + 1)

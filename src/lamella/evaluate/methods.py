@@ -1,0 +1,207 @@
+"""The methods that are compared, and their answers to one case.
+
+Every method is given the same thick slices and asked for the same thin ones; none is told the truth, the slab's real
+profile, or where it will be scored.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import lamella.metrics as metrics
+from lamella.errors import LamellaError, RefusedInput, UsageError
+from lamella.evaluate.cases import Case
+from lamella.evaluate.scans import cut, same_plane, stored
+from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
+from lamella.model import Model
+from lamella.slices import SliceOperator, covering_grid
+from lamella.source import read_source
+from lamella.thinning import ThinSettings, thin
+from lamella.volume import Volume
+
+MethodKind = Literal["baseline", "projected", "model", "outside"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A name in the tables.
+
+    Attributes:
+        name: key, unique in an evaluation.
+        label: for people.
+        kind: what it is.
+    """
+
+    name: str
+    label: str
+    kind: MethodKind
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one method makes of one case.
+
+    Attributes:
+        method: its name.
+        hu: int16 on the case's grid.
+        spread: predicted standard deviation in HU, where the method has one.
+        seconds: of the restoration.
+    """
+
+    method: str
+    hu: NDArray[np.int16]
+    spread: NDArray[np.float32] | None
+    seconds: float | None
+
+
+def methods_of(settings: EvaluationSettings, models: Mapping[str, Model]) -> list[Method]:
+    """Every method of an evaluation.
+
+    Args:
+        settings: which.
+        models: by the name the settings give them.
+
+    Raises:
+        UsageError: none, or two of one name.
+    """
+    listed = [Method(kind, kind.capitalize(), "baseline") for kind in settings.baselines]
+    if settings.projected:
+        listed += [
+            Method(projected_name(kind), f"{kind.capitalize()}, projected", "projected") for kind in settings.baselines
+        ]
+    for one in settings.models:
+        for name in names_of_model(one, settings, models):
+            listed.append(Method(name, f"Lamella {name}", "model"))
+    listed += [Method(name, name, "outside") for name in dict.fromkeys(one.name for one in settings.outside)]
+    twice = [name for name, count in Counter(one.name for one in listed).items() if count > 1]
+    if not listed or twice:
+        problem = f"two are called {twice[0]!r}" if twice else "there is none"
+        raise UsageError(f"Methods cannot be compared: {problem}. See baselines, models and outside in the config.")
+    unknown = sorted(set(settings.volumes) - {one.name for one in listed})
+    if unknown:
+        expected = ", ".join(one.name for one in listed)
+        raise UsageError(f"volumes: there is no method {unknown[0]!r}. Expected some of {expected}.")
+    return listed
+
+
+def load_models(settings: EvaluationSettings) -> dict[str, Model]:
+    """The models of an evaluation, by the name the settings give them."""
+    return {one.model: Model.load(one.model) for one in settings.models}
+
+
+def projected_name(kind: str) -> str:
+    """Name of a projected baseline."""
+    return f"{kind} projected"
+
+
+def names_of_model(one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model]) -> list[str]:
+    """Names of a model's answers: those of its modes, and before them the model's where there are several."""
+    prefix = f"{models[one.model].name} " if len(settings.models) > 1 else ""
+    names: list[str] = [f"{prefix}{mode}" for mode in one.modes]
+    if "sample" in one.modes and one.samples > 1:
+        names.append(f"{prefix}mean of {one.samples} samples")
+    return names
+
+
+def answers(
+    case: Case, settings: EvaluationSettings, models: Mapping[str, Model], *, extras: bool = True
+) -> Iterator[Answer]:
+    """Every method's answer to a case, one after the other.
+
+    Args:
+        case: what is asked.
+        settings: which methods.
+        models: by the name the settings give them.
+        extras: also several samples and results of other tools; off for the inserted spheres, which these never saw.
+    """
+    for kind in settings.baselines:
+        yield from _interpolations(case, kind, settings.projected)
+    for one in settings.models:
+        yield from _of_model(case, one, settings, models, extras)
+    if extras:
+        for result in settings.outside:
+            if result.case == case.id:
+                yield _of_outside(case, result)
+
+
+def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
+    """An interpolation at the slices' positions, and the same projected onto the measurement (as a box)."""
+    start = time.perf_counter()
+    thick_mm = case.thick.geometry.centres_mm
+    plain = metrics.aligned_interpolation(case.thick.hu, thick_mm, case.grid.centres_mm, kind)
+    seconds = time.perf_counter() - start
+    yield Answer(kind, stored(plain), None, seconds)
+    if not projected:
+        return
+    longer, wanted = covering_grid(case.grid, case.thick.geometry)
+    if longer.shape[0] > len(plain):
+        plain = metrics.aligned_interpolation(case.thick.hu, thick_mm, longer.centres_mm, kind)
+    operator = SliceOperator.between(longer, case.thick.geometry)
+    measured = torch.from_numpy(case.thick.hu.astype(np.float32))
+    consistent = operator.project(torch.from_numpy(plain), measured).numpy()[wanted]
+    yield Answer(projected_name(kind), np.rint(consistent).astype(np.int16), None, time.perf_counter() - start)
+
+
+def _of_model(
+    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model], extras: bool
+) -> Iterator[Answer]:
+    names = iter(names_of_model(one, settings, models))
+    for mode in one.modes:
+        samples = one.samples if mode == "sample" and extras else 1
+        asked = ThinSettings(mode=mode, steps=one.steps, samples=samples, seed=one.seed, spread=mode == "mean")
+        start = time.perf_counter()
+        done = thin(case.thick, models[one.model], case.grid, asked)
+        seconds = time.perf_counter() - start
+        off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
+        if off_mm > 1e-3:
+            raise LamellaError(f"{mode}: the answer lies {off_mm:g} mm off the slices asked for; allowed 0.001 mm.")
+        spread = None if done.spread is None else done.spread.hu.astype(np.float32)
+        yield Answer(next(names), _int16(done.volume), spread, seconds / samples)
+        if samples > 1:
+            total = np.zeros(case.grid.shape, dtype=np.float32)
+            for draw in done.samples:
+                total += draw.hu
+            yield Answer(next(names), stored(total / samples), None, seconds)
+
+
+def _int16(volume: Volume) -> NDArray[np.int16]:
+    assert volume.hu.dtype == np.int16, "the pipeline returns whole HU"
+    return volume.hu  # type: ignore[return-value]  # asserted above
+
+
+def _of_outside(case: Case, result: OutsideResult) -> Answer:
+    """Another tool's result, on the case's slices by position; its slices may reach beyond them, or lie between them.
+
+    Raises:
+        RefusedInput: another in-plane grid, or slices that do not reach over the case's.
+    """
+    volume = read_source(Path(result.path))
+    same_plane(volume.geometry, case.scan.whole, case.id)
+    has_mm, wanted_mm = volume.geometry.centres_mm, case.grid.centres_mm
+    scored_mm = wanted_mm[case.scored]
+    reach_mm = volume.geometry.spacing_mm / 2 + 1e-3
+    if scored_mm[0] < has_mm[0] - reach_mm or scored_mm[-1] > has_mm[-1] + reach_mm:
+        raise RefusedInput(
+            f"The result of {result.name} does not cover case {case.id}. File {Path(result.path).name}: slices from "
+            f"{has_mm[0]:.2f} to {has_mm[-1]:.2f} mm along the normal, expected {scored_mm[0]:.2f} to {scored_mm[-1]:.2f}."
+        )
+    hu = cut(volume, slice(None), *case.scan.box).hu
+    if len(has_mm) == len(wanted_mm) and np.allclose(has_mm, wanted_mm, atol=1e-3):
+        return Answer(result.name, stored(hu.astype(np.float32)), None, None)
+    moved = metrics.aligned_cubic(hu, has_mm, wanted_mm)
+    return Answer(result.name, stored(moved), None, None)
+
+
+def crop_answer(case: Case, answer: Answer) -> Answer:
+    """The answer on the scored slices alone."""
+    spread = None if answer.spread is None else answer.spread[case.scored]
+    return replace(answer, hu=answer.hu[case.scored], spread=spread)

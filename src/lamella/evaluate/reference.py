@@ -1,0 +1,92 @@
+"""What figures need of the truth of a case, measured once for all methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lamella.metrics as metrics
+from lamella.errors import LamellaError, NonFiniteError
+from lamella.evaluate.cases import Case
+from lamella.metrics.checks import Mask
+from lamella.slices import SliceOperator, covering_grid
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What figures need of the truth alone.
+
+    Attributes:
+        case: whose truth.
+        tissue: where noise is measured: soft tissue, less what thick slices blur into it from beyond its ends.
+        foci: the truth's small dense parts in the lungs; None without lung.
+        noise: robust standard deviations in that tissue, HU, in plane and along z; None with too little of it.
+        floor: least RMSE in soft tissue that the truth's own noise allows, HU: as measured, and if white along z.
+        spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
+        levels: noise of each slice, HU.
+        edges: strong edges along z, and their width in the truth; None where there are none.
+    """
+
+    case: Case
+    tissue: Mask
+    foci: metrics.DenseParts | None
+    noise: tuple[float, float] | None
+    floor: tuple[float, float] | None
+    spectra: dict[str, metrics.Spectrum | None]
+    levels: NDArray[np.float64] | None
+    edges: tuple[metrics.EdgeSet, float] | None
+
+
+def _where_possible(compute: Callable[[], T]) -> T | None:
+    """The value, or None where there is too little to measure it."""
+    try:
+        return compute()
+    except NonFiniteError:
+        raise
+    except LamellaError:
+        return None
+
+
+def reference_of(case: Case) -> Reference:
+    """Measure the truth of a case."""
+    hu, masks, geometry = case.scan.volume.hu, case.scan.masks, case.scan.volume.geometry
+    reach = math.ceil(case.thick.geometry.thickness_mm / geometry.spacing_mm - 1e-6)
+    soft, lungs = metrics.shrunk_along_z(masks["soft"], reach), case.scan.lung_region
+
+    def edges() -> tuple[metrics.EdgeSet, float]:
+        found = metrics.find_edges_z(hu, geometry.spacing_mm, masks["body"])
+        return found, metrics.edge_width_z_mm(hu, found, geometry.spacing_mm, "truth")
+
+    def noise() -> tuple[float, float]:
+        return metrics.noise_sd_in_plane(hu, soft, "truth"), metrics.noise_sd_along_z(hu, soft, "truth")
+
+    measured = _where_possible(noise)
+    return Reference(
+        case,
+        soft,
+        metrics.dense_parts(hu, lungs, geometry, "truth") if lungs.any() else None,
+        measured,
+        None if measured is None else _where_possible(lambda: _floor(case, soft, measured[0])),
+        {
+            "in_plane": _where_possible(lambda: metrics.noise_power_in_plane(hu, soft, geometry.pixel_mm, "truth")),
+            "along_z": _where_possible(lambda: metrics.noise_power_along_z(hu, soft, geometry.spacing_mm, "truth")),
+        },
+        _where_possible(lambda: metrics.noise_per_slice(hu, soft, "truth")),
+        _where_possible(edges),
+    )
+
+
+def _floor(case: Case, soft: Mask, sd_hu: float) -> tuple[float, float]:
+    """The noise floor in soft tissue with the noise's own correlation along z, and as if it were white."""
+    longer, _ = covering_grid(case.grid, case.thick.geometry)
+    matrix = SliceOperator.between(longer, case.thick.geometry).matrix
+    correlation = metrics.noise_correlation_z(case.scan.volume.hu, soft)
+    white = np.eye(1, len(correlation))[0]
+    return metrics.noise_floor_hu(sd_hu, correlation, matrix), metrics.noise_floor_hu(sd_hu, white, matrix)

@@ -1,0 +1,104 @@
+"""results.json: built from the records of the cases, read back with a check of its keys."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lamella
+from lamella.evaluate.methods import Method
+from lamella.evaluate.settings import EvaluationSettings
+from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pooled_gains
+from lamella.metrics.catalogue import FIGURES, best_methods
+from lamella.model import Model
+from lamella.publish import staged_file
+
+RESULTS, TABLE = "results.json", "table.md"
+
+TABLE_FIGURES = (
+    "psnr_4095_db",
+    "rmse_body_hu",
+    "rmse_lung_hu",
+    "rmse_soft_hu",
+    "rmse_bone_hu",
+    "gradient_error_z",
+    "edge_width_z_ratio",
+    "noise_in_plane_ratio",
+    "noise_along_z_ratio",
+    "stripe_ratio",
+    "laa_950_bias_pp",
+    "consistency_rmse_hu",
+    "best_shift_mm",
+)
+"""Columns of the short table; results.json has them all."""
+
+
+def assemble(
+    records: Sequence[Record],
+    methods: Sequence[Method],
+    models: Mapping[str, Model],
+    settings: EvaluationSettings,
+    failures: Sequence[Mapping[str, str]],
+    seconds: float,
+) -> dict[str, Any]:
+    """Everything of an evaluation as JSON types."""
+    kinds = {one.name: one.kind for one in methods}
+    gains = [gain for case in records for gain in gains_of_case(case, kinds, settings.seed)]
+    return {
+        "lamella": lamella.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "settings": dataclasses.asdict(settings),
+        "model": [{"name": m.name, "sha256": m.sha256, "licence": m.licence} for m in models.values()],
+        "methods": [dataclasses.asdict(one) for one in methods],
+        "figures": {name: dataclasses.asdict(figure) for name, figure in FIGURES.items()},
+        "cases": list(records),
+        "pooled": pooled_figures(records, [one.name for one in methods], settings.seed),
+        "gains": gains + pooled_gains(gains, records, settings.seed),
+        "failures": list(failures),
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole or not at all; a number that is not finite is a mistake of ours, not a null."""
+    with staged_file(path, overwrite=True) as file:
+        file.write_text(json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def fingerprint(content: Any) -> str:
+    """A hash of JSON types: two records are of one question where it is equal."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_table(path: Path, results: Mapping[str, Any]) -> None:
+    """The short table of every case as Markdown."""
+    with staged_file(path, overwrite=True) as file:
+        file.write_text(table_text(results), encoding="utf-8")
+
+
+def table_text(results: Mapping[str, Any]) -> str:
+    """One table a case; the best of each column is bold."""
+    parts = []
+    for case in results["cases"]:
+        names = [name for name in TABLE_FIGURES if any(row.get(name) is not None for row in case["figures"].values())]
+        heads = [f"{FIGURES[name].label}{f' {FIGURES[name].unit}' if FIGURES[name].unit else ''}" for name in names]
+        lines = [f"## {case['title']}", "", "| | " + " | ".join(heads) + " |", "|---" * (len(names) + 1) + "|"]
+        best = {name: best_methods(name, case["figures"]) for name in names}
+        for method in (one for one in results["methods"] if one["name"] in case["figures"]):
+            row = case["figures"][method["name"]]
+            cells = [_cell(name, row.get(name), method["name"] in best[name]) for name in names]
+            lines.append(f"| {method['label']} | " + " | ".join(cells) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(figure: str, value: float | None, best: bool) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.{FIGURES[figure].digits}f}"
+    return f"**{text}**" if best else text

@@ -1,0 +1,120 @@
+"""A scan as evaluations see it: its HU, cropped to the body, and where to measure in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lamella.metrics as metrics
+from lamella.errors import RefusedInput
+from lamella.metrics.checks import Mask
+from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
+
+Kind = Literal["thickened", "pair", "phantom"]
+
+_MARGIN_PX = 12
+"""Kept around the body when the air beside it is cropped away."""
+
+_SAME_MM = 0.05
+"""Two in-plane grids that differ by less at every corner are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """A thin series and where to measure in it.
+
+    Attributes:
+        name: of the scan.
+        kind: where it comes from.
+        person: whether it shows a person.
+        volume: HU, cropped to the body if asked for.
+        masks: region -> (z, y, x), made from these HU.
+        lung_region: the lungs with their vessels.
+        whole: geometry before cropping, for results of other tools.
+        box: (rows, columns) of `whole` that were kept.
+    """
+
+    name: str
+    kind: Kind
+    person: bool
+    volume: Volume
+    masks: dict[str, Mask]
+    lung_region: Mask
+    whole: Geometry
+    box: tuple[slice, slice]
+
+    def cut(self, slices: slice) -> Scan:
+        """The part of it within some slices; the masks are cut, not made anew."""
+        first, last, _ = slices.indices(self.whole.shape[0])
+        step_mm = self.whole.spacing_mm
+        whole = self.whole.with_slices(last - first, step_mm, first * step_mm, self.whole.thickness_mm)
+        masks = {name: mask[slices] for name, mask in self.masks.items()}
+        volume = cut(self.volume, slices)
+        return Scan(self.name, self.kind, self.person, volume, masks, self.lung_region[slices], whole, self.box)
+
+
+def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> Scan:
+    """A scan with its masks, cropped to the body if asked for (and if there is one)."""
+    whole, body = volume.geometry, metrics.body_mask(volume.hu)
+    rows, columns = _body_box(body) if crop and body.any() else (slice(0, whole.shape[1]), slice(0, whole.shape[2]))
+    volume = cut(volume, slice(None), rows, columns)
+    body = np.ascontiguousarray(body[:, rows, columns])
+    lung = metrics.lung_mask(volume.hu, body)
+    region = metrics.lung_region(lung, volume.geometry)
+    masks = {
+        "body": body,
+        "lung": lung,
+        "soft": metrics.soft_tissue_mask(volume.hu, volume.geometry, body),
+        "bone": metrics.bone_mask(volume.hu, volume.geometry, body),
+        "vessel": metrics.vessel_mask(volume.hu, lung, region),
+    }
+    return Scan(name, kind, person, volume, masks, region, whole, (rows, columns))
+
+
+def _body_box(body: Mask) -> tuple[slice, slice]:
+    """Rows and columns of the body with a margin."""
+    box = []
+    for axis in (1, 2):
+        used = np.flatnonzero(body.any(axis=(0, 3 - axis)))
+        box.append(slice(max(0, int(used[0]) - _MARGIN_PX), min(body.shape[axis], int(used[-1]) + 1 + _MARGIN_PX)))
+    return box[0], box[1]
+
+
+def same_plane(one: Geometry, other: Geometry, case: str) -> None:
+    """Refuse two grids whose pixels do not lie on each other.
+
+    Raises:
+        RefusedInput: rows, columns, their directions or their positions differ.
+    """
+    apart_mm = np.inf
+    if one.shape[1:] == other.shape[1:] and np.allclose(one.axes, other.axes, atol=1e-4):
+        corners = [(0, 0), (one.shape[1] - 1, 0), (0, one.shape[2] - 1)]
+        offsets = [one.position(0, *c) - other.position(0, *c) for c in corners]
+        normal = one.axes[:, 0]
+        apart_mm = max(float(np.linalg.norm(o - normal * (normal @ o))) for o in offsets)
+    if not apart_mm <= _SAME_MM:
+        found = (
+            f"{g.shape[1]} x {g.shape[2]} pixels of {g.pixel_mm[0]:.4g} x {g.pixel_mm[1]:.4g} mm" for g in (one, other)
+        )
+        raise RefusedInput(
+            f"Two volumes of case {case} do not share the in-plane grid. Found {' and '.join(found)}, expected the same "
+            f"pixels, directions and positions within {_SAME_MM} mm. Bring the result to the grid of the scan first."
+        )
+
+
+def stored(hu: NDArray[np.floating] | NDArray[np.int16]) -> NDArray[np.int16]:
+    """HU as a 12-bit CT stores them. Clipping the overshoot of an interpolation can only help it."""
+    return np.asarray(np.clip(np.rint(hu), AIR_HU, MAX_HU), dtype=np.int16)
+
+
+def cut(volume: Volume, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Volume:
+    """The part of a volume, with its geometry moved along."""
+    geometry = volume.geometry
+    starts = [part.indices(size)[0] for part, size in zip((slices, rows, columns), geometry.shape, strict=True)]
+    affine = np.array(geometry.affine)
+    affine[:3, 3] = geometry.position(*starts)
+    part = volume.hu[slices, rows, columns].copy()
+    return Volume(part, Geometry(part.shape, affine, geometry.thickness_mm))

@@ -1,0 +1,240 @@
+"""Every figure of one answer to one case, and what of the truth they need, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import lamella.metrics as metrics
+from lamella.errors import LamellaError, NonFiniteError
+from lamella.evaluate.cases import Case
+from lamella.evaluate.methods import Answer
+from lamella.evaluate.reference import Reference
+from lamella.metrics.catalogue import BANDS, FIGURES, NOMINAL, REGIONS, SPHERES_MM
+from lamella.thinning import consistency
+from lamella.volume import AIR_HU, MAX_HU, Volume
+
+SSIM_PLANES = {"axial": None, "coronal": 32, "sagittal": 32}
+"""Planes on which SSIM is averaged: all axial ones, since evenly spaced ones would beat with the thick slices."""
+
+SHIFT_STRIDE_PX = 5
+"""The best shift is looked for on every so many rows and columns."""
+
+
+@dataclass
+class Sheet:
+    """The figures of one answer, and why others do not exist.
+
+    Attributes:
+        figures: name in the catalogue -> value; None where it does not exist.
+        absent: name -> reason.
+        curves: what plots need: per slice, per frequency, per shift.
+    """
+
+    figures: dict[str, float | None] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, compute: Callable[[], Mapping[str, float]], *names: str) -> None:
+        """Add figures; where they cannot be measured (no lung, too little tissue) note why. NaN stays an error (SPEC A19)."""
+        try:
+            found = compute()
+        except NonFiniteError:
+            raise
+        except LamellaError as error:
+            self.absent |= dict.fromkeys(names, str(error))
+            found = {}
+        for name in names:
+            assert name in FIGURES, f"{name} is not in the catalogue"
+            self.figures[name] = float(found[name]) if name in found else None
+
+
+def score(answer: Answer, reference: Reference) -> Sheet:
+    """Every figure of an answer on the scored slices.
+
+    Args:
+        answer: on the scored slices (`crop_answer`).
+        reference: of its case.
+
+    Raises:
+        NonFiniteError: the answer holds a value that is not finite.
+    """
+    sheet = Sheet()
+    _errors(sheet, answer, reference.case)
+    _similarity(sheet, answer, reference.case)
+    _structure(sheet, answer, reference)
+    _noise(sheet, answer, reference)
+    _densitometry(sheet, answer, reference.case)
+    _foci(sheet, answer, reference)
+    _calibration(sheet, answer, reference.case)
+    _placement(sheet, answer, reference.case)
+    if reference.floor is not None and sheet.figures["rmse_soft_hu"] is not None:
+        sheet.figures["floor_soft_ratio"] = sheet.figures["rmse_soft_hu"] / reference.floor[0]
+    sheet.figures["seconds"] = answer.seconds
+    return sheet
+
+
+def _errors(sheet: Sheet, answer: Answer, case: Case) -> None:
+    hu, truth, masks, name = answer.hu, case.scan.volume.hu, case.scan.masks, answer.method
+    sheet.add(lambda: {"rmse_hu": metrics.rmse_hu(hu, truth, case=name)}, "rmse_hu")
+    for region in REGIONS:
+        key = f"rmse_{region}_hu"
+        sheet.add(lambda key=key, region=region: {key: metrics.rmse_hu(hu, truth, masks[region], name)}, key)  # type: ignore[misc]  # binds this round's names
+    sheet.add(lambda: {"mae_body_hu": metrics.mae_hu(hu, truth, masks["body"], name)}, "mae_body_hu")
+    for span, window in metrics.PSNR_WINDOWS_HU.items():
+        key = f"psnr_{span}_db"
+        sheet.add(lambda key=key, window=window: {key: metrics.psnr_windowed(hu, truth, *window, case=name)}, key)  # type: ignore[misc]  # binds this round's names
+    body = masks["body"]
+    sheet.add(lambda: {"psnr_body_db": metrics.psnr(hu, truth, MAX_HU - AIR_HU, body, name)}, "psnr_body_db")
+    error = np.where(body, hu.astype(np.float32) - truth, 0.0)
+    sheet.curves["squares_body"] = np.einsum("zyx,zyx->z", error, error, dtype=np.float64).tolist()
+    whole = hu.astype(np.float32) - truth
+    sheet.curves["squares"] = np.einsum("zyx,zyx->z", whole, whole, dtype=np.float64).tolist()
+
+
+def _similarity(sheet: Sheet, answer: Answer, case: Case) -> None:
+    hu, truth = answer.hu, case.scan.volume.hu
+    low, high = metrics.PSNR_WINDOWS_HU[3072]
+    for plane, planes in SSIM_PLANES.items():
+        key = f"ssim_{plane}"
+        sheet.add(
+            lambda key=key, plane=plane, planes=planes: {  # type: ignore[misc]  # binds this round's names
+                key: metrics.ssim(hu, truth, high - low, answer.method, plane=plane, planes=planes, black_hu=low)
+            },
+            key,
+        )
+
+
+def _structure(sheet: Sheet, answer: Answer, reference: Reference) -> None:
+    case = reference.case
+    hu, truth, body, name = answer.hu, case.scan.volume.hu, case.scan.masks["body"], answer.method
+    step = case.scan.volume.geometry.spacing_mm
+    sheet.add(lambda: {"gradient_error_z": metrics.gradient_error_z(hu, truth, step, body, name)}, "gradient_error_z")
+
+    def width() -> dict[str, float]:
+        if reference.edges is None:
+            raise LamellaError("The truth has no strong edge along the slice axis.")
+        edges, true_mm = reference.edges
+        return {"edge_width_z_ratio": metrics.edge_width_z_mm(hu, edges, step, name) / true_mm}
+
+    sheet.add(width, "edge_width_z_ratio")
+    sheet.add(
+        lambda: {"edge_roughness_ratio": metrics.edge_second_difference_ratio(hu, truth, step, body, name)},
+        "edge_roughness_ratio",
+    )
+
+
+def _noise(sheet: Sheet, answer: Answer, reference: Reference) -> None:
+    case, hu, name = reference.case, answer.hu, answer.method
+    soft, geometry = reference.tissue, case.scan.volume.geometry
+
+    def levels() -> dict[str, float]:
+        if reference.noise is None:
+            raise LamellaError("The scan has too little homogeneous soft tissue to measure noise.")
+        in_plane, along_z = reference.noise
+        return {
+            "noise_in_plane_ratio": metrics.noise_sd_in_plane(hu, soft, name) / in_plane,
+            "noise_along_z_ratio": metrics.noise_sd_along_z(hu, soft, name) / along_z,
+        }
+
+    sheet.add(levels, "noise_in_plane_ratio", "noise_along_z_ratio")
+    for where in ("in_plane", "along_z"):
+        keys = [f"noise_power_{where}_{band}" for band, _, _ in BANDS]
+        sheet.add(lambda where=where: _bands(sheet, where, answer, reference), *keys)  # type: ignore[misc]  # binds this round's name
+
+    def stripes() -> dict[str, float]:
+        per_slice = metrics.noise_per_slice(hu, soft, name)
+        sheet.curves["noise_hu"] = per_slice.tolist()
+        period_mm = case.thick.geometry.spacing_mm
+        return {"stripe_ratio": metrics.stripe_power_ratio(per_slice, geometry.spacing_mm, period_mm)}
+
+    sheet.add(stripes, "stripe_ratio")
+
+
+def _bands(sheet: Sheet, where: str, answer: Answer, reference: Reference) -> dict[str, float]:
+    """Noise power over the truth's in each band; the spectrum itself goes to the curves."""
+    truth, scan = reference.spectra[where], reference.case.scan
+    if truth is None:
+        raise LamellaError("The scan has too little homogeneous soft tissue to measure a spectrum.")
+    soft, geometry = reference.tissue, scan.volume.geometry
+    if where == "in_plane":
+        found = metrics.noise_power_in_plane(answer.hu, soft, geometry.pixel_mm, answer.method)
+    else:
+        found = metrics.noise_power_along_z(answer.hu, soft, geometry.spacing_mm, answer.method)
+    sheet.curves[f"power_{where}"] = found.power.tolist()
+    return {f"noise_power_{where}_{band}": metrics.band_ratio(found, truth, low, high) for band, low, high in BANDS}
+
+
+def _densitometry(sheet: Sheet, answer: Answer, case: Case) -> None:
+    hu, truth, masks, name = answer.hu, case.scan.volume.hu, case.scan.masks, answer.method
+    for region in ("body", "lung", "soft", "bone"):
+        key = f"bias_{region}_hu"
+        sheet.add(lambda key=key, region=region: {key: metrics.mean_error_hu(hu, truth, masks[region], name)}, key)  # type: ignore[misc]  # binds this round's names
+
+    def lung() -> dict[str, float]:
+        where = case.scan.lung_region
+        return {
+            "laa_950_bias_pp": metrics.laa_percent(hu, where) - metrics.laa_percent(truth, where),
+            "perc15_bias_hu": metrics.perc15_hu(hu, where) - metrics.perc15_hu(truth, where),
+            "histogram_distance_lung_hu": metrics.histogram_distance_hu(hu, truth, where),
+        }
+
+    sheet.add(lung, "laa_950_bias_pp", "perc15_bias_hu", "histogram_distance_lung_hu")
+
+
+def _foci(sheet: Sheet, answer: Answer, reference: Reference) -> None:
+    scan, truth = reference.case.scan, reference.foci
+
+    def foci() -> dict[str, float]:
+        if truth is None:
+            raise LamellaError("The scan has no lung.")
+        parts = metrics.dense_parts(answer.hu, scan.lung_region, scan.volume.geometry, answer.method)
+        found = metrics.compare_foci(parts, truth)
+        rates = {"foci_fabricated_rate": found.fabricated_rate, "foci_erased_rate": found.erased_rate}
+        return {name: rate for name, rate in rates.items() if rate is not None}
+
+    sheet.add(foci, "foci_fabricated_rate", "foci_erased_rate")
+
+
+def _calibration(sheet: Sheet, answer: Answer, case: Case) -> None:
+    keys = [f"coverage_{round(100 * share)}" for share in NOMINAL]
+    if answer.spread is None:
+        sheet.figures |= dict.fromkeys([*keys, "error_detection_auc"])
+        return
+    error, spread, body = answer.hu.astype(np.float32) - case.scan.volume.hu, answer.spread, case.scan.masks["body"]
+
+    def coverage() -> dict[str, float]:
+        found = metrics.coverage_curve(error, spread, NOMINAL, body)
+        return {key: 100 * inside for key, inside in zip(keys, found, strict=True)}
+
+    sheet.add(coverage, *keys)
+    sheet.add(lambda: {"error_detection_auc": metrics.error_detection_auc(error, spread, body)}, "error_detection_auc")
+
+
+def _placement(sheet: Sheet, answer: Answer, case: Case) -> None:
+    """Where the answer lies: what the thick slices say, and the shift at which it fits best."""
+    geometry = case.scan.volume.geometry
+    sheet.add(
+        lambda: consistency(Volume(answer.hu, geometry), case.thick), "consistency_rmse_hu", "consistency_mean_hu"
+    )
+
+    def shift() -> dict[str, float]:
+        _, scores = metrics.best_shift_mm(
+            answer.hu, case.scan.volume.hu, geometry.centres_mm, case=answer.method, stride=SHIFT_STRIDE_PX
+        )
+        sheet.curves["shift_rmse_hu"] = list(scores.values())
+        return {"best_shift_mm": metrics.refined_shift_mm(scores), "best_shift_rmse_hu": min(scores.values())}
+
+    sheet.add(shift, "best_shift_mm", "best_shift_rmse_hu")
+
+
+def sphere_figures(recovered: Mapping[float, tuple[float, float]]) -> dict[str, float | None]:
+    """Contrast and volume of the inserted spheres as figures; every one None where no sphere was inserted."""
+    found: dict[str, float | None] = {}
+    for mm in SPHERES_MM:
+        contrast, volume = recovered.get(mm, (None, None))
+        found[f"sphere_{mm:g}mm_contrast"], found[f"sphere_{mm:g}mm_volume"] = contrast, volume
+    return found

@@ -1,0 +1,154 @@
+"""What an evaluation compares, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lamella.slices import Profile
+from lamella.thinning import Mode
+
+Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
+
+
+@dataclass(frozen=True)
+class GeometrySettings:
+    """How a thin series is thickened.
+
+    Attributes:
+        thickness_mm: width of a thick slice.
+        spacing_mm: distance between thick slices.
+        profile: shape of the slab; the methods are never told it.
+    """
+
+    thickness_mm: float
+    spacing_mm: float
+    profile: Profile = "box"
+
+
+@dataclass(frozen=True)
+class SeriesCase:
+    """A thin series that is thickened, once a geometry; each is a case.
+
+    Attributes:
+        path: DICOM folder, ZIP or file, or NIfTI.
+        geometries: how it is thickened.
+        name: of the scan; empty for the name of the path. Cases of one name are of one patient.
+        slices: [first, last) thin slices used; null for all.
+        person: a scan of a person, of which documents show figures but no picture.
+    """
+
+    path: str
+    geometries: tuple[GeometrySettings, ...]
+    name: str = ""
+    slices: tuple[int, int] | None = None
+    person: bool = True
+
+
+@dataclass(frozen=True)
+class PairCase:
+    """A real thick and a real thin series of one scan.
+
+    Attributes:
+        thick: DICOM folder, ZIP or file, or NIfTI.
+        thin: the same of the thin series, which is the truth.
+        name: of the scan.
+        person: as for a series.
+    """
+
+    thick: str
+    thin: str
+    name: str
+    person: bool = True
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A drawn chest (`lamella.data.phantom`), thickened once a geometry; needs no data.
+
+    Attributes:
+        geometries: how it is thickened.
+        name: of the case.
+        slices: thin slices of 1 mm.
+        rows: rows and columns.
+        pixel_mm: distance between them.
+        noise_hu: noise in soft tissue.
+        seed: of anatomy and noise.
+    """
+
+    geometries: tuple[GeometrySettings, ...]
+    name: str = "phantom"
+    slices: int = 120
+    rows: int = 256
+    pixel_mm: float = 1.4
+    noise_hu: float = 15.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ModelMethods:
+    """The answers of one model.
+
+    Attributes:
+        model: name or folder.
+        modes: which answers.
+        steps: flow steps of texture and sample.
+        samples: draws whose mean is scored besides, where `sample` is among the modes; 1 for none.
+        seed: of the draws.
+    """
+
+    model: str = "embedded"
+    modes: tuple[Mode, ...] = ("mean", "texture", "sample")
+    steps: int = 8
+    samples: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class OutsideResult:
+    """A result of another tool, for one case.
+
+    Attributes:
+        name: of the method.
+        case: id of the case, as in results.json.
+        path: DICOM folder, ZIP or file, or NIfTI, on the whole in-plane grid of the scan.
+    """
+
+    name: str
+    case: str
+    path: str
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """A whole evaluation.
+
+    Attributes:
+        out: folder of the results; the same command resumes there, case by case.
+        series: thin series to thicken.
+        pairs: real pairs.
+        phantoms: drawn chests.
+        baselines: interpolations to compare with, each aligned by position.
+        projected: also each of them projected onto the measurement.
+        models: models to judge.
+        outside: results of other tools.
+        crop_to_body: leave out the air beside the body, for every method alike: padding flatters, and costs time.
+        spheres: insert spheres into the lungs and measure what is left of them.
+        volumes: methods whose volumes are kept for the report's viewer.
+        workers: figures of so many methods are computed at once.
+        seed: of the bootstrap.
+    """
+
+    out: str
+    series: tuple[SeriesCase, ...] = ()
+    pairs: tuple[PairCase, ...] = ()
+    phantoms: tuple[PhantomCase, ...] = ()
+    baselines: tuple[Interpolation, ...] = ("nearest", "linear", "cubic", "lanczos")
+    projected: bool = True
+    models: tuple[ModelMethods, ...] = field(default_factory=lambda: (ModelMethods(),))
+    outside: tuple[OutsideResult, ...] = ()
+    crop_to_body: bool = True
+    spheres: bool = True
+    volumes: tuple[str, ...] = ("cubic", "mean", "texture")
+    workers: int = 2
+    seed: int = 0

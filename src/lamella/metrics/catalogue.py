@@ -1,0 +1,296 @@
+"""Every figure an evaluation reports: its name, its unit, which value is best, and one sentence of what it says.
+
+The tables of `lamella evaluate`, the report page and the documents all read this list; a figure that is not in it is not
+reported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lamella.metrics.calibration import NOMINAL
+from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
+
+__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group", "best_methods"]
+
+Best = Literal["low", "high", "one", "zero", "none"]
+"""Which value is best: the lowest, the highest, the one nearest 1 or 0; "none": no value is better than another."""
+
+Group = Literal["error", "structure", "noise", "densitometry", "foci", "calibration", "measurement"]
+
+REGIONS = {
+    "body": "the body",
+    "lung": "the lungs, without their vessels",
+    "soft": "homogeneous soft tissue",
+    "bone": "bone",
+    "vessel": "vessel-like structures in the lungs",
+}
+"""Where errors are measured; every mask is made from the truth."""
+
+BANDS = (("low", 0.0, 1 / 3), ("mid", 1 / 3, 2 / 3), ("high", 2 / 3, 1.0))
+"""Bands of the noise power: name, and the part of the Nyquist frequency it spans."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the catalogue.
+
+    Attributes:
+        label: column heading.
+        unit: HU, dB, mm, %, or empty for a plain ratio.
+        best: which value is best.
+        group: heading it stands under.
+        about: one sentence: what it says, and what a good value looks like.
+        digits: decimals to print.
+    """
+
+    label: str
+    unit: str
+    best: Best
+    group: Group
+    about: str
+    digits: int = 2
+
+
+def _errors() -> dict[str, Figure]:
+    figures = {"rmse_hu": Figure("RMSE", "HU", "low", "error", "Root mean squared error over all scored voxels.", 1)}
+    for name, words in REGIONS.items():
+        figures[f"rmse_{name}_hu"] = Figure(
+            f"RMSE, {name}", "HU", "low", "error", f"Root mean squared error in {words}.", 1
+        )
+    figures["mae_body_hu"] = Figure("MAE, body", "HU", "low", "error", "Mean absolute error in the body.", 1)
+    for span, window in (
+        (4095, "-1024 to 3071"),
+        (3072, "-1024 to 2048"),
+        (2000, "-1000 to 1000"),
+        (400, "-160 to 240"),
+    ):
+        figures[f"psnr_{span}_db"] = Figure(
+            f"PSNR {span}",
+            "dB",
+            "high",
+            "error",
+            f"Peak signal-to-noise ratio for a range of {span} HU, both images clipped to {window} HU. "
+            "Figures of different ranges cannot be compared.",
+        )
+    figures["psnr_body_db"] = Figure(
+        "PSNR, body", "dB", "high", "error", "The same for a range of 4095 HU, over the voxels of the body alone."
+    )
+    for plane in ("axial", "coronal", "sagittal"):
+        figures[f"ssim_{plane}"] = Figure(
+            f"SSIM {plane}",
+            "",
+            "high",
+            "error",
+            f"Structural similarity of {plane} planes, range 3072 HU from -1024.",
+            4,
+        )
+    return figures
+
+
+def _structure() -> dict[str, Figure]:
+    return {
+        "gradient_error_z": Figure(
+            "Gradient error z",
+            "HU/mm",
+            "low",
+            "structure",
+            "RMSE of the gradient along the slice axis, in the body.",
+            1,
+        ),
+        "edge_width_z_ratio": Figure(
+            "Edge width z",
+            "",
+            "one",
+            "structure",
+            "10 to 90 % width along the slice axis of strong edges, over the truth's; above 1 is blurred.",
+        ),
+        "edge_roughness_ratio": Figure(
+            "Edge roughness",
+            "",
+            "one",
+            "structure",
+            "In-plane second differences at edges steep along the slice axis, over the truth's; above 1 is speckle.",
+        ),
+    }
+
+
+def _noise() -> dict[str, Figure]:
+    figures = {
+        "noise_in_plane_ratio": Figure(
+            "Noise in plane", "", "one", "noise", "Noise in soft tissue in the slice, over the real thin scan's."
+        ),
+        "noise_along_z_ratio": Figure(
+            "Noise along z", "", "one", "noise", "Noise in soft tissue from slice to slice, over the real thin scan's."
+        ),
+    }
+    for where, words in (("in_plane", "in the slice"), ("along_z", "along the slice axis")):
+        for band, low, high in BANDS:
+            figures[f"noise_power_{where}_{band}"] = Figure(
+                f"Noise power {where.replace('_', ' ')}, {band}",
+                "",
+                "one",
+                "noise",
+                f"Noise power {words} between {low:.2g} and {high:.2g} of the highest frequency, over the truth's.",
+            )
+    figures["stripe_ratio"] = Figure(
+        "Stripes",
+        "",
+        "one",
+        "noise",
+        "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; "
+        "well above 1 means stripes.",
+        1,
+    )
+    return figures
+
+
+def _densitometry() -> dict[str, Figure]:
+    figures = {
+        f"bias_{region}_hu": Figure(
+            f"Bias, {region}", "HU", "zero", "densitometry", f"Mean of result minus truth in {REGIONS[region]}."
+        )
+        for region in ("body", "lung", "soft", "bone")
+    }
+    figures["laa_950_bias_pp"] = Figure(
+        "LAA-950 bias",
+        "pp",
+        "zero",
+        "densitometry",
+        "Share of lung below -950 HU minus the truth's, percentage points.",
+    )
+    figures["perc15_bias_hu"] = Figure(
+        "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU minus the truth's.", 1
+    )
+    figures["histogram_distance_lung_hu"] = Figure(
+        "Histogram, lung",
+        "HU",
+        "low",
+        "densitometry",
+        "Distance of the lung's histogram from the truth's (Wasserstein).",
+        1,
+    )
+    return figures
+
+
+def _foci() -> dict[str, Figure]:
+    figures = {}
+    for mm in SPHERES_MM:
+        figures[f"sphere_{mm:g}mm_contrast"] = Figure(
+            f"Contrast, {mm:g} mm",
+            "",
+            "one",
+            "foci",
+            f"Contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.",
+        )
+    for mm in SPHERES_MM:
+        figures[f"sphere_{mm:g}mm_volume"] = Figure(
+            f"Volume, {mm:g} mm",
+            "",
+            "one",
+            "foci",
+            f"Volume above half contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.",
+        )
+    figures["foci_fabricated_rate"] = Figure(
+        "Fabricated foci",
+        "",
+        "low",
+        "foci",
+        "Share of the result's small dense foci in the lungs that the truth lacks.",
+        3,
+    )
+    figures["foci_erased_rate"] = Figure(
+        "Erased foci", "", "low", "foci", "Share of the truth's small dense foci in the lungs that the result lacks.", 3
+    )
+    return figures
+
+
+def _calibration() -> dict[str, Figure]:
+    figures = {
+        f"coverage_{round(100 * share)}": Figure(
+            f"Coverage {round(100 * share)} %",
+            "%",
+            "none",
+            "calibration",
+            f"Share of the body's voxels whose error lies in the predicted {round(100 * share)} % interval; "
+            f"{round(100 * share)} would be calibrated.",
+            1,
+        )
+        for share in NOMINAL
+    }
+    figures["error_detection_auc"] = Figure(
+        "Error detection",
+        "",
+        "high",
+        "calibration",
+        "Area under the ROC curve of the predicted spread as a detector of the largest tenth of the errors; 0.5 is chance.",
+    )
+    return figures
+
+
+def _measurement() -> dict[str, Figure]:
+    return {
+        "consistency_rmse_hu": Figure(
+            "Consistency",
+            "HU",
+            "low",
+            "measurement",
+            "RMSE of the result averaged over the thick slices against these, on whole HU.",
+        ),
+        "consistency_mean_hu": Figure(
+            "Consistency, mean", "HU", "zero", "measurement", "Mean of the same difference: a drift of the HU scale.", 4
+        ),
+        "best_shift_mm": Figure(
+            "Best shift",
+            "mm",
+            "zero",
+            "measurement",
+            "Shift along the slice axis at which the result fits best; away from 0 it is misplaced.",
+        ),
+        "best_shift_rmse_hu": Figure(
+            "RMSE at best shift", "HU", "low", "measurement", "RMSE once that shift is taken back, inner slices.", 1
+        ),
+        "floor_soft_ratio": Figure(
+            "RMSE over floor",
+            "",
+            "none",
+            "measurement",
+            "RMSE in soft tissue over the least the truth's own noise allows; near 1 nothing is left to gain there.",
+        ),
+        "seconds": Figure(
+            "Seconds", "s", "none", "measurement", "Time of the restoration, nothing read or written.", 1
+        ),
+    }
+
+
+FIGURES: dict[str, Figure] = {
+    **_errors(),
+    **_structure(),
+    **_noise(),
+    **_densitometry(),
+    **_foci(),
+    **_calibration(),
+    **_measurement(),
+}
+"""Name of the figure -> what it is; the order is that of the tables."""
+
+
+def best_methods(figure: str, rows: Mapping[str, Mapping[str, float | None]]) -> set[str]:
+    """The methods with the best value of a figure, equal as printed; none where no value is better than another."""
+    about = FIGURES[figure]
+    known = {name: float(row[figure]) for name, row in rows.items() if row.get(figure) is not None}  # type: ignore[arg-type]  # None was left out
+    if about.best == "none" or len(known) < 2:
+        return set()
+    least = min(_distance(about.best, value) for value in known.values())
+    winners = {f"{v:.{about.digits}f}" for v in known.values() if _distance(about.best, v) == least}
+    return {name for name, value in known.items() if f"{value:.{about.digits}f}" in winners}
+
+
+def _distance(best: Best, value: float) -> float:
+    """How far a value is from the best there could be; ratios count by their logarithm."""
+    if best == "one":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return -value if best == "high" else value if best == "low" else abs(value)

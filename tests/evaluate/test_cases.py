@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.drawn_chest import CHEST, FIVE, TINY, case_of, settings_of
+from tests.small_model import upright
+
+from lamella.errors import RefusedInput, UsageError
+from lamella.evaluate.cases import Case, build_cases, covered_slices, plan_cases
+from lamella.evaluate.scans import cut, same_plane, scan_of
+from lamella.evaluate.settings import GeometrySettings, PairCase
+from lamella.nifti import write_nifti
+from lamella.slices import SliceOperator, thick_grid
+from lamella.volume import Geometry, Volume
+
+
+def test_ids_say_what_a_case_is_and_are_unique(tmp_path: Path) -> None:
+    geometries = (FIVE, GeometrySettings(5.0, 2.5), GeometrySettings(5.0, 5.0, "gaussian"))
+    settings = settings_of(tmp_path, phantoms=(dataclasses.replace(CHEST, name="a b/c", geometries=geometries),))
+    ids = [one.id for one in plan_cases(settings)]
+    assert ids == ["a-b-c_5-every-5", "a-b-c_5-every-2.5", "a-b-c_5-every-5_gaussian"]
+    with pytest.raises(UsageError, match="two cases are called 'chest_5-every-5'"):
+        plan_cases(settings_of(tmp_path, phantoms=(CHEST, CHEST)))
+    with pytest.raises(UsageError, match="there is no case"):
+        plan_cases(settings_of(tmp_path, phantoms=()))
+
+
+def test_the_thick_slices_are_averages_of_the_truth(chest: Case) -> None:
+    # SPEC C8
+    thin = chest.scan.volume
+    operator = SliceOperator.between(thin.geometry, chest.thick.geometry)
+    blurred = operator.blur(torch.from_numpy(thin.hu.astype(np.float32))).numpy()
+    assert np.abs(blurred - chest.thick.hu).max() <= 0.5 + 1e-3
+    assert chest.scan.volume.geometry.shape == (60, *chest.thick.geometry.shape[1:])
+    np.testing.assert_allclose(
+        chest.grid.centres_mm[chest.scored], chest.scan.volume.geometry.centres_mm, rtol=0, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize(("thickness", "spacing"), [(5.0, 5.0), (5.0, 7.0), (3.0, 2.0), (2.5, 4.0)])
+def test_only_slices_within_the_slabs_range_are_scored(thickness: float, spacing: float) -> None:
+    thin = upright((64, 4, 4), 1.25, 1.25)
+    thick = thick_grid(thin, thickness, spacing)
+    touched, scored = covered_slices(thin, thick)
+    low, high = thick.centres_mm[0] - thickness / 2, thick.centres_mm[-1] + thickness / 2
+    centres = thin.centres_mm[touched][scored]
+    assert centres[0] - 0.625 >= low - 1e-6
+    assert centres[-1] + 0.625 <= high + 1e-6
+    assert centres[0] - 1.25 - 0.625 < low  # one more would stick out
+    assert centres[-1] + 1.25 + 0.625 > high
+
+
+def test_cropping_keeps_the_body_and_its_place(tmp_path: Path, chest: Case) -> None:
+    whole = case_of(settings_of(tmp_path, crop_to_body=False))
+    rows, columns = chest.scan.box
+    assert rows.stop - rows.start < 128
+    assert np.array_equal(whole.scan.volume.hu[:, rows, columns], chest.scan.volume.hu)
+    assert whole.scan.masks["body"].sum() == chest.scan.masks["body"].sum()
+    np.testing.assert_allclose(
+        chest.scan.volume.geometry.position(3, 0, 0), whole.scan.volume.geometry.position(3, rows.start, columns.start)
+    )
+
+
+def test_a_scan_without_a_body_is_not_cropped() -> None:
+    empty = Volume(np.full((8, 24, 24), -1000, np.int16), upright((8, 24, 24), 1.0, 1.0))
+    scan = scan_of("air", "thickened", False, empty, crop=True)
+    assert scan.volume.hu.shape == (8, 24, 24)
+    assert not any(mask.any() for mask in scan.masks.values())
+
+
+def pair_of(folder: Path, chest: Case, **moved: int) -> PairCase:
+    """The case as a real pair of files, the thin one starting `slices` later."""
+    thin = cut(chest.scan.volume, slice(moved.get("slices", 0), None))
+    for name, volume in (("thick", chest.thick), ("thin", thin)):
+        write_nifti(folder / f"{name}.nii", [Volume(volume.hu, volume.geometry)], None)
+    return PairCase(str(folder / "thick.nii"), str(folder / "thin.nii"), "pair", person=False)
+
+
+def test_a_pair_is_laid_on_each_other_by_position(tmp_path: Path, chest: Case) -> None:
+    # SPEC C8: the alignment comes from millimetres, never from the arrays' lengths
+    settings = settings_of(tmp_path, phantoms=(), pairs=(pair_of(tmp_path, chest, slices=7),), crop_to_body=False)
+    case = case_of(settings)
+    np.testing.assert_allclose(case.grid.centres_mm, case.scan.volume.geometry.centres_mm, atol=1e-6)
+    assert np.array_equal(case.scan.volume.hu, chest.scan.volume.hu[7:])
+    assert case.profile == "unknown"
+
+
+def test_a_pair_of_two_scans_is_refused(tmp_path: Path, chest: Case) -> None:
+    one, other = chest.thick.geometry, chest.scan.volume.geometry
+    same_plane(one, other, "chest")
+    affine = np.array(other.affine)
+    affine[0, 3] += 1.0
+    with pytest.raises(RefusedInput, match="do not share the in-plane grid"):
+        same_plane(one, Geometry(other.shape, affine, 1.0), "chest")
+    with pytest.raises(RefusedInput, match="128 x 64 pixels"):
+        same_plane(upright((4, 128, 64), 1.0, 1.0), upright((4, 128, 128), 1.0, 1.0), "chest")
+
+
+def test_a_case_that_cannot_be_built_does_not_stop_the_others(tmp_path: Path) -> None:
+    missing = PairCase(str(tmp_path / "no"), str(tmp_path / "thing"), "gone")
+    settings = settings_of(tmp_path, phantoms=(TINY,), pairs=(missing,))
+    built = {one.id: case for one, case in build_cases(plan_cases(settings), settings)}
+    assert isinstance(built["tiny_5-every-5"], Case)
+    assert isinstance(built["gone"], UsageError)

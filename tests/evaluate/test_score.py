@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.small_model import upright
+
+from lamella.errors import NonFiniteError
+from lamella.evaluate.cases import Case, thickened_case
+from lamella.evaluate.methods import Answer, answers, crop_answer
+from lamella.evaluate.reference import Reference, reference_of
+from lamella.evaluate.scans import scan_of, stored
+from lamella.evaluate.score import Sheet, score, sphere_figures
+from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
+from lamella.evaluate.spheres import with_spheres
+from lamella.metrics.catalogue import FIGURES, SPHERES_MM
+from lamella.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def reference(chest: Case) -> Reference:
+    return reference_of(chest)
+
+
+def test_the_truth_is_perfect_in_every_figure(chest: Case, reference: Reference) -> None:
+    # SPEC A19, C8
+    truth = chest.scan.volume.hu
+    spread = np.full(truth.shape, 10.0, np.float32)
+    sheet = score(Answer("truth", truth, spread, 0.0), reference)
+    # No error, nothing to detect; the small chest has too little even tissue for spectra.
+    missing = {name for name in FIGURES if name.startswith("noise_power")} | {"stripe_ratio", "error_detection_auc"}
+    assert set(sheet.absent) == missing
+    for name, value in sheet.figures.items():
+        if value is None:
+            assert name in missing
+        elif FIGURES[name].best == "one" and name != "stripe_ratio":
+            assert value == pytest.approx(1.0), name
+        elif name.startswith(("rmse", "mae", "bias", "gradient", "laa", "perc15", "histogram", "foci")):
+            assert value == 0.0, name
+        elif name.startswith("ssim"):
+            assert value == pytest.approx(1.0)
+        elif name.startswith("coverage"):
+            assert value == 100.0
+    assert sheet.figures["best_shift_mm"] == pytest.approx(0.0, abs=0.02)
+    assert sheet.figures["consistency_rmse_hu"] < 0.5
+
+
+def test_a_result_that_is_one_millimetre_off_is_said_to_be(chest: Case, reference: Reference) -> None:
+    # SPEC C8
+    moved = np.roll(chest.scan.volume.hu, 1, axis=0)
+    sheet = score(Answer("moved", moved, None, 0.0), reference)
+    assert sheet.figures["best_shift_mm"] == pytest.approx(1.0, abs=0.05)
+    assert sheet.figures["best_shift_rmse_hu"] < 0.2 * sheet.figures["rmse_hu"]
+
+
+def test_every_figure_is_in_the_catalogue_and_every_one_of_it_is_scored(chest: Case, reference: Reference) -> None:
+    truth = chest.scan.volume.hu
+    sheet = score(Answer("truth", truth, np.ones(truth.shape, np.float32), 0.0), reference)
+    assert set(sheet.figures) | set(sphere_figures({})) == set(FIGURES)
+
+
+@pytest.fixture(scope="module")
+def water() -> Reference:
+    """A cylinder of water with white noise of 20 HU."""
+    geometry = upright((60, 80, 80), 1.0, 1.0)
+    y, x = np.mgrid[-40:40, -40:40]
+    hu = np.where(y**2 + x**2 < 36**2, 40.0, -1000.0) + np.random.default_rng(0).normal(0, 20, geometry.shape)
+    scan = scan_of("water", "thickened", False, Volume(stored(hu), geometry), crop=False)
+    return reference_of(thickened_case("water", "water", scan, GeometrySettings(5.0, 5.0)))
+
+
+def test_white_noise_of_20_hu_has_the_floor_that_it_must(water: Reference) -> None:
+    # SPEC B13, C8: 12 of 60 degrees of freedom were measured
+    assert water.floor is not None
+    for floor_hu in water.floor:
+        assert floor_hu == pytest.approx(20 * np.sqrt(1 - 12 / 60), rel=0.1)
+
+
+def test_interpolated_noise_shows_in_spectra_and_stripes(water: Reference) -> None:
+    # SPEC C8
+    truth = score(Answer("truth", water.case.scan.volume.hu, None, 0.0), water).figures
+    assert truth["noise_power_along_z_high"] == pytest.approx(1.0)
+    (cubic, projected) = answers(water.case, EvaluationSettings("", baselines=("cubic",), models=()), {})
+    found = score(crop_answer(water.case, cubic), water).figures
+    assert found["noise_power_along_z_high"] < 0.1
+    assert found["noise_power_in_plane_high"] < 0.3
+    assert found["stripe_ratio"] > 10 * truth["stripe_ratio"]
+    # The spline cannot reach the floor, and projecting it gets closer.
+    assert (
+        1.0 < score(crop_answer(water.case, projected), water).figures["floor_soft_ratio"] < found["floor_soft_ratio"]
+    )
+
+
+def test_nan_in_an_answer_is_an_error_that_names_it(chest: Case, reference: Reference) -> None:
+    # SPEC A19
+    broken = chest.scan.volume.hu.astype(np.float32)
+    broken[5, 20, 20] = np.nan
+    with pytest.raises(NonFiniteError, match="broken: found 1 NaN"):
+        score(Answer("broken", broken, None, 0.0), reference)  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_measured_has_a_reason() -> None:
+    from lamella.errors import LamellaError
+
+    def fails() -> dict[str, float]:
+        raise LamellaError("The scan has no lung.")
+
+    sheet = Sheet()
+    sheet.add(fails, "laa_950_bias_pp", "perc15_bias_hu")
+    assert sheet.figures == {"laa_950_bias_pp": None, "perc15_bias_hu": None}
+    assert sheet.absent["perc15_bias_hu"] == "The scan has no lung."
+
+
+def test_spheres_are_inserted_before_the_thickening(chest: Case) -> None:
+    # SPEC C8
+    found = with_spheres(chest)
+    assert found is not None
+    filled, spheres = found
+    assert {sphere.diameter_mm for sphere in spheres} == set(SPHERES_MM)
+    thin = filled.scan.volume.hu.astype(np.int64)
+    plain = chest.scan.volume.hu
+    first = int(np.rint(filled.scan.volume.geometry.centres_mm[0] - chest.scan.volume.geometry.centres_mm[0]))
+    added = thin - plain[first : first + len(thin)]
+    assert (added >= 0).mean() > 0.999
+    assert added.max() > 500
+    thick = filled.thick.hu.astype(np.int64)
+    mass = thick.sum() * filled.thick.geometry.spacing_mm - plain[first : first + len(thin)].astype(np.int64).sum()
+    assert mass == pytest.approx(added.sum(), rel=0.02)
