@@ -29,6 +29,11 @@ VERBS = (
     ("degrade",),
     ("demo",),
     ("train",),
+    ("evaluate",),
+    ("report",),
+    ("reader",),
+    ("reader", "make"),
+    ("reader", "score"),
     ("info",),
     ("models",),
     ("models", "list"),
@@ -58,7 +63,8 @@ def test_every_verb_has_a_help_text_and_a_link() -> None:
         return {line.split()[0] for line in listed.splitlines() if re.match(r"  \w", line) and "Exit codes" not in line}
 
     assert commands(()) == {verb[0] for verb in VERBS if verb}
-    assert commands(("models",)) == {verb[1] for verb in VERBS if len(verb) == 2}
+    for group in {verb[0] for verb in VERBS if len(verb) == 2}:
+        assert commands((group,)) == {verb[1] for verb in VERBS if len(verb) == 2 and verb[0] == group}
     assert {file.name for file in HELP.iterdir()} == {help_file(verb).name for verb in VERBS}
     page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
     assert [verb for verb in VERBS if f"(cli/{help_file(verb).name})" not in page] == []

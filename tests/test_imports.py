@@ -24,7 +24,7 @@ RANKS = (
     ("embedded_loss", "model"),
     ("train", "thinning"),
     ("evaluate", "report", "pacs"),
-    ("config", "api"),
+    ("config", "api", "reader"),
     ("cli",),
 )
 """Rooms by rank; CONTRIBUTING shows the same table."""

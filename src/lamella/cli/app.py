@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lamella import __version__
-from lamella.cli import degrade, demo, info, inspect, models, thin, train
+from lamella.cli import degrade, demo, evaluate, info, inspect, models, reader, report, thin, train
 from lamella.cli.options import RESEARCH_ONLY
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -42,6 +42,9 @@ def command() -> Any:
     app.command("degrade")(degrade.degrade)
     app.command("demo")(demo.demo)
     app.command("train")(train.train)
+    app.command("evaluate")(evaluate.evaluate)
+    app.command("report")(report.report)
+    app.add_typer(reader.verbs(), name="reader")
     app.add_typer(models.verbs(), name="models")
     app.command("info")(info.info)
     return typer.main.get_command(app)

@@ -17,7 +17,7 @@ from lamella.cli.outputs import (
     write_nifti_file,
     write_result,
 )
-from lamella.cli.pictures import companion, draw
+from lamella.cli.pictures import PAGE, companion, draw, draw_page
 from lamella.cli.progress import Progress
 from lamella.errors import UsageError
 
@@ -94,8 +94,10 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
         uid = _write(job, source, thinned, model, progress)
         progress.finish()
         report = _report(job, source, thinned, uid, progress, _like_warnings(source, like, grid))
-        if job.report is not None:
+        if job.report is not None and not _wants_page(job):
             write_json(job.report, report, overwrite=job.overwrite)
+        if job.report is not None and _wants_page(job):
+            draw_page(job.report, source, thinned, job.mode, report, progress, overwrite=job.overwrite)
         if job.preview is not None:
             draw(job.preview, source, thinned, model, settings, progress, overwrite=job.overwrite)
         _summarise(job, report, progress)
@@ -107,7 +109,7 @@ def _check(job: Job) -> None:
     check_result(job.output, job.source, overwrite=job.overwrite)
     sides = (
         ("--spread", job.spread, NIFTI),
-        ("--report", job.report, (".json",)),
+        ("--report", job.report, (".json", PAGE)),
         ("--preview", job.preview, (".png",)),
     )
     for option, path, suffixes in sides:
@@ -119,6 +121,11 @@ def _check(job: Job) -> None:
         raise UsageError(f"--like: {job.like} does not exist. Expected another series of the same scan.")
 
 
+def _wants_page(job: Job) -> bool:
+    """Whether the report shall be a page; it shows the spread, which then is computed too."""
+    return job.report is not None and job.report.suffix.lower() == PAGE
+
+
 def _settings(job: Job) -> ThinSettings:
     from lamella.thinning import ThinSettings
 
@@ -128,7 +135,7 @@ def _settings(job: Job) -> ThinSettings:
         samples=job.samples,
         seed=job.seed,
         device=job.device,
-        spread=job.spread is not None,
+        spread=job.spread is not None or _wants_page(job),
     )
 
 

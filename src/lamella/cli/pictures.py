@@ -1,10 +1,10 @@
-"""The preview of a job: thick, cubic, and two of Lamella's answers."""
+"""What a job draws: the preview (thick, cubic, and two of Lamella's answers) and the page."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamella.cli.progress import Progress
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from lamella.model import Model
     from lamella.thinning import Thinned, ThinSettings
     from lamella.volume import Volume
+
+
+PAGE = ".html"
+"""A report of this suffix is a page to look at, any other is JSON."""
 
 
 def companion(settings: ThinSettings) -> ThinSettings:
@@ -52,4 +56,27 @@ def draw(
     ]
     with staged_file(path, overwrite=overwrite) as file:
         render_preview(file, panels, title=f"model {model.name}")
+    progress.finish()
+
+
+def draw_page(
+    path: Path,
+    source: Volume,
+    thinned: Thinned,
+    mode: str,
+    report: dict[str, Any],
+    progress: Progress,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the page of one study: thick, cubic and thin side by side, the spread, and the report in words."""
+    from lamella.metrics import aligned_cubic
+    from lamella.report.study import render_study
+    from lamella.volume import Volume
+
+    progress.begin("page")
+    grid = thinned.volume.geometry
+    cubic = aligned_cubic(source.hu, source.geometry.centres_mm, grid.centres_mm)
+    drawn = [(f"Lamella {mode}", thinned.volume), ("Cubic interpolation", Volume(cubic, grid))]
+    render_study(path, source, drawn, thinned.spread, report, overwrite=overwrite)
     progress.finish()

@@ -39,7 +39,8 @@ def thin(
     ] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.json", help="Write what was done, and how well.")
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
     ] = None,
     preview: Annotated[
         Path | None, typer.Option("--preview", metavar="FILE.png", help="Draw thick, cubic and thin side by side.")

@@ -63,6 +63,7 @@ def _about(case: Case, reference: Reference) -> dict[str, Any]:
         "profile": case.profile,
         "notes": list(case.notes),
         "regions": {name: int(mask.sum()) for name, mask in case.scan.masks.items()},
+        "truth": reference.figures,
         "floor": None
         if noise is None
         else {

@@ -43,6 +43,21 @@ class Reference:
     levels: NDArray[np.float64] | None
     edges: tuple[metrics.EdgeSet, float] | None
 
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """What the truth itself reads, where a method's figure is a difference or has no fixed best value."""
+        hu, lungs, geometry = self.case.scan.volume.hu, self.case.scan.lung_region, self.case.scan.volume.geometry
+        levels, period_mm = self.levels, self.case.thick.geometry.spacing_mm
+        return {
+            "edge_width_z_mm": None if self.edges is None else self.edges[1],
+            "stripe_ratio": None
+            if levels is None
+            else _where_possible(lambda: metrics.stripe_power_ratio(levels, geometry.spacing_mm, period_mm)),
+            "laa_950_percent": _where_possible(lambda: metrics.laa_percent(hu, lungs)),
+            "perc15_hu": _where_possible(lambda: metrics.perc15_hu(hu, lungs)),
+            "foci": None if self.foci is None else float(self.foci.is_focus.sum()),
+        }
+
 
 def _where_possible(compute: Callable[[], T]) -> T | None:
     """The value, or None where there is too little to measure it."""

@@ -55,6 +55,16 @@ class Scan:
         volume = cut(self.volume, slices)
         return Scan(self.name, self.kind, self.person, volume, masks, self.lung_region[slices], whole, self.box)
 
+    def crop(self, rows: slice, columns: slice) -> Scan:
+        """The part of it within some rows and columns."""
+        kept = [
+            slice(old.start + new.start, old.start + new.stop)
+            for old, new in zip(self.box, (rows, columns), strict=True)
+        ]
+        masks = {name: mask[:, rows, columns] for name, mask in self.masks.items()}
+        region, volume = self.lung_region[:, rows, columns], cut(self.volume, slice(None), rows, columns)
+        return Scan(self.name, self.kind, self.person, volume, masks, region, self.whole, (kept[0], kept[1]))
+
 
 def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> Scan:
     """A scan with its masks, cropped to the body if asked for (and if there is one)."""

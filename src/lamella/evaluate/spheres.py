@@ -9,14 +9,17 @@ import numpy as np
 
 import lamella.metrics as metrics
 from lamella.evaluate.cases import Case, thickened_case
-from lamella.evaluate.scans import stored
+from lamella.evaluate.scans import Scan, stored
 from lamella.evaluate.settings import GeometrySettings
 from lamella.metrics.catalogue import SPHERES_MM
 from lamella.slices import Profile
 from lamella.volume import Volume
 
-_LENGTH_MM = 60.0
-"""Length along z of the part of the scan that gets spheres: where most of the lung is."""
+_LENGTH_MM, _PERIODS = 48.0, 8
+"""Length along z of the part of the scan that gets spheres, where most of the lung is; at least so many thick slices."""
+
+_MARGIN_MM = 20.0
+"""Kept around the lungs in the plane: soft tissue, from which the scan's noise is measured."""
 
 
 def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
@@ -28,10 +31,10 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
     if case.profile == "unknown" or not scan.lung_region.any():
         return None
     thick, thin = case.thick.geometry, scan.volume.geometry
-    length = min(thin.shape[0], round(max(_LENGTH_MM, 8 * thick.spacing_mm) / thin.spacing_mm))
+    length = min(thin.shape[0], round(max(_LENGTH_MM, _PERIODS * thick.spacing_mm) / thin.spacing_mm))
     area = np.convolve(scan.lung_region.sum(axis=(1, 2)), np.ones(length), mode="valid")
     first = int(area.argmax())
-    part = scan.cut(slice(first, first + length))
+    part = _around_lungs(scan.cut(slice(first, first + length)))
     geometry, thickening = part.volume.geometry, _thickening(case)
     scored = thickened_case("", "", part, thickening).scan.volume.geometry.centres_mm
     lung = part.masks["lung"].copy()
@@ -42,6 +45,16 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
     filled = stored(metrics.insert_spheres(part.volume.hu, geometry, spheres))
     part = replace(part, volume=Volume(filled, geometry))
     return thickened_case(f"{case.id}_spheres", case.title, part, thickening), spheres
+
+
+def _around_lungs(scan: Scan) -> Scan:
+    """The scan's rows and columns around its lungs: spheres need no more, and every method runs once more on it."""
+    box = []
+    for axis, pixel_mm in zip((1, 2), scan.volume.geometry.pixel_mm, strict=True):
+        used = np.flatnonzero(scan.lung_region.any(axis=(0, 3 - axis)))
+        margin = round(_MARGIN_MM / pixel_mm)
+        box.append(slice(max(0, int(used[0]) - margin), min(scan.volume.hu.shape[axis], int(used[-1]) + 1 + margin)))
+    return scan.crop(box[0], box[1])
 
 
 def _thickening(case: Case) -> GeometrySettings:

@@ -44,6 +44,14 @@ def planes_of_interest(volume: Volume) -> tuple[float, float]:
     return positions[0], positions[1]
 
 
+def place_of_interest(volume: Volume) -> list[float]:
+    """LPS mm of the point where the planes of greatest detail meet, half way along the slices."""
+    row_mm, column_mm = planes_of_interest(volume)
+    geometry = volume.geometry
+    slice_mm = float(geometry.centres_mm[len(geometry.centres_mm) // 2])
+    return [round(float(value), 2) for value in geometry.axes @ np.array([slice_mm, row_mm, column_mm])]
+
+
 def around_body(image: Image, view: View, margin_mm: float) -> View:
     """The view cropped sideways to the body in its picture, with a margin; as it was where no body is seen."""
     columns = np.flatnonzero((image > BODY_HU).mean(axis=0) > 0.1)

@@ -1,0 +1,115 @@
+"""`lamella reader make|score`: a blinded reader study, and what its answers say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from lamella.cli.options import Debug, Overwrite, Quiet
+from lamella.cli.progress import Progress
+from lamella.errors import UsageError
+
+KindName = Literal["preference", "likert", "both"]
+
+
+def verbs() -> typer.Typer:
+    """The two verbs."""
+    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Make and score a blinded reader study.")
+    app.command("make")(make)
+    app.command("score")(score)
+    return app
+
+
+def make(
+    studies: Annotated[
+        Path, typer.Argument(metavar="STUDIES", help="Folder: one folder a case, in it one source a method.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the session pages and the key.")],
+    readers: Annotated[int, typer.Option("--readers", min=1, max=99, help="How many readers: a page each.")] = 1,
+    kind: Annotated[
+        KindName, typer.Option("--kind", help="Compare two methods, rate single volumes from 1 to 5, or both.")
+    ] = "both",
+    pairs: Annotated[
+        list[str] | None, typer.Option("--pairs", metavar="A:B", help="Compare these two methods; may be repeated.")
+    ] = None,
+    question: Annotated[
+        list[str] | None, typer.Option("--question", metavar="TEXT", help="Rate this instead; may be repeated.")
+    ] = None,
+    preference_question: Annotated[
+        str | None, typer.Option("--preference-question", metavar="TEXT", help="Ask this of two methods instead.")
+    ] = None,
+    repeat: Annotated[float, typer.Option("--repeat", min=0.0, max=0.5, help="Share of items shown twice.")] = 0.1,
+    slab_mm: Annotated[
+        str | None,
+        typer.Option("--slab-mm", metavar="WIDTH|FROM:TO", help="Show the central so many mm, or this range."),
+    ] = None,
+    megabytes: Annotated[
+        float, typer.Option("--megabytes", min=1.0, max=500.0, help="Room for the images in a page.")
+    ] = 100.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of order and sides. Keep it with the key.")] = 0,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Where the key goes; OUT/key/key.json if not given.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Make one blinded session page a reader, and the key.
+
+    The pages open from disk, without a network. Keep the key from the readers.
+    """
+    from lamella.reader.make import Request, make_study
+
+    request = Request(
+        studies=studies,
+        out=out,
+        readers=readers,
+        kind=kind,
+        pairs=tuple(pairs or ()),
+        questions=tuple(question or ()),
+        preference=preference_question or "",
+        repeat=repeat,
+        slab=slab_mm,
+        budget_bytes=int(megabytes * 1e6),
+        seed=seed,
+        key=key,
+        overwrite=overwrite,
+    )
+    with Progress(quiet) as progress:
+        made = make_study(request, progress.update)
+        progress.finish()
+        for line in made.lines():
+            progress.say(line)
+
+
+def score(
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="key.json of the study.")],
+    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS", help="What the readers' pages saved.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON too.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Score the answers of a reader study: preferences, ratings, agreement."""
+    if json_file is not None and not json_file.name.endswith(".json"):
+        raise UsageError(f"--json writes a .json file. Found {json_file.name}. Choose a name that ends in .json.")
+    from lamella.publish import check_output, staged_file
+    from lamella.reader.answers import read_answers
+    from lamella.reader.key import read_key
+    from lamella.reader.score import score as score_study
+    from lamella.reader.text import summary
+
+    if json_file is not None:
+        check_output(json_file, None, overwrite=overwrite, folder=False)
+    study = read_key(key)
+    found = score_study(study, read_answers(answers, study))
+    if json_file is not None:
+        with staged_file(json_file, overwrite=overwrite) as new:
+            new.write_text(json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if not quiet:
+        print(summary(found))

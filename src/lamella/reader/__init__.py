@@ -1,0 +1,1 @@
+"""Reader study: blinded session pages for radiologists, and the scores of their answers."""

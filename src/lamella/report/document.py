@@ -1,0 +1,273 @@
+"""The document of an evaluation: Markdown with tables and plots beside it, and pictures of phantoms alone.
+
+Every sentence with a number is made from results.json; no figure is typed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from lamella.metrics.catalogue import FIGURES, SPHERES_MM, best_methods
+from lamella.nifti import read_nifti
+from lamella.publish import staged_file
+from lamella.report import plots
+from lamella.report.preview import PreviewPanel, compose
+from lamella.report.results import Results, read_results
+
+SHORT = (
+    "psnr_4095_db",
+    "rmse_body_hu",
+    "rmse_lung_hu",
+    "rmse_soft_hu",
+    "rmse_bone_hu",
+    "rmse_vessel_hu",
+    "gradient_error_z",
+    "edge_width_z_ratio",
+    "edge_roughness_ratio",
+    "noise_in_plane_ratio",
+    "noise_along_z_ratio",
+    "stripe_ratio",
+    "laa_950_bias_pp",
+    "consistency_rmse_hu",
+    "best_shift_mm",
+)
+"""Figures of the table of a case; the others follow in the long one."""
+
+_DPI = 110
+
+
+def write_document(results: Path, out: Path, *, overwrite: bool) -> None:
+    """Write the document; its pictures go to a folder of its name beside it.
+
+    Args:
+        results: folder or results.json of an evaluation.
+        out: name ending in .md.
+        overwrite: replace an earlier document.
+
+    Raises:
+        LamellaError: the results cannot be read.
+    """
+    found = read_results(results)
+    pictures = out.with_suffix("")
+    links: dict[str, str] = {}
+    for name, figure in _pictures(found):
+        with staged_file(pictures / f"{name}.png", overwrite=True) as file:
+            figure.savefig(
+                file, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), metadata={"Software": "Lamella"}
+            )
+        links[name] = f"{pictures.name}/{name}.png"
+    with staged_file(out, overwrite=overwrite) as file:
+        file.write_text(document_text(found, links), encoding="utf-8")
+
+
+def document_text(found: Results, links: Mapping[str, str]) -> str:
+    """The Markdown.
+
+    Args:
+        found: the results.
+        links: name of a picture -> where it lies; those that are missing are left out.
+    """
+    parts = [
+        _head(found),
+        _short(found),
+        _picture(links, "gains", "Gain over cubic interpolation, per case and method"),
+    ]
+    for case in found.cases:
+        parts += [
+            f"## {case['title']}",
+            _case_in_words(case),
+            _table(found, case, SHORT),
+            _picture(
+                links, f"{case['id']}-noise", "Noise power in the slice and along the slice axis, against the truth's"
+            ),
+            _picture(links, f"{case['id']}-look", "Thick, interpolated, restored and true, in the same window"),
+        ]
+    parts += [_spheres(found), _spread(found), _limits(found), _how_to_read(found)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pictures(found: Results) -> Iterator[tuple[str, Figure]]:
+    yield "gains", plots.plot_gains(found.content)
+    for case in found.cases:
+        if case["spectra"]:
+            yield f"{case['id']}-noise", plots.plot_spectra(case)
+        if not case["person"] and case["volumes"]["thick"]:
+            yield f"{case['id']}-look", _look(found, case)
+
+
+def _look(found: Results, case: Mapping[str, Any]) -> Figure:
+    """Thick, the kept methods and the truth of a case that shows nobody."""
+    volumes = case["volumes"]
+    panels = [PreviewPanel("Thick", read_nifti(found.folder / volumes["thick"]), as_slices=True)]
+    for name, place in list(volumes["methods"].items())[:2]:
+        label = found.label(name)
+        panels.append(PreviewPanel(label, read_nifti(found.folder / place), accent=found.kind(name) == "model"))
+    panels.append(PreviewPanel("Truth", read_nifti(found.folder / volumes["truth"])))
+    return compose(panels, title=case["title"])
+
+
+def _head(found: Results) -> str:
+    content = found.content
+    models = ", ".join(f"{one['name']} (SHA-256 {one['sha256'][:12]})" for one in content["model"]) or "none"
+    failed = "".join(f"\n\n**Not evaluated**: {one['case']}: {one['why']}" for one in content["failures"])
+    return (
+        "# Results\n\n"
+        f"<!-- Written by `lamella report` from results.json; edit neither by hand. -->\n\n"
+        f"Lamella {content['lamella']}, model {models}. Every method saw the same thick slices; every interpolation is "
+        "placed by position, and each also comes projected onto the measurement. Masks come from the truth. Air beside the "
+        f"body is {'left out' if content['settings']['crop_to_body'] else 'counted'}." + failed
+    )
+
+
+def _short(found: Results) -> str:
+    """What the models gain, in sentences."""
+    lines = ["## In short"]
+    for method in (one for one in found.content["methods"] if one["kind"] in ("model", "outside")):
+        for case in found.cases:
+            if method["name"] not in case["figures"]:
+                continue
+            cubic, best = found.gain(case["id"], method["name"], "cubic"), found.least_gain(case["id"], method["name"])
+            if cubic is None or best is None:
+                continue
+            lines.append(
+                f"- **{method['label']}**, {case['title']}: {_db(cubic)} over cubic interpolation"
+                f"{_even_moved(cubic)}; {_db(best)} over the best of the others ({found.label(best['against'])})."
+            )
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _db(gain: Mapping[str, Any]) -> str:
+    low, high = gain["interval"] or (None, None)
+    text = f"{gain['difference']:+.2f} dB"
+    return text if low is None else f"{text} (95 % of the scan's slabs: {low:+.2f} to {high:+.2f})"
+
+
+def _even_moved(gain: Mapping[str, Any]) -> str:
+    moved = gain["difference_at_best_shift"]
+    return "" if moved is None else f", {moved:+.2f} dB when cubic may first be moved to where it fits best"
+
+
+def _case_in_words(case: Mapping[str, Any]) -> str:
+    thick, thin, floor = case["thick"], case["thin"], case["floor"]
+    words = [
+        f"{thick['slices']} slices of {thick['thickness_mm']:g} mm every {thick['spacing_mm']:g} mm; "
+        f"{case['scored_slices']} thin slices every {thin['spacing_mm']:g} mm were scored."
+    ]
+    if floor and floor["floor_soft_hu"] is not None:
+        words.append(
+            f"The truth's own noise in soft tissue is {floor['sd_in_plane_hu']:.1f} HU; no method could come below an RMSE "
+            f"of about {floor['floor_soft_hu']:.1f} HU there ({floor['white_floor_soft_hu']:.1f} HU if the noise were white "
+            "along the slice axis)."
+        )
+    return " ".join([*words, *case["notes"]])
+
+
+def _table(found: Results, case: Mapping[str, Any], figures: tuple[str, ...]) -> str:
+    """Methods down, figures across; the best of each column is bold."""
+    rows = case["figures"]
+    names = [name for name in figures if any(row.get(name) is not None for row in rows.values())]
+    best = {name: best_methods(name, rows) for name in names}
+    lines = ["| | " + " | ".join(_heading(name) for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    for method in (one for one in found.content["methods"] if one["name"] in rows):
+        cells = [_cell(name, rows[method["name"]].get(name), method["name"] in best[name]) for name in names]
+        lines.append(f"| {method['label']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _heading(figure: str) -> str:
+    about = FIGURES[figure]
+    return f"{about.label}, {about.unit}" if about.unit else about.label
+
+
+def _cell(figure: str, value: float | None, best: bool) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.{FIGURES[figure].digits}f}"
+    return f"**{text}**" if best else text
+
+
+def _picture(links: Mapping[str, str], name: str, words: str) -> str:
+    return f"![{words}]({links[name]})" if name in links else ""
+
+
+def _spheres(found: Results) -> str:
+    """What is left of nodules: contrast by diameter, per case."""
+    having = [case for case in found.cases if case["spheres"]]
+    if not having:
+        return ""
+    lines = [
+        "## Small nodules",
+        "Spheres of 40 HU were inserted into the lungs before the thickening. Contrast over that in the thin truth, 1 is kept:",
+        "",
+        "| | " + " | ".join(f"{mm:g} mm" for mm in SPHERES_MM) + " |",
+        "|---" * (len(SPHERES_MM) + 1) + "|",
+    ]
+    for case in having:
+        for method, row in case["spheres"]["contrast"].items():
+            cells = ["-" if value is None else f"{value:.2f}" for value in row]
+            lines.append(f"| {case['title']}: {found.label(method)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _spread(found: Results) -> str:
+    """Does the predicted spread mean what it says?"""
+    lines = []
+    for case in found.cases:
+        for method, row in ((case["coverage"] or {}).get("found") or {}).items():
+            shares = ", ".join(
+                f"{nominal:.0%}: {share:.1%}" for nominal, share in zip(case["coverage"]["nominal"], row, strict=True)
+            )
+            auc = case["figures"][method]["error_detection_auc"]
+            detects = "" if auc is None else f"; area under the error-detection curve {auc:.2f}"
+            lines.append(f"- {case['title']}, {found.label(method)}: {shares}{detects}")
+    head = "## The predicted spread\nShare of the body's errors inside the predicted interval, by the interval's nominal share:\n"
+    return "\n".join([head, *lines]) if lines else ""
+
+
+def _limits(found: Results) -> str:
+    """What these figures do not show."""
+    people = {case["group"] for case in found.cases if case["person"]}
+    return (
+        "## Limits\n"
+        f"- {_count(len(people), 'scan of a person', 'scans of persons')} and {_count(len(found.cases), 'case')} in all: "
+        "intervals within one scan say how much its slabs differ, not how patients differ.\n"
+        "- Thickened series are exact averages of the truth; a scanner's are not. The real pair, where there is one, shows "
+        "what that costs.\n"
+        "- PSNR rewards smoothness: noise that nobody could predict counts as error. Read it beside the noise floor, the "
+        "noise ratios and the edge widths.\n"
+        "- Nothing here says whether a reader finds more, or a disease is measured better. `lamella reader` is for that.\n"
+        "- For research use only. Not a medical device. Not for diagnosis."
+    )
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def _how_to_read(found: Results) -> str:
+    """Every figure explained, and the long tables."""
+    words = [f"- **{_heading(name)}**: {FIGURES[name].about}" for name in FIGURES]
+    tables = []
+    rest = tuple(name for name in FIGURES if name not in SHORT)
+    for case in found.cases:
+        tables.append(
+            f"<details><summary>{case['title']}: all other figures</summary>\n\n{_turned(found, case, rest)}\n\n</details>"
+        )
+    return "\n".join(["## Every figure", *words, "", *tables])
+
+
+def _turned(found: Results, case: Mapping[str, Any], figures: tuple[str, ...]) -> str:
+    """Figures down, methods across."""
+    rows = case["figures"]
+    methods = [one for one in found.content["methods"] if one["name"] in rows]
+    lines = ["| | " + " | ".join(one["label"] for one in methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for name in figures:
+        if any(row.get(name) is not None for row in rows.values()):
+            best = best_methods(name, rows)
+            cells = [_cell(name, rows[one["name"]].get(name), one["name"] in best) for one in methods]
+            lines.append(f"| {_heading(name)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Headless Chromium for pages of the report: opened from disk, every request and every message of the console kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM, DRIVER = "chromium", "chromedriver"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--force-device-scale-factor=1",
+)
+
+
+def require_browser() -> None:
+    """Skip without Chromium, but fail where CI promises one."""
+    lacking = [name for name in (CHROMIUM, DRIVER) if shutil.which(name) is None]
+    try:
+        import selenium  # noqa: F401
+    except ImportError:
+        lacking.append("selenium")
+    if lacking:
+        words = f"the pages of the report need {', '.join(lacking)} to be tested"
+        if os.environ.get("CI") == "true":
+            pytest.fail(words)
+        pytest.skip(words)
+
+
+class Page:
+    """One page in a browser."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """The value of JavaScript: `return ...`."""
+        return self.driver.execute_script(script, *arguments)
+
+    def wait(self, condition: str, seconds: float = 30.0) -> None:
+        """Until a JavaScript expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, f"still false after {seconds:g} s: {condition}; console: {self.console()}"
+            time.sleep(0.03)
+
+    def settle(self) -> None:
+        """Until what was asked for is drawn."""
+        self.driver.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => done()))"
+        )
+
+    def keys(self, *keys: str) -> None:
+        """Type on whatever has the focus."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.driver).send_keys(*keys).perform()
+        self.settle()
+
+    def console(self) -> list[str]:
+        """Messages of the console since the last call, errors of the Content-Security-Policy among them."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def requests(self) -> list[str]:
+        """Addresses the page asked for since the last call."""
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
+        return sent + [one["params"]["url"] for one in events if one["method"] == "Network.webSocketCreated"]
+
+    def screenshot(self, path: Path, width: int, height: int | None = None) -> None:
+        """A picture of the window at a width; of the whole page where no height is given."""
+        self.driver.set_window_size(width, height or 1000)
+        self.settle()
+        if height is None:
+            self.driver.set_window_size(width, self.run("return document.documentElement.scrollHeight") + 150)
+        time.sleep(0.3)
+        self.settle()
+        self.driver.save_screenshot(str(path))
+
+
+@contextmanager
+def open_page(path: Path, *, size: tuple[int, int] = (1280, 900), flags: Sequence[str] = ()) -> Iterator[Page]:
+    """Open a page from disk in a browser of its own, with an empty profile."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = str(shutil.which(CHROMIUM))
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    with tempfile.TemporaryDirectory(prefix="lamella-browser-", ignore_cleanup_errors=True) as profile:
+        for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", *flags):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=Service(str(shutil.which(DRIVER))))
+        try:
+            driver.get("about:blank")
+            driver.get_log("performance")  # those of the browser's own first tab
+            driver.get(path.resolve().as_uri())
+            yield Page(driver)
+        finally:
+            driver.quit()
