@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 CHROMIUM, DRIVER = "chromium", "chromedriver"
 FLAGS = (
@@ -72,6 +75,32 @@ class Page:
 
         ActionChains(self.driver).send_keys(*keys).perform()
         self.settle()
+
+    def wait_for_pictures(self) -> None:
+        """Until all panes of a report are drawn, or have failed."""
+        self.wait("window.lamella && lamella.ready")
+        self.driver.execute_async_script("const done = arguments[0]; lamella.ready.then(() => done())")
+        self.settle()
+
+    def pixels(self, pane: str, plane: str) -> NDArray[np.uint8]:
+        """(height, width, 3) of what a pane's canvas shows."""
+        script = """
+            const canvas = document.querySelector(`[data-pane="${arguments[0]}"] canvas[data-plane="${arguments[1]}"]`);
+            const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const image = copy.getImageData(0, 0, canvas.width, canvas.height);
+            return [image.width, image.height, btoa(Array.from(image.data, (v) => String.fromCharCode(v)).join(""))];
+        """
+        width, height, values = self.run(script, pane, plane)
+        return np.frombuffer(base64.b64decode(values), np.uint8).reshape(height, width, 4)[..., :3]
+
+    def cursor(self) -> NDArray[np.float64]:
+        """LPS mm."""
+        return np.array(self.run("return lamella.viewer.getCursor()"), dtype=np.float64)
+
+    def focus(self, pane: str) -> None:
+        """Put the focus on a pane's first canvas."""
+        self.run("document.querySelector(`[data-pane='${arguments[0]}'] canvas`).focus()", pane)
 
     def console(self) -> list[str]:
         """Messages of the console since the last call, errors of the Content-Security-Policy among them."""

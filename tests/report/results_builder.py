@@ -71,7 +71,7 @@ def write_results(folder: Path, cases: int = 1, *, person: bool = False, volumes
         "lamella": "0.1.0",
         "created": "2026-01-01T00:00:00+00:00",
         "seconds": 12.0,
-        "settings": {"out": "results", "seed": 0, "baselines": ["cubic", "nearest"]},
+        "settings": {"crop_to_body": False, "out": "results", "seed": 0, "baselines": ["cubic", "nearest"]},
         "model": [{"name": "embedded", "sha256": "0" * 64, "licence": "Apache-2.0"}],
         "methods": [{"name": name, "label": label, "kind": kind} for name, (label, kind) in METHODS.items()],
         "figures": {name: {"label": about.label, "unit": about.unit} for name, about in FIGURES.items()},

@@ -14,7 +14,7 @@ import lamella
 from lamella.evaluate.methods import Method
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pooled_gains
-from lamella.metrics.catalogue import FIGURES, best_methods
+from lamella.metrics.catalogue import FIGURES, best_methods, printed
 from lamella.model import Model
 from lamella.publish import staged_file
 
@@ -100,5 +100,5 @@ def table_text(results: Mapping[str, Any]) -> str:
 def _cell(figure: str, value: float | None, best: bool) -> str:
     if value is None:
         return "-"
-    text = f"{value:.{FIGURES[figure].digits}f}"
+    text = printed(figure, value)
     return f"**{text}**" if best else text

@@ -14,7 +14,7 @@ from typing import Literal
 from lamella.metrics.calibration import NOMINAL
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
 
-__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group", "best_methods"]
+__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group", "best_methods", "printed"]
 
 Best = Literal["low", "high", "one", "zero", "none"]
 """Which value is best: the lowest, the highest, the one nearest 1 or 0; "none": no value is better than another."""
@@ -278,6 +278,12 @@ FIGURES: dict[str, Figure] = {
 """Name of the figure -> what it is; the order is that of the tables."""
 
 
+def printed(figure: str, value: float) -> str:
+    """The value with the figure's decimals, and no negative zero."""
+    text = f"{value:.{FIGURES[figure].digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
 def best_methods(figure: str, rows: Mapping[str, Mapping[str, float | None]]) -> set[str]:
     """The methods with the best value of a figure, equal as printed; none where no value is better than another."""
     about = FIGURES[figure]
@@ -285,8 +291,8 @@ def best_methods(figure: str, rows: Mapping[str, Mapping[str, float | None]]) ->
     if about.best == "none" or len(known) < 2:
         return set()
     least = min(_distance(about.best, value) for value in known.values())
-    winners = {f"{v:.{about.digits}f}" for v in known.values() if _distance(about.best, v) == least}
-    return {name for name, value in known.items() if f"{value:.{about.digits}f}" in winners}
+    winners = {printed(figure, value) for value in known.values() if _distance(about.best, value) == least}
+    return {name for name, value in known.items() if printed(figure, value) in winners}
 
 
 def _distance(best: Best, value: float) -> float:

@@ -11,10 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lamella.metrics.catalogue import FIGURES, SPHERES_MM, best_methods
+from lamella.metrics.catalogue import FIGURES, SPHERES_MM, best_methods, printed
 from lamella.nifti import read_nifti
 from lamella.publish import staged_file
 from lamella.report import plots
+from lamella.report.evaluation import curves_of
 from lamella.report.preview import PreviewPanel, compose
 from lamella.report.results import Results, read_results
 
@@ -91,10 +92,11 @@ def document_text(found: Results, links: Mapping[str, str]) -> str:
 
 
 def _pictures(found: Results) -> Iterator[tuple[str, Figure]]:
+    labels = {one["name"]: one["label"] for one in found.content["methods"]}
     yield "gains", plots.plot_gains(found.content)
     for case in found.cases:
         if case["spectra"]:
-            yield f"{case['id']}-noise", plots.plot_spectra(case)
+            yield f"{case['id']}-noise", plots.plot_spectra(case, labels, curves_of(found, case))
         if not case["person"] and case["volumes"]["thick"]:
             yield f"{case['id']}-look", _look(found, case)
 
@@ -124,26 +126,31 @@ def _head(found: Results) -> str:
 
 
 def _short(found: Results) -> str:
-    """What the models gain, in sentences."""
+    """What the least-error answers gain, in sentences."""
     lines = ["## In short"]
-    for method in (one for one in found.content["methods"] if one["kind"] in ("model", "outside")):
-        for case in found.cases:
-            if method["name"] not in case["figures"]:
-                continue
-            cubic, best = found.gain(case["id"], method["name"], "cubic"), found.least_gain(case["id"], method["name"])
-            if cubic is None or best is None:
-                continue
-            lines.append(
-                f"- **{method['label']}**, {case['title']}: {_db(cubic)} over cubic interpolation"
-                f"{_even_moved(cubic)}; {_db(best)} over the best of the others ({found.label(best['against'])})."
-            )
-    return "\n".join(lines) if len(lines) > 1 else ""
+    for method in _headlines(found):
+        for case in (one for one in found.cases if method in one["figures"]):
+            cubic, best = found.gain(case["id"], method, "cubic"), found.least_gain(case["id"], method)
+            if cubic is not None and best is not None:
+                lines.append(
+                    f"- **{found.label(method)}**, {case['title']}: {_db(cubic)} over cubic interpolation{_even_moved(cubic)}; "
+                    f"{_db(best)} over the strongest interpolation ({found.label(best['against'])})."
+                )
+    note = "Brackets: 95 % when the scan's slabs are drawn again and again."
+    return "\n".join([*lines, "", note]) if len(lines) > 1 else ""
+
+
+def _headlines(found: Results) -> list[str]:
+    """The first answer of the models, which is their least-error one, and other tools' results."""
+    models = [one["name"] for one in found.content["methods"] if one["kind"] == "model"]
+    means = [name for name in models if name.split()[-1] == "mean"] or models[:1]
+    return means + [one["name"] for one in found.content["methods"] if one["kind"] == "outside"]
 
 
 def _db(gain: Mapping[str, Any]) -> str:
     low, high = gain["interval"] or (None, None)
     text = f"{gain['difference']:+.2f} dB"
-    return text if low is None else f"{text} (95 % of the scan's slabs: {low:+.2f} to {high:+.2f})"
+    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
 
 
 def _even_moved(gain: Mapping[str, Any]) -> str:
@@ -186,7 +193,7 @@ def _heading(figure: str) -> str:
 def _cell(figure: str, value: float | None, best: bool) -> str:
     if value is None:
         return "-"
-    text = f"{value:.{FIGURES[figure].digits}f}"
+    text = printed(figure, value)
     return f"**{text}**" if best else text
 
 
@@ -221,10 +228,10 @@ def _spread(found: Results) -> str:
             shares = ", ".join(
                 f"{nominal:.0%}: {share:.1%}" for nominal, share in zip(case["coverage"]["nominal"], row, strict=True)
             )
-            auc = case["figures"][method]["error_detection_auc"]
+            auc = case["figures"][method].get("error_detection_auc")
             detects = "" if auc is None else f"; area under the error-detection curve {auc:.2f}"
             lines.append(f"- {case['title']}, {found.label(method)}: {shares}{detects}")
-    head = "## The predicted spread\nShare of the body's errors inside the predicted interval, by the interval's nominal share:\n"
+    head = "## The predicted spread\nShare of the body's errors inside the predicted interval, by its nominal share:\n"
     return "\n".join([head, *lines]) if lines else ""
 
 

@@ -64,8 +64,11 @@ const LamellaPane = (() => {
       if (!this.sources) return;
       const names = this.viewer.plane === "all" ? ["coronal", "sagittal", "axial"] : [this.viewer.plane];
       if (this.views.map((view) => view.plane.name).join() !== names.join()) {
+        const focused = this.body.contains(document.activeElement);
         this.body.replaceChildren();
         this.views = names.map((name) => this.newView(PLANES[name]));
+        // Keys go on working after a change of plane.
+        if (focused) this.views[0].canvas.focus({ preventScroll: true });
       }
       const [x, y, z] = this.viewer.box.map(([low, high]) => high - low);
       const width = this.body.clientWidth;

@@ -16,13 +16,12 @@ class LamellaToolbar {
     this.windows.root.append(this.centre.label, this.width.label);
     const panes = [...viewer.panes.values()].map((pane) => [pane.spec.id, pane.spec.label]);
     this.panes = this.group("Show", panes, (id) => this.toggle(id));
+    this.place = element("output", "lv-place");
     this.root.append(this.planes.root, this.windows.root, ...(panes.length > viewer.options.minPanes ? [this.panes.root] : []));
     this.errors = this.errorRange();
     this.root.append(this.errors);
     this.slice = this.slider();
-    this.root.append(this.slice.root);
-    this.place = element("output", "lv-place");
-    this.root.append(this.place);
+    this.root.append(this.slice.root, this.place);
     this.refresh();
   }
 

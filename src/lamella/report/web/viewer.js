@@ -1,4 +1,4 @@
-/* Linked panes of CT: one cursor in millimetres, one window, one zoom. See LamellaViewer.create at the end. */
+/* Linked panes of CT: one cursor in millimetres, one window, one zoom. LamellaViewer.create(root, {volumes, windows, options}). */
 "use strict";
 
 const LamellaViewer = (() => {
@@ -295,8 +295,5 @@ const LamellaViewer = (() => {
     }
   }
 
-  /** Builds a viewer in an element; see the project's page of the report for what it takes and gives. */
-  const create = (root, input) => new Viewer(root, input);
-
-  return { create };
+  return { create: (root, input) => new Viewer(root, input) };
 })();
