@@ -14,7 +14,8 @@ from lamella.errors import LamellaError
 from lamella.evaluate import evaluate, run
 from lamella.evaluate.results import table_text
 from lamella.evaluate.settings import PairCase
-from lamella.metrics.catalogue import FIGURES, best_methods
+from lamella.metrics.catalogue import FIGURES
+from lamella.metrics.tables import best_methods
 from lamella.nifti import read_nifti
 
 

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from lamella.cli import main
-from lamella.metrics.catalogue import FIGURES, best_methods, printed
+from lamella.metrics.catalogue import FIGURES
+from lamella.metrics.tables import best_methods, printed
 from lamella.report.document import document_text
 from lamella.report.results import Results, read_results
 

@@ -36,7 +36,7 @@ def evaluate(
 
     settings = load(EvaluationSettings, config, overrides or ())
     with Progress(quiet) as progress:
-        progress.begin("evaluate")
+        progress.begin("load")
         save(settings, Path(settings.out) / "settings.yaml")
         done = run(settings, progress.update)
         progress.finish()

@@ -14,7 +14,8 @@ import lamella
 from lamella.evaluate.methods import Method
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pooled_gains
-from lamella.metrics.catalogue import FIGURES, best_methods, printed
+from lamella.metrics.catalogue import FIGURES
+from lamella.metrics.tables import markdown_table
 from lamella.model import Model
 from lamella.publish import staged_file
 
@@ -83,22 +84,8 @@ def write_table(path: Path, results: Mapping[str, Any]) -> None:
 
 def table_text(results: Mapping[str, Any]) -> str:
     """One table a case; the best of each column is bold."""
-    parts = []
-    for case in results["cases"]:
-        names = [name for name in TABLE_FIGURES if any(row.get(name) is not None for row in case["figures"].values())]
-        heads = [f"{FIGURES[name].label}{f' {FIGURES[name].unit}' if FIGURES[name].unit else ''}" for name in names]
-        lines = [f"## {case['title']}", "", "| | " + " | ".join(heads) + " |", "|---" * (len(names) + 1) + "|"]
-        best = {name: best_methods(name, case["figures"]) for name in names}
-        for method in (one for one in results["methods"] if one["name"] in case["figures"]):
-            row = case["figures"][method["name"]]
-            cells = [_cell(name, row.get(name), method["name"] in best[name]) for name in names]
-            lines.append(f"| {method['label']} | " + " | ".join(cells) + " |")
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def _cell(figure: str, value: float | None, best: bool) -> str:
-    if value is None:
-        return "-"
-    text = printed(figure, value)
-    return f"**{text}**" if best else text
+    methods = {one["name"]: one["label"] for one in results["methods"]}
+    cases = results["cases"]
+    return "\n".join(
+        f"## {case['title']}\n\n{markdown_table(TABLE_FIGURES, methods, case['figures'])}\n" for case in cases
+    )

@@ -32,7 +32,7 @@ from lamella.publish import staged_file
 from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the fraction of the evaluation that is."""
+"""Called with the case at work and the fraction of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,11 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
     done = {one.id: record for one in planned if (record := _kept(out, one.id, keys[one.id])) is not None}
     failures: list[tuple[str, str]] = []
     todo = [one for one in planned if one.id not in done]
-    for number, (one, case) in enumerate(build_cases(todo, settings)):
-        share = (number / len(todo), 1 / len(todo))
+    for one, case in build_cases(todo, settings):
         try:
             if isinstance(case, Exception):
                 raise case
-            record = evaluate_case(
-                case,
-                settings,
-                models,
-                methods,
-                out,
-                lambda what, f, s=share: progress(what, s[0] + f * s[1]),  # type: ignore[misc]  # binds this round's share
-            )
+            record = evaluate_case(case, settings, models, methods, out, progress)
         except (ValueError, OSError) as error:  # LamellaError is a ValueError
             failures.append((one.id, str(error) if isinstance(error, LamellaError) else type(error).__name__))
             continue
@@ -139,7 +131,7 @@ def evaluate_case(
         The case's record in results.json.
     """
     start = time.perf_counter()
-    progress(f"{case.id}: truth", 0.0)
+    progress(case.id, 0.0)
     reference = reference_of(case)
     sheets: dict[str, Sheet] = {}
     kept: dict[str, str] = {}
@@ -147,7 +139,7 @@ def evaluate_case(
     with ThreadPoolExecutor(settings.workers) as pool:
         waiting: list[tuple[str, Future[Sheet]]] = []
         for number, answer in enumerate(answers(case, settings, models)):
-            progress(f"{case.id}: {answer.method}", 0.8 * number / len(methods))
+            progress(case.id, 0.8 * (number + 1) / len(methods))
             scored = crop_answer(case, answer)
             waiting.append((answer.method, pool.submit(score, scored, reference)))
             if answer.method in settings.volumes:
@@ -158,7 +150,6 @@ def evaluate_case(
                 name, future = waiting.pop(0)
                 sheets[name] = future.result()
         sheets |= {name: future.result() for name, future in waiting}
-    progress(f"{case.id}: spheres", 0.8)
     spheres = _sphere_recovery(case, settings, models) if settings.spheres else {}
     for name, sheet in sheets.items():
         sheet.figures |= sphere_figures(spheres.get(name, {}))
@@ -166,7 +157,7 @@ def evaluate_case(
     if settings.volumes:
         volumes["thick"] = _keep(out, case, "thick", case.thick)
         volumes["truth"] = _keep(out, case, "truth", case.scan.volume)
-    progress(f"{case.id}: {time.perf_counter() - start:.0f} s", 1.0)
+    progress(case.id, 1.0)
     record = record_of(case, reference, sheets, spheres, volumes, settings.seed)
     return {**record, "seconds": round(time.perf_counter() - start, 1)}
 

@@ -6,15 +6,13 @@ reported.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lamella.metrics.calibration import NOMINAL
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
 
-__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group", "best_methods", "printed"]
+__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group"]
 
 Best = Literal["low", "high", "one", "zero", "none"]
 """Which value is best: the lowest, the highest, the one nearest 1 or 0; "none": no value is better than another."""
@@ -276,27 +274,3 @@ FIGURES: dict[str, Figure] = {
     **_measurement(),
 }
 """Name of the figure -> what it is; the order is that of the tables."""
-
-
-def printed(figure: str, value: float) -> str:
-    """The value with the figure's decimals, and no negative zero."""
-    text = f"{value:.{FIGURES[figure].digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
-
-
-def best_methods(figure: str, rows: Mapping[str, Mapping[str, float | None]]) -> set[str]:
-    """The methods with the best value of a figure, equal as printed; none where no value is better than another."""
-    about = FIGURES[figure]
-    known = {name: float(row[figure]) for name, row in rows.items() if row.get(figure) is not None}  # type: ignore[arg-type]  # None was left out
-    if about.best == "none" or len(known) < 2:
-        return set()
-    least = min(_distance(about.best, value) for value in known.values())
-    winners = {printed(figure, value) for value in known.values() if _distance(about.best, value) == least}
-    return {name for name, value in known.items() if printed(figure, value) in winners}
-
-
-def _distance(best: Best, value: float) -> float:
-    """How far a value is from the best there could be; ratios count by their logarithm."""
-    if best == "one":
-        return abs(math.log(value)) if value > 0 else math.inf
-    return -value if best == "high" else value if best == "low" else abs(value)

@@ -11,7 +11,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from lamella.metrics.catalogue import FIGURES, SPHERES_MM, best_methods, printed
+from lamella.metrics.catalogue import FIGURES, SPHERES_MM
+from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
 from lamella.nifti import read_nifti
 from lamella.publish import staged_file
 from lamella.report import plots
@@ -81,7 +82,7 @@ def document_text(found: Results, links: Mapping[str, str]) -> str:
         parts += [
             f"## {case['title']}",
             _case_in_words(case),
-            _table(found, case, SHORT),
+            markdown_table(SHORT, _labels(found), case["figures"]),
             _picture(
                 links, f"{case['id']}-noise", "Noise power in the slice and along the slice axis, against the truth's"
             ),
@@ -92,7 +93,7 @@ def document_text(found: Results, links: Mapping[str, str]) -> str:
 
 
 def _pictures(found: Results) -> Iterator[tuple[str, Figure]]:
-    labels = {one["name"]: one["label"] for one in found.content["methods"]}
+    labels = _labels(found)
     yield "gains", plots.plot_gains(found.content)
     for case in found.cases:
         if case["spectra"]:
@@ -173,28 +174,8 @@ def _case_in_words(case: Mapping[str, Any]) -> str:
     return " ".join([*words, *case["notes"]])
 
 
-def _table(found: Results, case: Mapping[str, Any], figures: tuple[str, ...]) -> str:
-    """Methods down, figures across; the best of each column is bold."""
-    rows = case["figures"]
-    names = [name for name in figures if any(row.get(name) is not None for row in rows.values())]
-    best = {name: best_methods(name, rows) for name in names}
-    lines = ["| | " + " | ".join(_heading(name) for name in names) + " |", "|---" * (len(names) + 1) + "|"]
-    for method in (one for one in found.content["methods"] if one["name"] in rows):
-        cells = [_cell(name, rows[method["name"]].get(name), method["name"] in best[name]) for name in names]
-        lines.append(f"| {method['label']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def _heading(figure: str) -> str:
-    about = FIGURES[figure]
-    return f"{about.label}, {about.unit}" if about.unit else about.label
-
-
-def _cell(figure: str, value: float | None, best: bool) -> str:
-    if value is None:
-        return "-"
-    text = printed(figure, value)
-    return f"**{text}**" if best else text
+def _labels(found: Results) -> dict[str, str]:
+    return {one["name"]: one["label"] for one in found.content["methods"]}
 
 
 def _picture(links: Mapping[str, str], name: str, words: str) -> str:
@@ -257,7 +238,7 @@ def _count(number: int, one: str, several: str = "") -> str:
 
 def _how_to_read(found: Results) -> str:
     """Every figure explained, and the long tables."""
-    words = [f"- **{_heading(name)}**: {FIGURES[name].about}" for name in FIGURES]
+    words = [f"- **{heading(name)}**: {FIGURES[name].about}" for name in FIGURES]
     tables = []
     rest = tuple(name for name in FIGURES if name not in SHORT)
     for case in found.cases:
@@ -270,11 +251,11 @@ def _how_to_read(found: Results) -> str:
 def _turned(found: Results, case: Mapping[str, Any], figures: tuple[str, ...]) -> str:
     """Figures down, methods across."""
     rows = case["figures"]
-    methods = [one for one in found.content["methods"] if one["name"] in rows]
-    lines = ["| | " + " | ".join(one["label"] for one in methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    methods = {name: label for name, label in _labels(found).items() if name in rows}
+    lines = ["| | " + " | ".join(methods.values()) + " |", "|---" * (len(methods) + 1) + "|"]
     for name in figures:
         if any(row.get(name) is not None for row in rows.values()):
             best = best_methods(name, rows)
-            cells = [_cell(name, rows[one["name"]].get(name), one["name"] in best) for one in methods]
-            lines.append(f"| {_heading(name)} | " + " | ".join(cells) + " |")
+            cells = [markdown_cell(name, rows[method].get(name), method in best) for method in methods]
+            lines.append(f"| {heading(name)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamella.metrics.catalogue import FIGURES, best_methods
+from lamella.metrics.catalogue import FIGURES
+from lamella.metrics.tables import best_methods
 from lamella.publish import staged_file
 from lamella.report import plots
 from lamella.report.cases import Pictures, pictures_of
