@@ -12,7 +12,7 @@ from tests.small_model import upright
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, build_cases, covered_slices, plan_cases
 from lamella.evaluate.scans import cut, same_plane, scan_of
-from lamella.evaluate.settings import GeometrySettings, PairCase
+from lamella.evaluate.settings import GeometrySettings, PairCase, SeriesCase
 from lamella.nifti import write_nifti
 from lamella.slices import SliceOperator, thick_grid
 from lamella.volume import Geometry, Volume
@@ -106,3 +106,18 @@ def test_a_case_that_cannot_be_built_does_not_stop_the_others(tmp_path: Path) ->
     built = {one.id: case for one, case in build_cases(plan_cases(settings), settings)}
     assert isinstance(built["tiny_5-every-5"], Case)
     assert isinstance(built["gone"], UsageError)
+
+
+def test_a_scan_that_would_not_be_thickened_is_refused(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, phantoms=(dataclasses.replace(TINY, geometries=(GeometrySettings(1.0, 5.0),)),))
+    ((_, error),) = build_cases(plan_cases(settings), settings)
+    assert "would not be thickened: a thickness of 1 mm is asked for" in str(error)
+
+
+def test_slices_beyond_the_series_are_refused(tmp_path: Path, chest: Case) -> None:
+    write_nifti(tmp_path / "thin.nii", [chest.scan.volume], None)
+    beyond = SeriesCase(str(tmp_path / "thin.nii"), (FIVE,), slices=(10, 500))
+    settings = settings_of(tmp_path, phantoms=(), series=(beyond,))
+    ((planned, error),) = build_cases(plan_cases(settings), settings)
+    assert planned.id == "scan-1_5-every-5"  # a folder's name may be a patient's
+    assert "slices of scan-1: found 10 to 500, the series has 60" in str(error)

@@ -66,6 +66,40 @@ def test_the_same_command_goes_on_and_another_question_starts_anew(
     assert asked == ["other_5-every-5", "tiny_5-every-5"]
 
 
+def test_a_crash_in_one_case_is_told_with_its_place_and_without_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(case: Any, *rest: Any) -> Any:
+        if case.scan.name == "tiny":
+            raise KeyError("patient")
+        return real(case, *rest)
+
+    real = run.evaluate_case
+    monkeypatch.setattr(run, "evaluate_case", crash)
+    two = (TINY, dataclasses.replace(TINY, name="other", seed=1))
+    missing = PairCase(str(tmp_path / "Doe"), str(tmp_path / "Doe"), "gone")
+    settings = settings_of(
+        tmp_path / "out", phantoms=two, pairs=(missing,), baselines=("linear",), volumes=(), spheres=False
+    )
+    done = evaluate(settings)
+    assert done.cases == 1
+    told = dict(done.failures)
+    assert told["tiny_5-every-5"].startswith("An error that Lamella did not expect: KeyError in test_evaluation_run.py")
+    assert "Doe" not in told["gone"]
+    assert "Doe" not in done.results.read_text(encoding="utf-8")
+
+
+def test_a_result_that_was_exported_again_is_scored_again(tmp_path: Path) -> None:
+    from lamella.evaluate.run import _stamp
+
+    file = tmp_path / "result.nii"
+    file.write_bytes(b"one")
+    first = _stamp(file)
+    file.write_bytes(b"other")
+    assert _stamp(file) != first
+    assert _stamp(tmp_path) == _stamp(file)
+
+
 def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "out", baselines=("linear",), phantoms=(TINY,), volumes=(), spheres=False)
     done = evaluate(settings)

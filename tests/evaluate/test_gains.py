@@ -73,6 +73,14 @@ def test_cases_of_one_scan_are_one_patient() -> None:
     assert pooled_figures(cases, ["ours"], seed=0)["ours"]["rmse_hu"]["interval"] is None
 
 
+def test_six_thickenings_of_one_scan_are_no_six_patients() -> None:
+    cases = [{**case_of(f"c{n}", 1.0, 10.0 + n, 20.0), "group": "one"} for n in range(6)]
+    gains = [gain for case in cases for gain in gains_of_case(case, KINDS, seed=0)]
+    assert all(gain["p"] is None for gain in pooled_gains(gains, cases, seed=0))
+    scans = [{**case, "group": case["id"]} for case in cases]
+    assert all(gain["p"] == pytest.approx(2 / 64) for gain in pooled_gains(gains, scans, seed=0))
+
+
 def test_a_case_interval_holds_its_rmse() -> None:
     rng = np.random.default_rng(0)
     counts = {"": np.full(80, 1000.0), "_body": np.zeros(80)}

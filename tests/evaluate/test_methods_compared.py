@@ -8,9 +8,10 @@ import pytest
 from tests.drawn_chest import settings_of
 
 import lamella.metrics as metrics
+from lamella.config import load
 from lamella.errors import RefusedInput, UsageError
-from lamella.evaluate.cases import Case
-from lamella.evaluate.methods import Answer, answers, crop_answer, methods_of
+from lamella.evaluate.cases import Case, plan_cases
+from lamella.evaluate.methods import Answer, answers, crop_answer, kept_volumes, methods_of
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.model import Model
 from lamella.nifti import write_nifti
@@ -37,7 +38,7 @@ def test_every_baseline_also_comes_projected(tmp_path: Path, chest: Case) -> Non
 
 def test_a_models_answers_are_named_and_scored_slices_line_up(tmp_path: Path, chest: Case, small_model: Model) -> None:
     settings = settings_of(tmp_path, baselines=(), models=(ModelMethods("small", steps=1, samples=2),), volumes=())
-    names = [one.name for one in methods_of(settings, {"small": small_model})]
+    names = [one.name for one in methods_of(settings)]
     assert names == ["mean", "texture", "sample", "mean of 2 samples"]
     found = answers_of(chest, settings, {"small": small_model})
     assert list(found) == names
@@ -46,15 +47,38 @@ def test_a_models_answers_are_named_and_scored_slices_line_up(tmp_path: Path, ch
     assert all(one.spread is None for name, one in found.items() if name != "mean")
 
 
-def test_several_models_are_told_apart(tmp_path: Path, small_model: Model) -> None:
-    other = dataclasses.replace(small_model, name="other")
-    two = (ModelMethods("a", modes=("mean",)), ModelMethods("b", modes=("mean",)))
-    settings = settings_of(tmp_path, baselines=(), models=two, volumes=())
-    assert [one.name for one in methods_of(settings, {"a": small_model, "b": other})] == ["small mean", "other mean"]
-    with pytest.raises(UsageError, match="two are called 'small mean'"):
-        methods_of(settings, {"a": small_model, "b": small_model})
+def test_every_answer_bears_its_own_name_whatever_the_order(tmp_path: Path, chest: Case, small_model: Model) -> None:
+    one = ModelMethods("small", modes=("sample", "mean"), steps=1, samples=2)
+    found = answers_of(chest, settings_of(tmp_path, baselines=(), models=(one,)), {"small": small_model})
+    assert list(found) == ["sample", "mean of 2 samples", "mean"]
+    again = ModelMethods("small", modes=("mean",))
+    (mean,) = answers_of(chest, settings_of(tmp_path, baselines=(), models=(again,)), {"small": small_model}).values()
+    assert np.array_equal(found["mean"].hu, mean.hu)
+
+
+def test_several_models_are_told_apart(tmp_path: Path) -> None:
+    two = (ModelMethods("a", modes=("mean",)), ModelMethods("runs/b", modes=("mean",), name="mine"))
+    settings = settings_of(tmp_path, models=two, volumes=None)
+    assert [one.name for one in methods_of(settings) if one.kind == "model"] == ["a mean", "mine mean"]
+    assert kept_volumes(settings) == ("cubic", "a mean", "mine mean")
+    with pytest.raises(UsageError, match="two are called 'a mean'"):
+        methods_of(dataclasses.replace(settings, models=(two[0], two[0])))
     with pytest.raises(UsageError, match="there is no method 'mean'"):
-        methods_of(dataclasses.replace(settings, volumes=("mean",)), {"a": small_model, "b": other})
+        methods_of(dataclasses.replace(settings, volumes=("mean",)))
+    twice = OutsideResult("tool", "chest_5-every-5", "a.nii")
+    with pytest.raises(UsageError, match="two are called 'tool of chest_5-every-5'"):
+        methods_of(dataclasses.replace(settings, outside=(twice, twice)))
+
+
+def test_the_config_of_the_documents_can_run(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    config = tmp_path / "mine.yaml"
+    config.write_text(page.split("```yaml\n")[1].split("```")[0])
+    settings = load(EvaluationSettings, config)
+    assert [one.id for one in plan_cases(settings)] == ["scan-01_5-every-5", "scan-01_5-every-3_gaussian", "scan-02"]
+    assert [one.name for one in methods_of(settings) if one.kind in ("model", "outside")] == [
+        *("embedded mean", "embedded texture", "mine mean", "other tool"),
+    ]
 
 
 def outside(folder: Path, chest: Case, name: str, hu: np.ndarray, **moved: float) -> OutsideResult:

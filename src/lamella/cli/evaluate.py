@@ -37,8 +37,8 @@ def evaluate(
     settings = load(EvaluationSettings, config, overrides or ())
     with Progress(quiet) as progress:
         progress.begin("load")
-        save(settings, Path(settings.out) / "settings.yaml")
         done = run(settings, progress.update)
+        save(settings, Path(settings.out) / "settings.yaml")
         progress.finish()
         _tell(done, progress)
     if done.failures:

@@ -11,13 +11,16 @@ import numpy as np
 import torch
 
 from lamella.data.phantom import PhantomSettings, thorax_phantom
-from lamella.errors import UsageError
+from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
 from lamella.slices import SliceOperator, thick_grid
 from lamella.source import read_source
 from lamella.thinning import thin_grid
 from lamella.volume import Geometry, Volume
+
+_THICKER = 0.2
+"""A thick slice is at least so much thicker, and further apart, than a thin one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +47,6 @@ class Case:
     profile: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def inner(self) -> slice:
-        """Scored slices between the outer thick centres, where nothing is extrapolated."""
-        thin, thick = self.scan.volume.geometry.centres_mm, self.thick.geometry.centres_mm
-        between = np.flatnonzero((thin >= thick[0] - 1e-6) & (thin <= thick[-1] + 1e-6))
-        return slice(int(between[0]), int(between[-1]) + 1)
-
 
 @dataclass(frozen=True)
 class Planned:
@@ -58,6 +54,7 @@ class Planned:
 
     id: str
     title: str
+    name: str
     source: SeriesCase | PairCase | PhantomCase
     geometry: GeometrySettings | None
 
@@ -70,8 +67,8 @@ def plan_cases(settings: EvaluationSettings) -> list[Planned]:
     """
     planned = []
     thickened: list[SeriesCase | PhantomCase] = [*settings.series, *settings.phantoms]
-    for source in thickened:
-        name = name_of(source)
+    for number, source in enumerate(thickened, start=1):
+        name = source.name or f"scan-{number}"
         for one in source.geometries:
             title = f"{name}, {one.thickness_mm:g} mm every {one.spacing_mm:g} mm"
             title += "" if one.profile == "box" else f", {one.profile} profile"
@@ -80,9 +77,9 @@ def plan_cases(settings: EvaluationSettings) -> list[Planned]:
                 f"{one.thickness_mm:g}-every-{one.spacing_mm:g}",
                 "" if one.profile == "box" else one.profile,
             )
-            planned.append(Planned(safe_id("_".join(part for part in parts if part)), title, source, one))
+            planned.append(Planned(safe_id("_".join(part for part in parts if part)), title, name, source, one))
     for pair in settings.pairs:
-        planned.append(Planned(safe_id(pair.name), f"{pair.name}, real pair", pair, None))
+        planned.append(Planned(safe_id(pair.name), f"{pair.name}, real pair", pair.name, pair, None))
     ids = [one.id for one in planned]
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if not planned or twice:
@@ -94,9 +91,12 @@ def plan_cases(settings: EvaluationSettings) -> list[Planned]:
     return planned
 
 
-def name_of(source: SeriesCase | PairCase | PhantomCase) -> str:
-    """The scan's name: given, or that of its path."""
-    return source.name or (Path(source.path).name if isinstance(source, SeriesCase) else "")
+def paths_of(one: Planned) -> tuple[str, ...]:
+    """The files a case is read from."""
+    source = one.source
+    if isinstance(source, PairCase):
+        return source.thick, source.thin
+    return (source.path,) if isinstance(source, SeriesCase) else ()
 
 
 def safe_id(text: str) -> str:
@@ -117,7 +117,7 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
                 yield one, _pair_case(one, one.source, settings.crop_to_body)
                 continue
             if last is None or last[0] is not one.source:
-                last = (one.source, _scan_or_error(one.source, settings.crop_to_body))
+                last = (one.source, _scan_or_error(one.name, one.source, settings.crop_to_body))
             if isinstance(last[1], Exception):
                 raise last[1]
             assert one.geometry is not None, "thickened cases have a geometry"
@@ -126,17 +126,23 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
             yield one, error
 
 
-def _scan_or_error(source: SeriesCase | PhantomCase, crop: bool) -> Scan | Exception:
+def _scan_or_error(name: str, source: SeriesCase | PhantomCase, crop: bool) -> Scan | Exception:
     try:
         if isinstance(source, PhantomCase):
             shape = (source.slices, source.rows, source.rows)
             drawn = PhantomSettings(shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu)
             painted = thorax_phantom(drawn)
-            return scan_of(name_of(source), "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
+            return scan_of(name, "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
         volume = read_source(Path(source.path))
         if source.slices is not None:
-            volume = cut(volume, slice(*source.slices))
-        return scan_of(name_of(source), "thickened", source.person, volume, crop)
+            first, last = source.slices
+            if not 0 <= first < last <= volume.geometry.shape[0]:
+                raise UsageError(
+                    f"slices of {name}: found {first} to {last}, the series has {volume.geometry.shape[0]}. Expected 0 <= "
+                    "first < last <= that."
+                )
+            volume = cut(volume, slice(first, last))
+        return scan_of(name, "thickened", source.person, volume, crop)
     except (ValueError, OSError) as error:
         return error
 
@@ -148,6 +154,15 @@ def thickened_case(case_id: str, title: str, scan: Scan, geometry: GeometrySetti
         LamellaError: not even one slab fits.
     """
     thin = scan.volume.geometry
+    for what, asked, has in (
+        ("thickness", geometry.thickness_mm, thin.thickness_mm),
+        ("spacing", geometry.spacing_mm, thin.spacing_mm),
+    ):
+        if asked < has * (1 + _THICKER):
+            raise RefusedInput(
+                f"Case {case_id} would not be thickened: a {what} of {asked:g} mm is asked for, the scan's own is {has:.4g} "
+                "mm. Is it the thin series? Ask for more."
+            )
     thick = thick_grid(thin, geometry.thickness_mm, geometry.spacing_mm, geometry.profile)
     operator = SliceOperator.between(thin, thick, geometry.profile, ridge=0.0)
     blurred = operator.blur(torch.from_numpy(scan.volume.hu.astype(np.float32))).numpy()
@@ -162,7 +177,13 @@ def thickened_case(case_id: str, title: str, scan: Scan, geometry: GeometrySetti
         grid,
         scored,
         geometry.profile,
+        _assumed(scan.volume),
     )
+
+
+def _assumed(volume: Volume) -> tuple[str, ...]:
+    """What the reader of a file assumed, ignored or dropped."""
+    return tuple(getattr(volume.header, "notes", ()))
 
 
 def _pair_case(planned: Planned, pair: PairCase, crop: bool) -> Case:
@@ -172,7 +193,10 @@ def _pair_case(planned: Planned, pair: PairCase, crop: bool) -> Case:
     thick = cut(thick, slice(None), *scan.box)
     grid = thin_grid(thick.geometry, like=scan.volume.geometry)
     first = int(np.rint((grid.centres_mm[0] - thin.geometry.centres_mm[0]) / grid.spacing_mm))
-    notes = ["A real pair: the thick slices are not exact averages of the thin ones (kernel, slice profile, rounding)."]
+    notes = [*_assumed(thick), *_assumed(thin)]
+    notes += [
+        "A real pair: the thick slices are not exact averages of the thin ones (kernel, slice profile, rounding)."
+    ]
     if grid.shape[0] < thin.geometry.shape[0]:
         left = thin.geometry.shape[0] - grid.shape[0]
         notes.append(f"{left} thin slices lie beyond what the thick ones cover and are not scored.")
@@ -190,5 +214,9 @@ def covered_slices(thin: Geometry, thick: Geometry) -> tuple[slice, slice]:
     half = thin.spacing_mm / 2
     touched = np.flatnonzero((thin.centres_mm + half > low + 1e-6) & (thin.centres_mm - half < high - 1e-6))
     inside = np.flatnonzero((thin.centres_mm - half >= low - 1e-6) & (thin.centres_mm + half <= high + 1e-6))
+    if not len(inside):
+        raise RefusedInput(
+            "No thin slice lies wholly within the thick slabs, so nothing can be scored. Thicken by more."
+        )
     grid = slice(int(touched[0]), int(touched[-1]) + 1)
     return grid, slice(int(inside[0] - touched[0]), int(inside[-1] - touched[0]) + 1)

@@ -55,20 +55,21 @@ class Answer:
         hu: int16 on the case's grid.
         spread: predicted standard deviation in HU, where the method has one.
         seconds: of the restoration.
+        warnings: what the method says of the case, such as a geometry it was not trained for.
     """
 
     method: str
     hu: NDArray[np.int16]
     spread: NDArray[np.float32] | None
     seconds: float | None
+    warnings: tuple[str, ...] = ()
 
 
-def methods_of(settings: EvaluationSettings, models: Mapping[str, Model]) -> list[Method]:
+def methods_of(settings: EvaluationSettings) -> list[Method]:
     """Every method of an evaluation.
 
     Args:
         settings: which.
-        models: by the name the settings give them.
 
     Raises:
         UsageError: none, or two of one name.
@@ -79,14 +80,18 @@ def methods_of(settings: EvaluationSettings, models: Mapping[str, Model]) -> lis
             Method(projected_name(kind), f"{kind.capitalize()}, projected", "projected") for kind in settings.baselines
         ]
     for one in settings.models:
-        for name in names_of_model(one, settings, models):
-            listed.append(Method(name, f"Lamella {name}", "model"))
+        names = [_mode_name(one, settings, mode) for mode in one.modes]
+        if "sample" in one.modes and one.samples > 1:
+            names.append(_samples_name(one, settings))
+        listed += [Method(name, f"Lamella {name}", "model") for name in names]
     listed += [Method(name, name, "outside") for name in dict.fromkeys(one.name for one in settings.outside)]
+    results = Counter((one.name, one.case) for one in settings.outside)
     twice = [name for name, count in Counter(one.name for one in listed).items() if count > 1]
+    twice += [f"{name} of {case}" for (name, case), count in results.items() if count > 1]
     if not listed or twice:
         problem = f"two are called {twice[0]!r}" if twice else "there is none"
         raise UsageError(f"Methods cannot be compared: {problem}. See baselines, models and outside in the config.")
-    unknown = sorted(set(settings.volumes) - {one.name for one in listed})
+    unknown = sorted(set(settings.volumes or ()) - {one.name for one in listed})
     if unknown:
         expected = ", ".join(one.name for one in listed)
         raise UsageError(f"volumes: there is no method {unknown[0]!r}. Expected some of {expected}.")
@@ -103,13 +108,24 @@ def projected_name(kind: str) -> str:
     return f"{kind} projected"
 
 
-def names_of_model(one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model]) -> list[str]:
-    """Names of a model's answers: those of its modes, and before them the model's where there are several."""
-    prefix = f"{models[one.model].name} " if len(settings.models) > 1 else ""
-    names: list[str] = [f"{prefix}{mode}" for mode in one.modes]
-    if "sample" in one.modes and one.samples > 1:
-        names.append(f"{prefix}mean of {one.samples} samples")
-    return names
+def kept_volumes(settings: EvaluationSettings) -> tuple[str, ...]:
+    """Methods whose volumes are kept."""
+    if settings.volumes is not None:
+        return settings.volumes
+    names = [one.name for one in methods_of(settings)]
+    return tuple(name for name in names if name == "cubic" or name.split()[-1] in ("mean", "texture"))
+
+
+def _prefix(one: ModelMethods, settings: EvaluationSettings) -> str:
+    return f"{one.name or one.model} " if len(settings.models) > 1 else ""
+
+
+def _mode_name(one: ModelMethods, settings: EvaluationSettings, mode: str) -> str:
+    return f"{_prefix(one, settings)}{mode}"
+
+
+def _samples_name(one: ModelMethods, settings: EvaluationSettings) -> str:
+    return f"{_prefix(one, settings)}mean of {one.samples} samples"
 
 
 def answers(
@@ -148,29 +164,30 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
     operator = SliceOperator.between(longer, case.thick.geometry)
     measured = torch.from_numpy(case.thick.hu.astype(np.float32))
     consistent = operator.project(torch.from_numpy(plain), measured).numpy()[wanted]
-    yield Answer(projected_name(kind), np.rint(consistent).astype(np.int16), None, time.perf_counter() - start)
+    yield Answer(projected_name(kind), stored(consistent), None, time.perf_counter() - start)
 
 
 def _of_model(
     case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model], extras: bool
 ) -> Iterator[Answer]:
-    names = iter(names_of_model(one, settings, models))
     for mode in one.modes:
         samples = one.samples if mode == "sample" and extras else 1
         asked = ThinSettings(mode=mode, steps=one.steps, samples=samples, seed=one.seed, spread=mode == "mean")
-        start = time.perf_counter()
         done = thin(case.thick, models[one.model], case.grid, asked)
-        seconds = time.perf_counter() - start
         off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
         if off_mm > 1e-3:
             raise LamellaError(f"{mode}: the answer lies {off_mm:g} mm off the slices asked for; allowed 0.001 mm.")
+        spent = done.report["seconds"]
+        shared = spent.get("mean", 0.0) + spent.get("noise", 0.0)
         spread = None if done.spread is None else done.spread.hu.astype(np.float32)
-        yield Answer(next(names), _int16(done.volume), spread, seconds / samples)
+        name, warnings = _mode_name(one, settings, mode), tuple(done.report["warnings"])
+        single_s = shared + (sum(spent.values()) - shared) / samples
+        yield Answer(name, _int16(done.volume), spread, single_s, warnings)
         if samples > 1:
             total = np.zeros(case.grid.shape, dtype=np.float32)
             for draw in done.samples:
                 total += draw.hu
-            yield Answer(next(names), stored(total / samples), None, seconds)
+            yield Answer(_samples_name(one, settings), stored(total / samples), None, sum(spent.values()), warnings)
 
 
 def _int16(volume: Volume) -> NDArray[np.int16]:

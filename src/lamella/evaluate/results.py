@@ -54,7 +54,7 @@ def assemble(
         "lamella": lamella.__version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
-        "settings": dataclasses.asdict(settings),
+        "settings": _without_paths(dataclasses.asdict(settings)),
         "model": [{"name": m.name, "sha256": m.sha256, "licence": m.licence} for m in models.values()],
         "methods": [dataclasses.asdict(one) for one in methods],
         "figures": {name: dataclasses.asdict(figure) for name, figure in FIGURES.items()},
@@ -63,6 +63,14 @@ def assemble(
         "gains": gains + pooled_gains(gains, records, settings.seed),
         "failures": list(failures),
     }
+
+
+def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings but for paths, whose folders may be called after patients; settings.yaml has them."""
+    paths = {"path", "thick", "thin"}
+    for name in ("series", "pairs", "outside"):
+        settings[name] = [{key: value for key, value in one.items() if key not in paths} for one in settings[name]]
+    return settings
 
 
 def write_json(path: Path, content: Any) -> None:

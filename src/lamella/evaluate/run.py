@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 import lamella
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
-from lamella.evaluate.cases import Case, Planned, build_cases, plan_cases
-from lamella.evaluate.methods import Method, answers, crop_answer, load_models, methods_of
+from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases
+from lamella.evaluate.methods import Method, answers, crop_answer, kept_volumes, load_models, methods_of
 from lamella.evaluate.record import Spheres, record_of
 from lamella.evaluate.reference import reference_of
 from lamella.evaluate.results import RESULTS, TABLE, assemble, fingerprint, write_json, write_table
@@ -66,9 +67,8 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
         LamellaError: not one case could be evaluated; the message gives the first reason.
     """
     start, out = time.perf_counter(), Path(settings.out)
-    planned = plan_cases(settings)
+    planned, methods = plan_cases(settings), methods_of(settings)
     models = load_models(settings)
-    methods = methods_of(settings, models)
     keys = {one.id: _key(one, settings, models) for one in planned}
     done = {one.id: record for one in planned if (record := _kept(out, one.id, keys[one.id])) is not None}
     failures: list[tuple[str, str]] = []
@@ -78,11 +78,11 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
             if isinstance(case, Exception):
                 raise case
             record = evaluate_case(case, settings, models, methods, out, progress)
-        except (ValueError, OSError) as error:  # LamellaError is a ValueError
-            failures.append((one.id, str(error) if isinstance(error, LamellaError) else type(error).__name__))
+            write_json(_record_file(out, one.id), {"key": keys[one.id], "record": record})
+        except Exception as error:  # whatever became of it, the other cases are still worth their time
+            failures.append((one.id, _why(error, one)))
             continue
         done[one.id] = record
-        write_json(_record_file(out, one.id), {"key": keys[one.id], "record": record})
     if not done:
         raise LamellaError(f"No case could be evaluated. The first, {failures[0][0]}: {failures[0][1]}")
     records = [done[one.id] for one in planned if one.id in done]
@@ -93,15 +93,40 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
     return Evaluated(out / RESULTS, len(records), tuple(failures))
 
 
+def _why(error: Exception, one: Planned) -> str:
+    """The reason without the paths of the config, whose folders may be called after patients."""
+    if not isinstance(error, LamellaError):
+        frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+        place = f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
+        return f"An error that Lamella did not expect: {type(error).__name__}{place}."
+    text = str(error)
+    for path in paths_of(one):
+        text = text.replace(path, "(its path in the config)").replace(
+            Path(path).name or path, "(its path in the config)"
+        )
+    return text
+
+
 def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model]) -> str:
-    """What a kept record must have been made with."""
+    """What a kept record must have been made with: the question, the files, the models."""
     asked = dataclasses.asdict(settings)
     for name in ("out", "series", "pairs", "phantoms", "workers"):
         asked.pop(name)
     asked["outside"] = [o for o in asked["outside"] if o["case"] == one.id]
-    return fingerprint(
-        [lamella.__version__, dataclasses.asdict(one), asked, [m.sha256 for m in models.values()], list(FIGURES)]
-    )
+    source = {key: value for key, value in dataclasses.asdict(one.source).items() if key != "geometries"}
+    geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
+    files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
+    answering = [
+        [m.sha256, *(dataclasses.asdict(part) for part in (m.settings, m.limits, m.calibration))]
+        for m in models.values()
+    ]
+    return fingerprint([lamella.__version__, one.title, source, geometry, asked, files, answering, list(FIGURES)])
+
+
+def _stamp(path: Path) -> list[list[int]]:
+    """Size and time of change of a file, or of every file of a folder."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [[found.st_size, found.st_mtime_ns] for found in (file.stat() for file in files if file.is_file())]
 
 
 def _record_file(out: Path, case_id: str) -> Path:
@@ -136,29 +161,34 @@ def evaluate_case(
     sheets: dict[str, Sheet] = {}
     kept: dict[str, str] = {}
     spread: str | None = None
+    wanted, warnings = kept_volumes(settings), dict[str, None]()
     with ThreadPoolExecutor(settings.workers) as pool:
         waiting: list[tuple[str, Future[Sheet]]] = []
         for number, answer in enumerate(answers(case, settings, models)):
             progress(case.id, 0.8 * (number + 1) / len(methods))
             scored = crop_answer(case, answer)
             waiting.append((answer.method, pool.submit(score, scored, reference)))
-            if answer.method in settings.volumes:
+            warnings |= dict.fromkeys(f"{answer.method}: {text}" for text in answer.warnings)
+            if answer.method in wanted:
                 kept[answer.method] = _keep(out, case, answer.method, scored.hu)
-                if scored.spread is not None:
+                if scored.spread is not None and spread is None:
                     spread = _keep(out, case, "spread", np.rint(scored.spread).astype(np.int16))
             while len(waiting) > 2 * settings.workers:  # answers wait in memory until they are scored
                 name, future = waiting.pop(0)
                 sheets[name] = future.result()
         sheets |= {name: future.result() for name, future in waiting}
-    spheres = _sphere_recovery(case, settings, models) if settings.spheres else {}
+    spheres, without = _sphere_recovery(case, settings, models)
     for name, sheet in sheets.items():
-        sheet.figures |= sphere_figures(spheres.get(name, {}))
+        figures = sphere_figures(spheres.get(name, {}))
+        sheet.figures |= figures
+        sheet.absent |= {key: without for key, value in figures.items() if value is None}
     volumes: dict[str, Any] = {"thick": None, "truth": None, "spread": spread, "methods": kept}
-    if settings.volumes:
+    if wanted:
         volumes["thick"] = _keep(out, case, "thick", case.thick)
         volumes["truth"] = _keep(out, case, "truth", case.scan.volume)
     progress(case.id, 1.0)
     record = record_of(case, reference, sheets, spheres, volumes, settings.seed)
+    record["notes"] += list(warnings)
     return {**record, "seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -171,14 +201,17 @@ def _keep(out: Path, case: Case, name: str, content: NDArray[np.int16] | Volume)
     return place.as_posix()
 
 
-def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[str, Model]) -> Spheres:
-    """What every method leaves of spheres inserted into the lungs; empty without lung."""
+def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[str, Model]) -> tuple[Spheres, str]:
+    """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
+    if not settings.spheres:
+        return {}, "No spheres were asked for."
     found = with_spheres(case)
     if found is None:
-        return {}
+        return {}, "No sphere was inserted: a real pair, or no room in the lungs."
     filled, spheres = found
     truth = filled.scan.volume
-    return {
+    recovered = {
         one.method: metrics.sphere_recovery(crop_answer(filled, one).hu, truth.hu, truth.geometry, spheres)
         for one in answers(filled, settings, models, extras=False)
     }
+    return recovered, "Spheres of this size had no room, or the method was not run on them."

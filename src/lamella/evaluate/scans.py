@@ -127,4 +127,4 @@ def cut(volume: Volume, slices: slice, rows: slice = slice(None), columns: slice
     affine = np.array(geometry.affine)
     affine[:3, 3] = geometry.position(*starts)
     part = volume.hu[slices, rows, columns].copy()
-    return Volume(part, Geometry(part.shape, affine, geometry.thickness_mm))
+    return Volume(part, Geometry(part.shape, affine, geometry.thickness_mm), volume.header)

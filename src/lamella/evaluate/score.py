@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ from lamella.evaluate.methods import Answer
 from lamella.evaluate.reference import Reference
 from lamella.metrics.catalogue import BANDS, FIGURES, NOMINAL, REGIONS, SPHERES_MM
 from lamella.thinning import consistency
-from lamella.volume import AIR_HU, MAX_HU, Volume
+from lamella.volume import Volume
 
 SSIM_PLANES = {"axial": None, "coronal": 32, "sagittal": 32}
 """Planes on which SSIM is averaged: all axial ones, since evenly spaced ones would beat with the thick slices."""
@@ -39,17 +40,24 @@ class Sheet:
     curves: dict[str, Any] = field(default_factory=dict)
 
     def add(self, compute: Callable[[], Mapping[str, float]], *names: str) -> None:
-        """Add figures; where they cannot be measured (no lung, too little tissue) note why. NaN stays an error (SPEC A19)."""
+        """Add figures; where they cannot be measured (no lung, too little tissue) note why.
+
+        NaN in a prediction stays an error (SPEC A19); the metrics raise it.
+        """
         try:
             found = compute()
         except NonFiniteError:
             raise
-        except LamellaError as error:
-            self.absent |= dict.fromkeys(names, str(error))
+        except (LamellaError, ZeroDivisionError) as error:
+            why = str(error) if isinstance(error, LamellaError) else "The truth's own figure is 0."
+            self.absent |= dict.fromkeys(names, why)
             found = {}
         for name in names:
             assert name in FIGURES, f"{name} is not in the catalogue"
-            self.figures[name] = float(found[name]) if name in found else None
+            known = name in found and math.isfinite(found[name])
+            self.figures[name] = float(found[name]) if known else None
+            if not known:
+                self.absent.setdefault(name, "There is nothing of the kind in this case to measure it on.")
 
 
 def score(answer: Answer, reference: Reference) -> Sheet:
@@ -71,10 +79,19 @@ def score(answer: Answer, reference: Reference) -> Sheet:
     _foci(sheet, answer, reference)
     _calibration(sheet, answer, reference.case)
     _placement(sheet, answer, reference.case)
-    if reference.floor is not None and sheet.figures["rmse_soft_hu"] is not None:
-        sheet.figures["floor_soft_ratio"] = sheet.figures["rmse_soft_hu"] / reference.floor[0]
+    _floor(sheet, reference)
     sheet.figures["seconds"] = answer.seconds
     return sheet
+
+
+def _floor(sheet: Sheet, reference: Reference) -> None:
+    def ratio() -> dict[str, float]:
+        rmse = sheet.figures["rmse_soft_hu"]
+        if reference.floor is None or rmse is None:
+            raise LamellaError("The scan has too little homogeneous soft tissue to measure its noise.")
+        return {"floor_soft_ratio": rmse / reference.floor[0]}
+
+    sheet.add(ratio, "floor_soft_ratio")
 
 
 def _errors(sheet: Sheet, answer: Answer, case: Case) -> None:
@@ -88,11 +105,13 @@ def _errors(sheet: Sheet, answer: Answer, case: Case) -> None:
         key = f"psnr_{span}_db"
         sheet.add(lambda key=key, window=window: {key: metrics.psnr_windowed(hu, truth, *window, case=name)}, key)  # type: ignore[misc]  # binds this round's names
     body = masks["body"]
-    sheet.add(lambda: {"psnr_body_db": metrics.psnr(hu, truth, MAX_HU - AIR_HU, body, name)}, "psnr_body_db")
-    error = np.where(body, hu.astype(np.float32) - truth, 0.0)
+    full = metrics.PSNR_WINDOWS_HU[4095]
+    sheet.add(lambda: {"psnr_body_db": metrics.psnr_windowed(hu, truth, *full, body, name)}, "psnr_body_db")
+    # Per slice, for gains and intervals; clipped as PSNR is, so that a gain is the difference of two PSNRs.
+    error = np.clip(hu, *full).astype(np.float32) - np.clip(truth, *full)
+    sheet.curves["squares"] = np.einsum("zyx,zyx->z", error, error, dtype=np.float64).tolist()
+    error[~body] = 0.0
     sheet.curves["squares_body"] = np.einsum("zyx,zyx->z", error, error, dtype=np.float64).tolist()
-    whole = hu.astype(np.float32) - truth
-    sheet.curves["squares"] = np.einsum("zyx,zyx->z", whole, whole, dtype=np.float64).tolist()
 
 
 def _similarity(sheet: Sheet, answer: Answer, case: Case) -> None:
@@ -203,6 +222,7 @@ def _calibration(sheet: Sheet, answer: Answer, case: Case) -> None:
     keys = [f"coverage_{round(100 * share)}" for share in NOMINAL]
     if answer.spread is None:
         sheet.figures |= dict.fromkeys([*keys, "error_detection_auc"])
+        sheet.absent |= dict.fromkeys([*keys, "error_detection_auc"], "The method predicts no spread.")
         return
     error, spread, body = answer.hu.astype(np.float32) - case.scan.volume.hu, answer.spread, case.scan.masks["body"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lamella.errors import UsageError
 from lamella.slices import Profile
 from lamella.thinning import Mode
 
@@ -33,7 +34,8 @@ class SeriesCase:
     Attributes:
         path: DICOM folder, ZIP or file, or NIfTI.
         geometries: how it is thickened.
-        name: of the scan; empty for the name of the path. Cases of one name are of one patient.
+        name: of the scan, shown everywhere; empty for scan-1, scan-2, ..., since names of folders may be those of
+            patients. Cases of one name are of one patient.
         slices: [first, last) thin slices used; null for all.
         person: a scan of a person, of which documents show figures but no picture.
     """
@@ -95,13 +97,22 @@ class ModelMethods:
         steps: flow steps of texture and sample.
         samples: draws whose mean is scored besides, where `sample` is among the modes; 1 for none.
         seed: of the draws.
+        name: before the names of its answers where there are several models; empty for `model`.
+
+    Raises:
+        UsageError: a number below 1.
     """
 
     model: str = "embedded"
     modes: tuple[Mode, ...] = ("mean", "texture", "sample")
     steps: int = 8
-    samples: int = 4
+    samples: int = 2
     seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.samples < 1:
+            raise UsageError(f"models: steps and samples must be at least 1. Found {self.steps} and {self.samples}.")
 
 
 @dataclass(frozen=True)
@@ -134,9 +145,13 @@ class EvaluationSettings:
         outside: results of other tools.
         crop_to_body: leave out the air beside the body, for every method alike: padding flatters, and costs time.
         spheres: insert spheres into the lungs and measure what is left of them.
-        volumes: methods whose volumes are kept for the report's viewer.
+        volumes: methods whose volumes are kept for the report's viewer; null for cubic, mean and texture, where they are
+            among the methods.
         workers: figures of so many methods are computed at once.
         seed: of the bootstrap.
+
+    Raises:
+        UsageError: fewer than one worker.
     """
 
     out: str
@@ -149,6 +164,10 @@ class EvaluationSettings:
     outside: tuple[OutsideResult, ...] = ()
     crop_to_body: bool = True
     spheres: bool = True
-    volumes: tuple[str, ...] = ("cubic", "mean", "texture")
+    volumes: tuple[str, ...] | None = None
     workers: int = 2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise UsageError(f"workers must be at least 1. Found {self.workers}.")

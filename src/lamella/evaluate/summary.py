@@ -124,12 +124,18 @@ def pooled_gains(gains: Sequence[Mapping[str, Any]], cases: Sequence[Record], se
                 "figure": figure,
                 "difference": float(values.mean()),
                 "interval": _interval(values, [groups[gain["case"]] for gain in these], seed),
-                "p": metrics.paired_test(values, np.zeros(len(values))),
+                "p": _p_of_scans(values, [groups[gain["case"]] for gain in these]),
                 "cases": len(these),
                 "difference_at_best_shift": float(np.mean(moved)) if moved else None,
             }
         )
     return pooled
+
+
+def _p_of_scans(values: NDArray[np.float64], scans: Sequence[str]) -> float | None:
+    """Wilcoxon's p of the gains, one a scan: several thickenings of one scan are no several patients."""
+    means = np.array([values[[one == scan for one in scans]].mean() for scan in dict.fromkeys(scans)])
+    return metrics.paired_test(means, np.zeros(len(means)))
 
 
 def _interval(values: NDArray[np.float64], groups: list[str], seed: int) -> list[float] | None:

@@ -137,10 +137,10 @@ def _noise() -> dict[str, Figure]:
     figures["stripe_ratio"] = Figure(
         "Stripes",
         "",
-        "one",
+        "none",
         "noise",
-        "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; "
-        "well above 1 means stripes.",
+        "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; compare "
+        "with the truth's own, which scatters about 1: well above it means stripes.",
         1,
     )
     return figures
@@ -259,7 +259,12 @@ def _measurement() -> dict[str, Figure]:
             "RMSE in soft tissue over the least the truth's own noise allows; near 1 nothing is left to gain there.",
         ),
         "seconds": Figure(
-            "Seconds", "s", "none", "measurement", "Time of the restoration, nothing read or written.", 1
+            "Seconds",
+            "s",
+            "none",
+            "measurement",
+            "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.",
+            1,
         ),
     }
 

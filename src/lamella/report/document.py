@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from lamella.errors import UsageError
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
 from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
 from lamella.nifti import read_nifti
@@ -51,10 +52,15 @@ def write_document(results: Path, out: Path, *, overwrite: bool) -> None:
         overwrite: replace an earlier document.
 
     Raises:
+        UsageError: the pictures would go into the results.
         LamellaError: the results cannot be read.
     """
     found = read_results(results)
     pictures = out.with_suffix("")
+    if pictures.resolve() == found.folder.resolve():
+        raise UsageError(
+            f"The document's pictures would go into the results, {pictures}. Choose another name than {out}."
+        )
     links: dict[str, str] = {}
     for name, figure in _pictures(found):
         with staged_file(pictures / f"{name}.png", overwrite=True) as file:
@@ -115,13 +121,15 @@ def _look(found: Results, case: Mapping[str, Any]) -> Figure:
 
 def _head(found: Results) -> str:
     content = found.content
+    kinds = [one["kind"] for one in content["methods"]]
+    projected = ", and each also comes projected onto the measurement" if "projected" in kinds else ""
     models = ", ".join(f"{one['name']} (SHA-256 {one['sha256'][:12]})" for one in content["model"]) or "none"
     failed = "".join(f"\n\n**Not evaluated**: {one['case']}: {one['why']}" for one in content["failures"])
     return (
         "# Results\n\n"
         f"<!-- Written by `lamella report` from results.json; edit neither by hand. -->\n\n"
         f"Lamella {content['lamella']}, model {models}. Every method saw the same thick slices; every interpolation is "
-        "placed by position, and each also comes projected onto the measurement. Masks come from the truth. Air beside the "
+        f"placed by position{projected}. Masks come from the truth. Air beside the "
         f"body is {'left out' if content['settings']['crop_to_body'] else 'counted'}." + failed
     )
 
@@ -137,7 +145,10 @@ def _short(found: Results) -> str:
                     f"- **{found.label(method)}**, {case['title']}: {_db(cubic)} over cubic interpolation{_even_moved(cubic)}; "
                     f"{_db(best)} over the strongest interpolation ({found.label(best['against'])})."
                 )
-    note = "Brackets: 95 % when the scan's slabs are drawn again and again."
+    note = (
+        "Brackets: 95 % when the scan's slabs are drawn again and again. Moving is judged on the slices that no shift takes "
+        "past the ends."
+    )
     return "\n".join([*lines, "", note]) if len(lines) > 1 else ""
 
 
@@ -171,6 +182,11 @@ def _case_in_words(case: Mapping[str, Any]) -> str:
             f"of about {floor['floor_soft_hu']:.1f} HU there ({floor['white_floor_soft_hu']:.1f} HU if the noise were white "
             "along the slice axis)."
         )
+    truth = case.get("truth") or {}
+    if truth.get("edge_width_z_mm") is not None:
+        words.append(f"Strong edges are {truth['edge_width_z_mm']:.1f} mm wide along the slice axis in the truth.")
+    if truth.get("stripe_ratio") is not None:
+        words.append(f"Stripes of the truth itself: {truth['stripe_ratio']:.1f}.")
     return " ".join([*words, *case["notes"]])
 
 
