@@ -129,8 +129,13 @@ def _head(found: Results) -> str:
         "# Results\n\n"
         f"<!-- Written by `lamella report` from results.json; edit neither by hand. -->\n\n"
         f"Lamella {content['lamella']}, model {models}. Every method saw the same thick slices; every interpolation is "
-        f"placed by position{projected}. Masks come from the truth. Air beside the "
-        f"body is {'left out' if content['settings']['crop_to_body'] else 'counted'}." + failed
+        f"placed by position{projected}. Masks come from the truth. "
+        + (
+            "All but the body's bounding box was cropped away."
+            if content["settings"]["crop_to_body"]
+            else "Nothing was cropped."
+        )
+        + failed
     )
 
 
