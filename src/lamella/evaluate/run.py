@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -101,9 +102,8 @@ def _why(error: Exception, one: Planned) -> str:
         return f"An error that Lamella did not expect: {type(error).__name__}{place}."
     text = str(error)
     for path in paths_of(one):
-        text = text.replace(path, "(its path in the config)").replace(
-            Path(path).name or path, "(its path in the config)"
-        )
+        for name in (path, Path(path).name):
+            text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(its path in the config)", text) if name else text
     return text
 
 

@@ -8,11 +8,11 @@ from typing import cast
 import numpy as np
 
 import lamella.metrics as metrics
-from lamella.evaluate.cases import Case, thickened_case
+from lamella.evaluate.cases import Case, covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, stored
 from lamella.evaluate.settings import GeometrySettings
 from lamella.metrics.catalogue import SPHERES_MM
-from lamella.slices import Profile
+from lamella.slices import Profile, thick_grid
 from lamella.volume import Volume
 
 _LENGTH_MM, _PERIODS = 48.0, 8
@@ -36,9 +36,12 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
     first = int(area.argmax())
     part = _around_lungs(scan.cut(slice(first, first + length)))
     geometry, thickening = part.volume.geometry, _thickening(case)
-    scored = thickened_case("", "", part, thickening).scan.volume.geometry.centres_mm
-    lung = part.masks["lung"].copy()
-    lung[(geometry.centres_mm < scored[0] - 1e-6) | (geometry.centres_mm > scored[-1] + 1e-6)] = False
+    touched, scored = covered_slices(
+        geometry, thick_grid(geometry, thickening.thickness_mm, thickening.spacing_mm, thickening.profile)
+    )
+    kept = slice(touched.start + scored.start, touched.start + scored.stop)
+    lung = np.zeros_like(part.masks["lung"])
+    lung[kept] = part.masks["lung"][kept]
     spheres = metrics.place_spheres(lung, geometry, SPHERES_MM, period_mm=thick.spacing_mm)
     if not spheres:
         return None

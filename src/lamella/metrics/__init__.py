@@ -40,7 +40,7 @@ from lamella.metrics.spheres import (
     sphere_volume_ratio,
 )
 from lamella.metrics.statistics import bootstrap_interval, paired_test, slab_bootstrap_gain_db, slab_bootstrap_rmse
-from lamella.metrics.stripes import mean_error_per_slice_hu, noise_per_slice, stripe_power_ratio
+from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 
 __all__ = [
     "INTERPOLATIONS",
@@ -77,7 +77,6 @@ __all__ = [
     "lung_region",
     "mae_hu",
     "mean_error_hu",
-    "mean_error_per_slice_hu",
     "noise_correlation_z",
     "noise_floor_hu",
     "noise_floor_rmse_hu",

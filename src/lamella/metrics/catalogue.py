@@ -12,7 +12,7 @@ from typing import Literal
 from lamella.metrics.calibration import NOMINAL
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
 
-__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SPHERES_MM", "Best", "Figure", "Group"]
+__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SHORT", "SPHERES_MM", "Best", "Figure", "Group"]
 
 Best = Literal["low", "high", "one", "zero", "none"]
 """Which value is best: the lowest, the highest, the one nearest 1 or 0; "none": no value is better than another."""
@@ -279,3 +279,22 @@ FIGURES: dict[str, Figure] = {
     **_measurement(),
 }
 """Name of the figure -> what it is; the order is that of the tables."""
+
+SHORT = (
+    "psnr_4095_db",
+    "rmse_body_hu",
+    "rmse_lung_hu",
+    "rmse_soft_hu",
+    "rmse_bone_hu",
+    "rmse_vessel_hu",
+    "gradient_error_z",
+    "edge_width_z_ratio",
+    "edge_roughness_ratio",
+    "noise_in_plane_ratio",
+    "noise_along_z_ratio",
+    "stripe_ratio",
+    "laa_950_bias_pp",
+    "consistency_rmse_hu",
+    "best_shift_mm",
+)
+"""The figures of a short table, in its order."""

@@ -1,8 +1,8 @@
-"""Stripes in coronal and sagittal planes: noise, or brightness, that comes and goes with the distance of the thick slices.
+"""Stripes in coronal and sagittal planes: noise that comes and goes with the distance of the thick slices.
 
 An interpolated thin slice that lies on a thick one has its noise, one that lies between two has less: a comb along z that
-no thin scan has. A model may trade it for steps of brightness. Both are a figure per slice whose periodogram has a line at
-one over the distance of the thick slices.
+no thin scan has. The noise of each slice is a series whose periodogram then has a line at one over the distance of the
+thick slices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.errors import LamellaError
-from lamella.metrics.checks import Hu, Mask, check_grid, check_mask, finite
+from lamella.metrics.checks import Hu, Mask, check_mask, finite
 from lamella.metrics.noise import IN_PLANE_WINDOW_PX, MAD_TO_SD
 
 LEAST_VOXELS = 200
@@ -61,34 +61,6 @@ def noise_per_slice(hu: Hu, mask: Mask, case: str = "image") -> NDArray[np.float
             middle = np.median(finite(high, case))
             levels[index] = MAD_TO_SD * float(np.median(np.abs(high - middle)))
     return _filled(levels, case)
-
-
-def mean_error_per_slice_hu(prediction: Hu, truth: Hu, mask: Mask, case: str = "prediction") -> NDArray[np.float64]:
-    """Mean of prediction minus truth in each slice: stripes of brightness, the anatomy taken away.
-
-    Slices with too little of the mask as in `noise_per_slice`.
-
-    Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
-        mask: (z, y, x) where to look.
-        case: name of the prediction for error messages.
-
-    Returns:
-        (z,) HU.
-
-    Raises:
-        NonFiniteError: a value in use is not finite.
-        LamellaError: shapes differ, or fewer than `LEAST_MEASURED` of the slices have enough of the mask.
-    """
-    check_grid(prediction, truth, case)
-    check_mask(mask, truth, case)
-    means = np.full(len(truth), np.nan)
-    for index, chosen in enumerate(mask):
-        if np.count_nonzero(chosen) >= LEAST_VOXELS:
-            error = prediction[index][chosen].astype(np.float64) - truth[index][chosen]
-            means[index] = float(finite(error, case).mean())
-    return _filled(means, case)
 
 
 def stripe_power_ratio(levels: NDArray[np.float64], spacing_mm: float, period_mm: float, case: str = "image") -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lamella.errors import UsageError
-from lamella.metrics.catalogue import FIGURES, SPHERES_MM
+from lamella.metrics.catalogue import FIGURES, SHORT, SPHERES_MM
 from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
 from lamella.nifti import read_nifti
 from lamella.publish import staged_file
@@ -20,25 +20,6 @@ from lamella.report import plots
 from lamella.report.evaluation import curves_of
 from lamella.report.preview import PreviewPanel, compose
 from lamella.report.results import Results, read_results
-
-SHORT = (
-    "psnr_4095_db",
-    "rmse_body_hu",
-    "rmse_lung_hu",
-    "rmse_soft_hu",
-    "rmse_bone_hu",
-    "rmse_vessel_hu",
-    "gradient_error_z",
-    "edge_width_z_ratio",
-    "edge_roughness_ratio",
-    "noise_in_plane_ratio",
-    "noise_along_z_ratio",
-    "stripe_ratio",
-    "laa_950_bias_pp",
-    "consistency_rmse_hu",
-    "best_shift_mm",
-)
-"""Figures of the table of a case; the others follow in the long one."""
 
 _DPI = 110
 
