@@ -18,10 +18,10 @@ CONTRIBUTING = PACKAGE.parents[1] / "CONTRIBUTING.md"
 
 RANKS = (
     ("__version__", "volume", "memory"),
-    ("slices", "window", "dicom", "nifti", "publish", "unet", "thin_head"),
+    ("slices", "window", "dicom", "nifti", "publish", "unet", "thin_head", "diffusion_unet"),
     ("source", "passage", "latent", "diffusion", "metrics"),
-    ("data", "embedded"),
-    ("embedded_loss", "model"),
+    ("data", "embedded", "latent_diffusion"),
+    ("embedded_loss", "cost", "model"),
     ("train", "thinning"),
     ("evaluate", "report", "pacs"),
     ("config", "api", "reader"),
@@ -30,7 +30,14 @@ RANKS = (
 """Rooms by rank; CONTRIBUTING shows the same table."""
 
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
-SAME_ROOM = {"errors": "volume", "nifti_checks": "nifti", "__main__": "cli", "__init__": "__version__"}
+SAME_ROOM = {
+    "errors": "volume",
+    "nifti_checks": "nifti",
+    "latent_model": "model",
+    "model_facts": "model",
+    "__main__": "cli",
+    "__init__": "__version__",
+}
 """Files that belong to a room of another name."""
 
 HEAVY = {"torch", "scipy", "matplotlib", "lightning", "safetensors"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lamella.model import Model
+from lamella.latent_model import load_any
 from lamella.source import read_source
 from lamella.thinning import Mode, Thinned, ThinSettings, thin_grid
 from lamella.thinning import thin as thin_volume
@@ -32,8 +32,8 @@ def thin(
     like: Volume | None = None,
     mode: Mode = "mean",
     model: str | Path = "embedded",
-    steps: int = 8,
-    samples: int = 1,
+    steps: int | None = None,
+    samples: int | None = None,
     seed: int = 0,
     spread: bool = False,
     device: str = "auto",
@@ -47,8 +47,8 @@ def thin(
         like: a series of the same scan whose slice positions are wanted instead.
         mode: "mean", "texture" or "sample".
         model: name of a shipped model, or a model folder.
-        steps: flow steps of texture and sample.
-        samples: draws of texture or sample.
+        steps: of a draw; None for the model's own number, 8 or (latent diffusion) 20.
+        samples: draws of texture or sample, or in a latent diffusion model's mean; None for the model's own number.
         seed: of the draws.
         spread: also return the predicted standard deviation.
         device: "auto", "cpu", "cuda" or "cuda:N".
@@ -60,4 +60,4 @@ def thin(
         spacing_mm = 1.0
     grid = thin_grid(volume.geometry, spacing_mm=spacing_mm, slices=slices, like=like.geometry if like else None)
     settings = ThinSettings(mode=mode, steps=steps, samples=samples, seed=seed, spread=spread, device=device)
-    return thin_volume(volume, Model.load(model), grid, settings)
+    return thin_volume(volume, load_any(model), grid, settings)

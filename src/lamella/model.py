@@ -6,18 +6,26 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
-from lamella.errors import ModelError, UsageError
+from lamella.errors import LamellaError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from lamella.latent_model import LatentModel
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.yaml"
+EMBEDDED = "embedded"
+"""Kind of a card that names none."""
+
+LATENT = "latent-diffusion"
 T = TypeVar("T")
 SHIPPED = Path(__file__).parent / "models"
 """Models inside the package."""
@@ -88,6 +96,7 @@ class Model:
     calibration: Calibration
     mean: MeanScaleNet
     flow: FlowNet
+    kind: ClassVar[str] = EMBEDDED
 
     @classmethod
     def load(cls, source: str | Path = "embedded") -> Model:
@@ -95,29 +104,21 @@ class Model:
 
         Raises:
             UsageError: no such model.
-            ModelError: a file is missing, its SHA-256 differs from the card's, or its tensors do not fit the settings.
+            ModelError: a file is missing, its SHA-256 differs from the card's, its tensors do not fit the settings, or
+                it is a model of another kind.
         """
-        folder = find_model(source)
-        card = read_card(folder)
-        weights = folder / WEIGHTS
-        found = sha256_of(weights)
-        if found != card.get("weights_sha256"):
-            raise ModelError(
-                f"The weights of model {folder.name} are not the ones its card describes. File {weights}: SHA-256 "
-                f"{found}, expected {card.get('weights_sha256')}. Reinstall Lamella, or copy the model folder again."
-            )
-        settings = _build(EmbeddedSettings, card.get("settings", {}), folder)
+        folder, card, tensors = open_model(source, EMBEDDED)
+        settings = build(EmbeddedSettings, card.get("settings", {}), folder)
         mean, flow = MeanScaleNet(settings), FlowNet(settings)
-        tensors = load_file(weights)
         _fill(mean, tensors, "mean.", folder)
         _fill(flow, tensors, "flow.", folder)
         return cls(
             name=str(card["name"]),
-            sha256=found,
+            sha256=str(card["weights_sha256"]),
             licence=str(card["licence"]),
             settings=settings,
-            limits=_build(Limits, card.get("limits", {}), folder),
-            calibration=_build(Calibration, card.get("calibration", {}), folder),
+            limits=build(Limits, card.get("limits", {}), folder),
+            calibration=build(Calibration, card.get("calibration", {}), folder),
             mean=mean.eval().requires_grad_(False),
             flow=flow.eval().requires_grad_(False),
         )
@@ -133,12 +134,16 @@ class Model:
             "name": self.name,
             "licence": self.licence,
             "weights_sha256": sha256_of(folder / WEIGHTS),
-            "settings": _plain(dataclasses.asdict(self.settings)),
-            "limits": _plain(dataclasses.asdict(self.limits)),
-            "calibration": _plain(dataclasses.asdict(self.calibration)),
+            "settings": plain(dataclasses.asdict(self.settings)),
+            "limits": plain(dataclasses.asdict(self.limits)),
+            "calibration": plain(dataclasses.asdict(self.calibration)),
             **about,
         }
         (folder / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
+
+    def described(self) -> list[dict[str, Any]]:
+        """Everything but the weights that decides an answer."""
+        return [dataclasses.asdict(part) for part in (self.settings, self.limits, self.calibration)]
 
 
 def find_model(source: str | Path) -> Path:
@@ -173,14 +178,53 @@ def list_models() -> tuple[ModelEntry, ...]:
     return tuple(entries)
 
 
-def verify(source: str | Path) -> Model:
+def kind_of(source: str | Path) -> str:
+    """The kind of a model's card (`EMBEDDED`, `LATENT` or another); raises as `find_model` and `read_card` do."""
+    return str(read_card(find_model(source)).get("kind", EMBEDDED))
+
+
+def open_model(source: str | Path, kind: str) -> tuple[Path, dict[str, Any], dict[str, torch.Tensor]]:
+    """Folder, card and tensors of a model, once its kind and its SHA-256 are right.
+
+    Raises:
+        UsageError: no such model.
+        ModelError: a file is missing, no safetensors, altered, or the model is of another kind.
+    """
+    folder = find_model(source)
+    card = read_card(folder)
+    has = card.get("kind", EMBEDDED)
+    if has != kind:
+        raise ModelError(
+            f"The model {folder.name} is of another kind. Found {has!r}, expected {kind!r}. File {folder / CARD}."
+        )
+    weights = folder / WEIGHTS
+    found = sha256_of(weights)
+    if found != card.get("weights_sha256"):
+        raise ModelError(
+            f"The weights of model {folder.name} are not the ones its card describes. File {weights}: SHA-256 "
+            f"{found}, expected {card.get('weights_sha256')}. Reinstall Lamella, or copy the model folder again."
+        )
+    try:
+        return folder, card, load_file(weights)
+    except SafetensorError as error:
+        raise ModelError(f"The weights {weights} are no safetensors file. Copy the model folder again.") from error
+
+
+def verify(source: str | Path) -> Model | LatentModel:
     """Load a model and check that every weight is finite.
 
     Raises:
         ModelError: anything is missing, altered or not finite.
     """
-    model = Model.load(source)
-    for prefix, network in (("mean", model.mean), ("flow", model.flow)):
+    from lamella.latent_model import LatentModel, load_any  # which builds on this file
+
+    model = load_any(source)
+    networks: dict[str, nn.Module] = (
+        {"autoencoder": model.codec.network, "unet": model.unet}
+        if isinstance(model, LatentModel)
+        else {"mean": model.mean, "flow": model.flow}
+    )
+    for prefix, network in networks.items():
         for name, tensor in network.state_dict().items():
             if not torch.isfinite(tensor).all():
                 raise ModelError(f"Tensor {prefix}.{name} of model {model.name} holds values that are not finite.")
@@ -224,13 +268,32 @@ def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], prefix: str, fol
     network.load_state_dict(own, strict=True)
 
 
-def _build(kind: type[T], values: dict[str, Any], folder: Path) -> T:
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # only dataclasses come here
-    unknown = sorted(set(values) - known)
+def build(kind: type[T], values: Any, folder: Path) -> T:
+    """Fill a dataclass, and the dataclasses within it, from a card.
+
+    Raises:
+        ModelError: not a mapping, an unknown field, or values that its class refuses.
+    """
+    if not isinstance(values, dict):
+        raise ModelError(f"The card in {folder} lacks {kind.__name__}: expected a mapping, found {values!r}.")
+    hints = get_type_hints(kind)
+    unknown = sorted(set(map(str, values)) - set(hints))
     if unknown:
         raise ModelError(f"The card in {folder} has unknown {kind.__name__} fields: {', '.join(unknown)}.")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    filled = {
+        name: build(hints[name], value, folder) if dataclasses.is_dataclass(hints[name]) else _tuples(value)
+        for name, value in values.items()
+    }
+    try:
+        return kind(**filled)
+    except (LamellaError, TypeError) as error:
+        raise ModelError(f"The card in {folder} does not describe {kind.__name__}. {error}") from error
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, for YAML; mappings within too."""
+    return {k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

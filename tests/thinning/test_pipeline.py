@@ -177,7 +177,7 @@ def test_overlapping_slabs_count_only_where_they_lie_inside(thick_volume: Volume
 )
 def test_settings_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        ThinSettings(**values)  # type: ignore[arg-type]
+        ThinSettings(**values).resolved("embedded")  # type: ignore[arg-type]
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:

@@ -1,32 +1,59 @@
-"""`lamella inspect`: what is in a source, and what would be refused and why."""
+"""`lamella inspect`: what is in a source, a prepared case, a model or a checkpoint, and what is wrong with it."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from lamella.cli.options import Debug, Json, Quiet, Source
+import typer
+
+from lamella.cli.options import Debug, Json, Quiet
 from lamella.errors import RefusedInput
 
 if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
     from lamella.source import Inspection
 
+_CARD, _CHECKPOINT = "model.yaml", ".ckpt"
 
-def inspect(source: Source, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+
+def inspect(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="DICOM folder, ZIP or file, or NIfTI; or a prepared case, a model folder, a checkpoint (.ckpt).",
+        ),
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
     """Say what SOURCE holds and what would be refused, and why.
 
-    Exit code 3 where `lamella thin SOURCE` would be refused.
+    Exit code 3 where `lamella thin SOURCE` would be refused, 1 for a damaged model, case or checkpoint.
     """
+    if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
+        from lamella.cli.inspect_model import of_checkpoint, of_model, refuse
+
+        facts, text, wrong = of_model(source) if source.is_dir() else of_checkpoint(source)
+        _show(facts, text, as_json, quiet)
+        refuse(wrong)
+        return
     from lamella.source import inspect_source
 
     found = inspect_source(source)
-    if as_json:
-        print(json.dumps(found.to_dict(), indent=2))
-    elif not quiet:
-        print(_text(found))
+    _show(found.to_dict(), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)
+
+
+def _show(facts: dict[str, object], text: str, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(json.dumps(facts, indent=2, default=str))
+    elif not quiet:
+        print(text)
 
 
 def _text(found: Inspection) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lamella import __version__
+from lamella.cli.derived import derivation
 from lamella.cli.options import RESEARCH_ONLY
 from lamella.cli.outputs import (
     NIFTI,
@@ -22,9 +23,9 @@ from lamella.cli.progress import Progress
 from lamella.errors import UsageError
 
 if TYPE_CHECKING:
-    from lamella.dicom.labels import Derivation
+    from lamella.latent_model import LatentModel
     from lamella.model import Model
-    from lamella.thinning import MemoryPlan, Thinned, ThinSettings
+    from lamella.thinning import LatentPlan, MemoryPlan, Thinned, ThinSettings
     from lamella.volume import Geometry, Volume
 
 
@@ -38,8 +39,8 @@ class Job:
     slices: int | None = None
     like: Path | None = None
     mode: Literal["mean", "texture", "sample"] = "mean"
-    steps: int = 8
-    samples: int = 1
+    steps: int | None = None
+    samples: int | None = None
     seed: int = 0
     device: str = "auto"
     model: str = "embedded"
@@ -68,14 +69,15 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
     _check(job)
     with Progress(quiet) as progress:
         progress.begin("start")
-        from lamella.model import Model, find_model
+        from lamella.latent_model import load_any
+        from lamella.model import kind_of
         from lamella.thinning import plan, thin, thin_grid
 
-        settings = _settings(job)
-        find_model(job.model)  # a mistyped name must show before a study is read
+        kind = kind_of(job.model)  # a mistyped name must show before a study is read
+        job, settings = _resolved(job, kind)
         source, like = _read(job, progress)
         progress.begin("load")
-        model = Model.load(job.model)
+        model = load_any(job.model)
         grid = thin_grid(
             source.geometry,
             spacing_mm=job.spacing_mm,
@@ -84,7 +86,7 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
         )
         memory = plan(source.geometry, grid, model, settings)
         if job.preview is not None:  # it thins once more; a lack of memory must show now, not after OUTPUT is written
-            more = plan(source.geometry, grid, model, companion(settings))
+            more = plan(source.geometry, grid, model, companion(settings, kind))
             memory = max(memory, more, key=lambda one: one.peak_bytes)
         progress.finish()
         _announce(job, source, grid, model, memory, progress, dry_run)
@@ -126,16 +128,26 @@ def _wants_page(job: Job) -> bool:
     return job.report is not None and job.report.suffix.lower() == PAGE
 
 
-def _settings(job: Job) -> ThinSettings:
+def _resolved(job: Job, kind: str) -> tuple[Job, ThinSettings]:
+    """The job with the numbers that the model fills in, and its settings."""
+    settings = _settings(job, kind).resolved(kind)
+    return dataclasses.replace(job, steps=settings.steps, samples=settings.samples), settings
+
+
+def _settings(job: Job, kind: str) -> ThinSettings:
+    from lamella.model import LATENT
     from lamella.thinning import ThinSettings
 
+    # one draw of a latent model has no spread, and a page does without
+    single = kind == LATENT and (job.samples or (1 if job.mode == "sample" else 2)) == 1
+    on_page = _wants_page(job) and not single
     return ThinSettings(
         mode=job.mode,
         steps=job.steps,
         samples=job.samples,
         seed=job.seed,
         device=job.device,
-        spread=job.spread is not None or _wants_page(job),
+        spread=job.spread is not None or on_page,
     )
 
 
@@ -150,8 +162,8 @@ def _announce(
     job: Job,
     source: Volume,
     grid: Geometry,
-    model: Model,
-    memory: MemoryPlan,
+    model: Model | LatentModel,
+    memory: MemoryPlan | LatentPlan,
     progress: Progress,
     dry_run: bool,
 ) -> None:
@@ -170,17 +182,17 @@ def _announce(
         progress.say(f"note    {warning}")
     if dry_run:
         kind = "NIfTI" if is_nifti_name(job.output) else "DICOM series"
-        progress.say(f"would write  {job.output} ({kind}{f', {job.samples} samples' if job.samples > 1 else ''})")
+        progress.say(f"would write  {job.output} ({kind}{f', {job.samples} samples' if _count(job) > 1 else ''})")
         for path in (job.spread, job.report, job.preview):
             if path is not None:
                 progress.say(f"would write  {path}")
 
 
-def _write(job: Job, source: Volume, thinned: Thinned, model: Model, progress: Progress) -> str | None:
+def _write(job: Job, source: Volume, thinned: Thinned, model: Model | LatentModel, progress: Progress) -> str | None:
     derivations = (
         ()
         if is_nifti_name(job.output)
-        else [_derivation(job, source, volume, model, number) for number, volume in enumerate(thinned.samples)]
+        else [derivation(job, source, volume, model, number) for number, volume in enumerate(thinned.samples)]
     )
     uid = write_result(
         job.output, thinned.samples, source, derivations, overwrite=job.overwrite, progress=progress.counter("write")
@@ -190,26 +202,9 @@ def _write(job: Job, source: Volume, thinned: Thinned, model: Model, progress: P
     return uid
 
 
-def _derivation(job: Job, source: Volume, volume: Volume, model: Model, sample: int) -> Derivation:
-    from lamella.dicom.labels import Derivation
-
-    thick, thin = source.geometry, volume.geometry
-    # The mean does not depend on steps and seed, so neither does its UID.
-    drawn = "" if job.mode == "mean" else f", {job.steps} steps, seed {job.seed}, sample {sample + 1} of {job.samples}"
-    return Derivation(
-        description=(
-            f"Through-plane super-resolution from {thick.thickness_mm:g} mm slices every {thick.spacing_mm:g} mm to "
-            f"{thin.spacing_mm:g} mm by Lamella {__version__}, model {model.name}, mode {job.mode}{drawn}. Averaged "
-            "over each measured slice the result gives that slice back; detail within a slice is estimated."
-        ),
-        model_name=model.name,
-        model_sha256=model.sha256,
-        model_licence=model.licence,
-        settings_key=f"{job.mode}{drawn.split(', sample')[0]}",
-        mode=job.mode,
-        series_label=f"AI thin {thin.spacing_mm:.3g}mm {job.mode}{f' {sample + 1}' if sample else ''} RESEARCH",
-        sample=sample,
-    )
+def _count(job: Job) -> int:
+    """Series that are written: the draws of a sample or texture; a mean is one, however many draws it averages."""
+    return 1 if job.mode == "mean" else job.samples or 1
 
 
 def _report(

@@ -1,21 +1,25 @@
-"""`lamella models list|verify`: which models there are, and whether they are whole."""
+"""`lamella models list|verify|import`: which models there are, whether they are whole, and foreign weights as a model."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
-from lamella.cli.options import Debug, Json, Quiet
+from lamella.cli.options import Debug, Json, Overwrite, Quiet
+from lamella.errors import UsageError
 
 
 def verbs() -> typer.Typer:
-    """The two verbs."""
-    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List or verify models.")
+    """The three verbs."""
+    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="List, verify or import models.")
     app.command("list")(list_)
     app.command("verify")(verify)
+    app.command("import")(import_)
     return app
 
 
@@ -39,10 +43,56 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Check a model's files: complete, unaltered (SHA-256), every weight finite."""
-    from lamella.model import list_models
+    from lamella.latent.folder import KIND, verify_codec
+    from lamella.model import find_model, list_models, read_card
     from lamella.model import verify as verify_model
 
-    for name in [model] if model else [str(entry.folder) for entry in list_models()]:
-        found = verify_model(name)
+    for folder in [find_model(model)] if model else [entry.folder for entry in list_models()]:
+        card = read_card(folder)
+        if card.get("kind") == KIND:
+            verify_codec(folder)
+        else:
+            verify_model(folder)
         if not quiet:
-            print(f"{found.name}: complete, SHA-256 {found.sha256}, licence {found.licence}")
+            print(f"{card['name']}: complete, SHA-256 {card['weights_sha256']}, licence {card['licence']}")
+
+
+def import_(
+    family: Annotated[Literal["maisi"], typer.Argument(metavar="maisi", help="Whose weights: MAISI's autoencoder.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint (.pt), as published.")],
+    output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Model folder to write.")] = Path("maisi"),
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You have read the weights' own terms and accept them.")
+    ] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Import an autoencoder's published weights as a model folder; nothing is downloaded."""
+    from lamella.latent.folder import CARD, WEIGHTS, load_codec, read_codec_card, save_codec
+    from lamella.latent.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
+    from lamella.publish import check_output
+
+    if not (quiet and accept_licence):
+        print(TERMS)
+    if not accept_licence:
+        raise UsageError("Nothing was imported. Read the terms named above, then give --accept-licence.")
+    check_output(output, file, overwrite=overwrite, replaceable=(WEIGHTS, CARD))
+    codec = import_maisi(file)
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    about = {
+        "name": "maisi",
+        "licence": LICENCE,
+        "description": "MAISI's autoencoder: 4 x 4 x 4 voxels to 4 channels. The latent scale is not measured yet.",
+        "source": {"family": family, "repository": REPOSITORY, "file": file.name, "sha256": digest},
+        "terms_accepted": True,
+    }
+    save_codec(output, codec, about, overwrite=overwrite)
+    load_codec(output)
+    if not quiet:
+        tensors = codec.network.state_dict().values()
+        print(
+            f"{output}: {len(tensors)} tensors, {sum(t.numel() for t in tensors):,} parameters, SHA-256 "
+            f"{read_codec_card(output)['weights_sha256']}"
+        )

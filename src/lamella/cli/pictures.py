@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lamella.cli.progress import Progress
 
 if TYPE_CHECKING:
+    from lamella.latent_model import LatentModel
     from lamella.model import Model
     from lamella.thinning import Thinned, ThinSettings
     from lamella.volume import Volume
@@ -18,17 +19,25 @@ PAGE = ".html"
 """A report of this suffix is a page to look at, any other is JSON."""
 
 
-def companion(settings: ThinSettings) -> ThinSettings:
-    """What the preview shows beside the answer: the mean beside a draw, a texture beside the mean."""
-    other = "texture" if settings.mode == "mean" else "mean"
-    return dataclasses.replace(settings, mode=other, samples=1, spread=False)  # type: ignore[arg-type]  # both are modes
+def companion(settings: ThinSettings, kind: str) -> ThinSettings:
+    """What the preview shows beside the answer: the mean beside a draw; beside the mean a texture, or a sample."""
+    other = _drawn_mode(kind) if settings.mode == "mean" else "mean"
+    samples = None if other == "mean" else 1
+    return dataclasses.replace(settings, mode=other, samples=samples, spread=False)  # type: ignore[arg-type]  # both are modes
+
+
+def _drawn_mode(kind: str) -> str:
+    """The draw that stands beside the mean of a kind of model."""
+    from lamella.model import LATENT
+
+    return "sample" if kind == LATENT else "texture"
 
 
 def draw(
     path: Path,
     source: Volume,
     thinned: Thinned,
-    model: Model,
+    model: Model | LatentModel,
     settings: ThinSettings,
     progress: Progress,
     *,
@@ -43,7 +52,11 @@ def draw(
 
     grid = thinned.volume.geometry
     other = thin(
-        source, model, grid, companion(settings), lambda stage, done: progress.update(f"preview, {stage}", done)
+        source,
+        model,
+        grid,
+        companion(settings, model.kind),
+        lambda stage, done: progress.update(f"preview, {stage}", done),
     ).volume
     progress.begin("preview, drawing")
     mean, drawn = (thinned.volume, other) if settings.mode == "mean" else (other, thinned.volume)
@@ -52,7 +65,9 @@ def draw(
         PreviewPanel("Thick, as measured", source, as_slices=True),
         PreviewPanel("Cubic interpolation", Volume(cubic, grid)),
         PreviewPanel("Lamella mean", mean, accent=True),
-        PreviewPanel(f"Lamella {'texture' if settings.mode == 'mean' else settings.mode}", drawn, accent=True),
+        PreviewPanel(
+            f"Lamella {_drawn_mode(model.kind) if settings.mode == 'mean' else settings.mode}", drawn, accent=True
+        ),
     ]
     with staged_file(path, overwrite=overwrite) as file:
         render_preview(file, panels, title=f"model {model.name}")

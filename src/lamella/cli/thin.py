@@ -26,8 +26,13 @@ def thin(
         Literal["mean", "texture", "sample"],
         typer.Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
     ] = "mean",
-    steps: Annotated[int, typer.Option("--steps", help="Flow steps of texture and sample.")] = 8,
-    samples: Annotated[int, typer.Option("--samples", help="Draws of texture or sample.")] = 1,
+    steps: Annotated[
+        int | None, typer.Option("--steps", help="Steps of a draw; 8, or 20 for a latent diffusion model.")
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", help="Draws of texture or sample; or how many a latent model's mean averages, 4."),
+    ] = None,
     spread: Annotated[
         Path | None,
         typer.Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import yaml
 
 from lamella.cli.options import Debug, Quiet
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, UsageError
+
+_KINDS = ("embedded", "autoencoder", "latent")
 
 
 def train(
@@ -20,15 +24,53 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model. The same command resumes a run that was stopped."""
+    """Train a model. The same command resumes a run that was stopped.
+
+    The config's `kind` says what is trained: embedded (if it names none), autoencoder (a codec) or latent (the reference
+    system's diffusion model).
+    """
     if find_spec("lightning") is None:
         raise LamellaError("Training needs packages that are not installed. Run: pip install 'lamella[train]'")
     from lamella.config import load, save
-    from lamella.train import train_embedded
-    from lamella.train.settings import EmbeddedRun
 
-    run = load(EmbeddedRun, config, overrides or ())
+    settings, start = _trainer(config, overrides or ())
+    run = load(settings, config, overrides or ())
     save(run, Path(run.run) / "settings.yaml")
-    folder = train_embedded(run)
+    folder = start(run)
     if not quiet:
         print(f"wrote   {folder}")
+
+
+def _trainer(config: Path, overrides: Sequence[str]) -> tuple[type[Any], Callable[[Any], Path]]:
+    """(settings, what trains them) for the `kind` that a config names.
+
+    Raises:
+        UsageError: an unknown kind, or a config that cannot be read.
+    """
+    kind = _kind(config, overrides)
+    if kind == "autoencoder":
+        from lamella.train.vae import VaeRun, train_vae
+
+        return VaeRun, train_vae
+    if kind == "latent":
+        from lamella.train.latent import LatentRun, train_latent
+
+        return LatentRun, train_latent
+    from lamella.train import EmbeddedRun, train_embedded
+
+    return EmbeddedRun, train_embedded
+
+
+def _kind(config: Path, overrides: Sequence[str]) -> str:
+    """What `kind` says, embedded if nothing; a config that is no YAML mapping is left to `load`, which says why."""
+    try:
+        values = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return _KINDS[0]
+    kind = values.get("kind", _KINDS[0]) if isinstance(values, dict) else _KINDS[0]
+    for override in overrides:
+        key, _, text = override.partition("=")
+        kind = text if key == "kind" else kind
+    if kind not in _KINDS:
+        raise UsageError(f"kind must be one of {', '.join(_KINDS)}. Found {kind!r} in {config}.")
+    return str(kind)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from lamella.volume import AIR_HU, MAX_HU
 _COARSE_MM = 1.7
 """Views with planes further apart than this are thickened by smaller factors, in batches of their own."""
 
-_MARGIN = 2
+MARGIN = 2
 """Thin slices kept beyond the outermost slab, so that smooth profiles fit."""
 
 
@@ -83,61 +84,137 @@ class Pairs:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Slab:
+    """How thick slices lie and average, in units of the thin spacing.
+
+    Attributes:
+        factor: distance between their centres.
+        thickness: full width at half maximum of the profile.
+        profile: its shape.
+        reach: thin slices a slab and its share of the spacing take up.
+    """
+
+    factor: float
+    thickness: float
+    profile: Profile
+    reach: float
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A mirroring along each axis, then perhaps a transposition in the plane.
+
+    Attributes:
+        mirrored: along z, y, x.
+        transposed: rows become columns.
+    """
+
+    mirrored: tuple[bool, bool, bool] = (False, False, False)
+    transposed: bool = False
+
+    def apply(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(z, y, x) -> the same block, turned, contiguous."""
+        for axis in (0, 1, 2):
+            if self.mirrored[axis]:
+                block = np.flip(block, axis)
+        return np.ascontiguousarray(block.transpose(0, 2, 1) if self.transposed else block)
+
+
+class Stack(Protocol):
+    """What blocks are cut from: a (z, y, x) array, or a volume that reads only the block asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(slices, rows, columns)."""
+
+    def __getitem__(self, block: tuple[slice, slice, slice], /) -> NDArray[np.int16]:
+        """The HU of a block."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Cut:
     """Where the slices of a batch lie, in units of the thin spacing."""
 
     depth: int
     thick: NDArray[np.float64]
-    factor: float
-    thickness: float
-    profile: Profile
+    slab: Slab
 
 
-def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[float, float]) -> _Cut:
-    """Spacing log-uniform; half the slabs abut, a fifth leave gaps, the rest overlap up to twofold."""
+def draw_slab(
+    rng: np.random.Generator,
+    factors: tuple[float, float],
+    other_profile: float,
+    thicknesses: tuple[float, float] = (1.2, 8.0),
+) -> Slab:
+    """Spacing log-uniform; half the slabs abut, a fifth leave gaps, the rest overlap up to twofold.
+
+    Args:
+        rng: where the chances come from.
+        factors: smallest and largest spacing, in thin slices; three in ten are rounded to a whole number.
+        other_profile: chance of a profile other than a box.
+        thicknesses: smallest and largest thickness, in thin slices.
+    """
     factor = float(np.exp(rng.uniform(*np.log(factors))))
     if rng.random() < 0.3:
         factor = float(max(2, round(factor)))
     kind = rng.random()
     stretch = 1.0 if kind < 0.5 else rng.uniform(0.6, 1.0) if kind < 0.7 else rng.uniform(1.0, 2.0)
-    thickness = float(np.clip(factor * stretch, 1.2, 8.0))
+    thickness = float(np.clip(factor * stretch, *thicknesses))
     profile: Profile = "box"
-    if rng.random() < settings.other_profile:
+    if rng.random() < other_profile:
         profile = "gaussian" if rng.random() < 0.5 else "trapezoid"
     reach = max(factor, thickness * (1.3 if profile == "gaussian" else 0.75 if profile == "trapezoid" else 0.5) * 2)
-    count = int(np.clip(np.floor((settings.depth - reach) / factor) + 1, 3, settings.max_thick))
-    depth = int(np.ceil((count - 1) * factor + reach)) + _MARGIN
+    return Slab(factor, thickness, profile, reach)
+
+
+def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[float, float]) -> _Cut:
+    slab = draw_slab(rng, factors, settings.other_profile)
+    count = int(np.clip(np.floor((settings.depth - slab.reach) / slab.factor) + 1, 3, settings.max_thick))
+    depth, thick = place_slabs(rng, slab, count)
+    return _Cut(depth, thick, slab)
+
+
+def place_slabs(rng: np.random.Generator, slab: Slab, count: int) -> tuple[int, NDArray[np.float64]]:
+    """Thin slices needed for `count` slabs, and the slabs' centres among them at a random phase."""
+    reach, factor = slab.reach, slab.factor
+    depth = int(np.ceil((count - 1) * factor + reach)) + MARGIN
     slack = depth - ((count - 1) * factor + reach)
     first = -0.5 + reach / 2 + rng.uniform(0, slack)
-    return _Cut(depth, np.asarray(first + factor * np.arange(count), np.float64), factor, thickness, profile)
+    return depth, np.asarray(first + factor * np.arange(count), np.float64)
 
 
-def _cut_patch(rng: np.random.Generator, view: ThinView, depth: int, size: int) -> NDArray[np.float32]:
-    """A random block with some body in it, randomly mirrored and transposed in the plane."""
-    free = np.array(view.hu.shape) - (depth, size, size)
+def place_block(
+    rng: np.random.Generator, stack: Stack, depth: int, size: int
+) -> tuple[tuple[int, ...], NDArray[np.int16]]:
+    """A random block with some body in it: where it begins (z, y, x), and its (depth, size, size) HU."""
+    free = np.array(stack.shape) - (depth, size, size)
     for _ in range(20):
         z, y, x = (int(rng.integers(0, n + 1)) for n in free)
-        block = view.hu[z : z + depth, y : y + size, x : x + size]
+        block = stack[z : z + depth, y : y + size, x : x + size]
         if np.mean(block[:: max(1, depth // 4), ::8, ::8] > -900) > 0.15:
             break
-    patch = block.astype(np.float32)
-    for axis in (0, 1, 2):
-        if rng.random() < 0.5:
-            patch = np.flip(patch, axis)
-    return np.ascontiguousarray(patch.transpose(0, 2, 1) if rng.random() < 0.5 else patch)
+    return (z, y, x), block
 
 
-def _vary(rng: np.random.Generator, patch: NDArray[np.float32], settings: PatchSettings) -> NDArray[np.float32]:
-    """Another kernel, another dose."""
-    if rng.random() < settings.kernel:
+def draw_turn(rng: np.random.Generator) -> Turn:
+    """Each axis mirrored, and the plane transposed, with an even chance."""
+    z, y, x, transposed = (bool(rng.random() < 0.5) for _ in range(4))
+    return Turn((z, y, x), transposed)
+
+
+def vary(
+    rng: np.random.Generator, patch: NDArray[np.float32], kernel: float, noise: float, noise_hu: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Another kernel, another dose, with the chances of `PatchSettings`."""
+    if rng.random() < kernel:
         soft = gaussian_filter(patch, (0, 0.7, 0.7))
         patch = patch + rng.uniform(-0.8, 0.6) * (patch - soft)
-    if rng.random() < settings.noise:
+    if rng.random() < noise:
         grain = rng.standard_normal(patch.shape, dtype=np.float32)
         width = rng.uniform(0.3, 1.1)
         grain = gaussian_filter(grain, (0, width, width)) - gaussian_filter(grain, (0, 4 * width, 4 * width))
-        patch = patch + rng.uniform(*settings.noise_hu) / max(float(grain.std()), 1e-6) * grain
+        patch = patch + rng.uniform(*noise_hu) / max(float(grain.std()), 1e-6) * grain
     return np.clip(patch, AIR_HU, MAX_HU).astype(np.float32)
 
 
@@ -170,28 +247,31 @@ def draw_pairs(rng: np.random.Generator, views: Sequence[ThinView], settings: Pa
     halve = not coarse and rng.random() < settings.pair_average
     low, high = settings.coarse_factors if coarse else settings.factors
     cut = _draw_cut(rng, settings, (low, max(low, high / 2)) if halve else (low, high))
+    slab = cut.slab
     deep = [v for v in members if v.hu.shape[0] >= 2 * cut.depth]
     members, per = (deep, 2) if halve and deep else (members, 1)
     weights = np.array([v.weight for v in members])
     patches, condition, names = [], [], []
     for _ in range(settings.batch):
         view = members[rng.choice(len(members), p=weights / weights.sum())]
-        patch = _vary(rng, _cut_patch(rng, view, per * cut.depth, settings.size_px), settings)
+        _, block = place_block(rng, view.hu, per * cut.depth, settings.size_px)
+        patch = draw_turn(rng).apply(block.astype(np.float32))
+        patch = vary(rng, patch, settings.kernel, settings.noise, settings.noise_hu)
         patches.append(patch.reshape(cut.depth, per, *patch.shape[1:]).mean(axis=1))
         spacing_mm = view.spacing_mm * per
-        thick_mm = cut.factor * spacing_mm
-        condition.append((np.log(thick_mm / 5.0), np.log(cut.thickness / cut.factor), np.log(spacing_mm)))
+        thick_mm = slab.factor * spacing_mm
+        condition.append((np.log(thick_mm / 5.0), np.log(slab.thickness / slab.factor), np.log(spacing_mm)))
         names.append(view.name)
     thin = torch.from_numpy(np.stack(patches)[:, None])
     grid = np.arange(cut.depth, dtype=np.float64)
-    thick = SliceOperator.from_matrix(profile_matrix(grid, 1.0, cut.thick, cut.thickness, cut.profile)).blur(thin)
+    thick = SliceOperator.from_matrix(profile_matrix(grid, 1.0, cut.thick, slab.thickness, slab.profile)).blur(thin)
     if rng.random() < settings.thick_noise:
         thick = thick + rng.uniform(0, 3) * torch.from_numpy(rng.standard_normal(thick.shape, dtype=np.float32))
-    counted = (grid > cut.thick[0] - cut.factor / 2 - 0.5) & (grid < cut.thick[-1] + cut.factor / 2 + 0.5)
+    counted = (grid > cut.thick[0] - slab.factor / 2 - 0.5) & (grid < cut.thick[-1] + slab.factor / 2 + 0.5)
     return Pairs(
         thin_hu=thin,
         thick_hu=thick.round(),
-        passage=Passage.along(grid, 1.0, cut.thick, cut.factor, cut.thickness),
+        passage=Passage.along(grid, 1.0, cut.thick, slab.factor, slab.thickness),
         condition=torch.tensor(condition, dtype=torch.float32),
         counted=torch.from_numpy(counted).float(),
         names=tuple(names),

@@ -14,6 +14,7 @@ from lamella.data.phantom import PhantomSettings, thorax_phantom
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
+from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, stored_volumes
 from lamella.slices import SliceOperator, thick_grid
 from lamella.source import read_source
 from lamella.thinning import thin_grid
@@ -55,7 +56,7 @@ class Planned:
     id: str
     title: str
     name: str
-    source: SeriesCase | PairCase | PhantomCase
+    source: SeriesCase | PairCase | PhantomCase | StoredCase
     geometry: GeometrySettings | None
 
 
@@ -66,7 +67,9 @@ def plan_cases(settings: EvaluationSettings) -> list[Planned]:
         UsageError: there is none, or two have the same id.
     """
     planned = []
-    thickened: list[SeriesCase | PhantomCase] = [*settings.series, *settings.phantoms]
+    prepared = stored_cases(settings.splits)
+    thickened: list[SeriesCase | PhantomCase | StoredCase] = [*settings.series, *settings.phantoms]
+    thickened += [one for one in prepared if one.geometries]
     for number, source in enumerate(thickened, start=1):
         name = source.name or f"scan-{number}"
         for one in source.geometries:
@@ -80,11 +83,14 @@ def plan_cases(settings: EvaluationSettings) -> list[Planned]:
             planned.append(Planned(safe_id("_".join(part for part in parts if part)), title, name, source, one))
     for pair in settings.pairs:
         planned.append(Planned(safe_id(pair.name), f"{pair.name}, real pair", pair.name, pair, None))
+    for stored_pair in (one for one in prepared if not one.geometries):
+        name = stored_pair.name
+        planned.append(Planned(safe_id(name), f"{name}, real pair", name, stored_pair, None))
     ids = [one.id for one in planned]
     twice = sorted({one for one in ids if ids.count(one) > 1})
     if not planned or twice:
         problem = f"two cases are called {twice[0]!r}; give one of them another name" if twice else "there is no case"
-        raise UsageError(f"Nothing can be evaluated: {problem}. See series, pairs and phantoms in the config.")
+        raise UsageError(f"Nothing can be evaluated: {problem}. See series, pairs, phantoms and splits in the config.")
     unknown = sorted({one.case for one in settings.outside} - set(ids))
     if unknown:
         raise UsageError(f"outside: there is no case {unknown[0]!r}. Expected one of {', '.join(ids)}.")
@@ -96,6 +102,8 @@ def paths_of(one: Planned) -> tuple[str, ...]:
     source = one.source
     if isinstance(source, PairCase):
         return source.thick, source.thin
+    if isinstance(source, StoredCase):
+        return (source.index,)
     return (source.path,) if isinstance(source, SeriesCase) else ()
 
 
@@ -114,7 +122,12 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
     for one in planned:
         try:
             if isinstance(one.source, PairCase):
-                yield one, _pair_case(one, one.source, settings.crop_to_body)
+                thick, thin = read_source(Path(one.source.thick)), read_source(Path(one.source.thin))
+                yield one, _pair_case(one, thick, thin, one.source.person, settings.crop_to_body)
+                continue
+            if isinstance(one.source, StoredCase) and not one.source.geometries:
+                thick, thin = stored_volumes(one.source)
+                yield one, _pair_case(one, thick, thin, one.source.person, settings.crop_to_body)
                 continue
             if last is None or last[0] is not one.source:
                 last = (one.source, _scan_or_error(one.name, one.source, settings.crop_to_body))
@@ -126,13 +139,15 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
             yield one, error
 
 
-def _scan_or_error(name: str, source: SeriesCase | PhantomCase, crop: bool) -> Scan | Exception:
+def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, crop: bool) -> Scan | Exception:
     try:
         if isinstance(source, PhantomCase):
             shape = (source.slices, source.rows, source.rows)
             drawn = PhantomSettings(shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu)
             painted = thorax_phantom(drawn)
             return scan_of(name, "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
+        if isinstance(source, StoredCase):
+            return scan_of(name, "thickened", source.person, stored_thin(source), crop)
         volume = read_source(Path(source.path))
         if source.slices is not None:
             first, last = source.slices
@@ -186,10 +201,9 @@ def _assumed(volume: Volume) -> tuple[str, ...]:
     return tuple(getattr(volume.header, "notes", ()))
 
 
-def _pair_case(planned: Planned, pair: PairCase, crop: bool) -> Case:
-    thick, thin = read_source(Path(pair.thick)), read_source(Path(pair.thin))
+def _pair_case(planned: Planned, thick: Volume, thin: Volume, person: bool, crop: bool) -> Case:
     same_plane(thick.geometry, thin.geometry, planned.id)
-    scan = scan_of(pair.name, "pair", pair.person, thin, crop)
+    scan = scan_of(planned.name, "pair", person, thin, crop)
     thick = cut(thick, slice(None), *scan.box)
     grid = thin_grid(thick.geometry, like=scan.volume.geometry)
     first = int(np.rint((grid.centres_mm[0] - thin.geometry.centres_mm[0]) / grid.spacing_mm))

@@ -22,10 +22,11 @@ from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case
 from lamella.evaluate.scans import cut, same_plane, stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
-from lamella.model import Model
+from lamella.latent_model import LatentModel, load_any
+from lamella.model import LATENT, Model
 from lamella.slices import SliceOperator, covering_grid
 from lamella.source import read_source
-from lamella.thinning import ThinSettings, thin
+from lamella.thinning import Mode, ThinSettings, thin
 from lamella.volume import Volume
 
 MethodKind = Literal["baseline", "projected", "model", "outside"]
@@ -98,9 +99,17 @@ def methods_of(settings: EvaluationSettings) -> list[Method]:
     return listed
 
 
-def load_models(settings: EvaluationSettings) -> dict[str, Model]:
-    """The models of an evaluation, by the name the settings give them."""
-    return {one.model: Model.load(one.model) for one in settings.models}
+def load_models(settings: EvaluationSettings) -> dict[str, Model | LatentModel]:
+    """The models of an evaluation, by the name the settings give them.
+
+    Raises:
+        UsageError: no such model, or it cannot do what is asked; known before the first case.
+    """
+    loaded = {one.model: load_any(one.model) for one in settings.models}
+    for one in settings.models:
+        for mode in one.modes:
+            _asked(one, mode, loaded[one.model].kind, extras=True)
+    return loaded
 
 
 def projected_name(kind: str) -> str:
@@ -129,7 +138,7 @@ def _samples_name(one: ModelMethods, settings: EvaluationSettings) -> str:
 
 
 def answers(
-    case: Case, settings: EvaluationSettings, models: Mapping[str, Model], *, extras: bool = True
+    case: Case, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel], *, extras: bool = True
 ) -> Iterator[Answer]:
     """Every method's answer to a case, one after the other.
 
@@ -168,26 +177,35 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
 
 
 def _of_model(
-    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model], extras: bool
+    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel], extras: bool
 ) -> Iterator[Answer]:
     for mode in one.modes:
-        samples = one.samples if mode == "sample" and extras else 1
-        asked = ThinSettings(mode=mode, steps=one.steps, samples=samples, seed=one.seed, spread=mode == "mean")
+        asked = _asked(one, mode, models[one.model].kind, extras=extras)
+        samples = asked.draw_count
         done = thin(case.thick, models[one.model], case.grid, asked)
         off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
         if off_mm > 1e-3:
             raise LamellaError(f"{mode}: the answer lies {off_mm:g} mm off the slices asked for; allowed 0.001 mm.")
         spent = done.report["seconds"]
-        shared = spent.get("mean", 0.0) + spent.get("noise", 0.0)
+        shared = sum(spent.get(stage, 0.0) for stage in ("mean", "noise", "encode"))
         spread = None if done.spread is None else done.spread.hu.astype(np.float32)
         name, warnings = _mode_name(one, settings, mode), tuple(done.report["warnings"])
-        single_s = shared + (sum(spent.values()) - shared) / samples
+        single_s = shared + (sum(spent.values()) - shared) / len(done.samples)
         yield Answer(name, _int16(done.volume), spread, single_s, warnings)
-        if samples > 1:
+        if len(done.samples) > 1:
             total = np.zeros(case.grid.shape, dtype=np.float32)
             for draw in done.samples:
                 total += draw.hu
             yield Answer(_samples_name(one, settings), stored(total / samples), None, sum(spent.values()), warnings)
+
+
+def _asked(one: ModelMethods, mode: Mode, kind: str, *, extras: bool) -> ThinSettings:
+    """What a model is asked for; a latent diffusion model's mean has a spread if it averages several draws."""
+    averages = kind == LATENT and mode == "mean"
+    samples = one.samples if (mode == "sample" and extras) or averages else 1
+    spread = mode == "mean" and (samples > 1 or not averages)
+    asked = ThinSettings(mode=mode, steps=one.steps, samples=samples, seed=one.seed, spread=spread, project=one.project)
+    return asked.resolved(kind)
 
 
 def _int16(volume: Volume) -> NDArray[np.int16]:

@@ -14,6 +14,7 @@ import lamella
 from lamella.evaluate.methods import Method
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pooled_gains
+from lamella.latent_model import LatentModel
 from lamella.metrics.catalogue import FIGURES, SHORT
 from lamella.metrics.tables import markdown_table
 from lamella.model import Model
@@ -25,7 +26,7 @@ RESULTS, TABLE = "results.json", "table.md"
 def assemble(
     records: Sequence[Record],
     methods: Sequence[Method],
-    models: Mapping[str, Model],
+    models: Mapping[str, Model | LatentModel],
     settings: EvaluationSettings,
     failures: Sequence[Mapping[str, str]],
     seconds: float,
@@ -50,8 +51,8 @@ def assemble(
 
 def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings but for paths, whose folders may be called after patients; settings.yaml has them."""
-    paths = {"path", "thick", "thin"}
-    for name in ("series", "pairs", "outside"):
+    paths = {"path", "thick", "thin", "index"}
+    for name in ("series", "pairs", "splits", "outside"):
         settings[name] = [{key: value for key, value in one.items() if key not in paths} for one in settings[name]]
     return settings
 

@@ -27,6 +27,7 @@ from lamella.evaluate.results import RESULTS, TABLE, assemble, fingerprint, writ
 from lamella.evaluate.score import Sheet, score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
+from lamella.latent_model import LatentModel
 from lamella.metrics.catalogue import FIGURES
 from lamella.model import Model
 from lamella.nifti import write_nifti
@@ -107,19 +108,16 @@ def _why(error: Exception, one: Planned) -> str:
     return text
 
 
-def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model]) -> str:
+def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel]) -> str:
     """What a kept record must have been made with: the question, the files, the models."""
     asked = dataclasses.asdict(settings)
-    for name in ("out", "series", "pairs", "phantoms", "workers"):
+    for name in ("out", "series", "pairs", "phantoms", "splits", "workers"):
         asked.pop(name)
     asked["outside"] = [o for o in asked["outside"] if o["case"] == one.id]
     source = {key: value for key, value in dataclasses.asdict(one.source).items() if key != "geometries"}
     geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
     files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
-    answering = [
-        [m.sha256, *(dataclasses.asdict(part) for part in (m.settings, m.limits, m.calibration))]
-        for m in models.values()
-    ]
+    answering = [[m.sha256, *m.described()] for m in models.values()]
     return fingerprint([lamella.__version__, one.title, source, geometry, asked, files, answering, list(FIGURES)])
 
 
@@ -145,7 +143,7 @@ def _kept(out: Path, case_id: str, key: str) -> dict[str, Any] | None:
 def evaluate_case(
     case: Case,
     settings: EvaluationSettings,
-    models: Mapping[str, Model],
+    models: Mapping[str, Model | LatentModel],
     methods: Sequence[Method],
     out: Path,
     progress: Progress = _silent,
@@ -201,7 +199,9 @@ def _keep(out: Path, case: Case, name: str, content: NDArray[np.int16] | Volume)
     return place.as_posix()
 
 
-def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[str, Model]) -> tuple[Spheres, str]:
+def _sphere_recovery(
+    case: Case, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel]
+) -> tuple[Spheres, str]:
     """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
     if not settings.spheres:
         return {}, "No spheres were asked for."

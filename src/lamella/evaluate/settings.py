@@ -65,6 +65,25 @@ class PairCase:
 
 
 @dataclass(frozen=True)
+class SplitCases:
+    """The prepared cases of one split of a data set (`lamella prepare`).
+
+    Attributes:
+        index: folder of the prepared data set.
+        split: which of its splits.
+        geometries: how the thin series are thickened; empty for the real thick series of each case.
+        most: so many cases at most, the first ones; null for all.
+        person: as for a series.
+    """
+
+    index: str
+    split: Literal["train", "validation", "test"] = "test"
+    geometries: tuple[GeometrySettings, ...] = ()
+    most: int | None = None
+    person: bool = True
+
+
+@dataclass(frozen=True)
 class PhantomCase:
     """A drawn chest (`lamella.data.phantom`), thickened once a geometry; needs no data.
 
@@ -93,11 +112,13 @@ class ModelMethods:
 
     Attributes:
         model: name or folder.
-        modes: which answers.
-        steps: flow steps of texture and sample.
-        samples: draws whose mean is scored besides, where `sample` is among the modes; 1 for none.
+        modes: which answers; a latent diffusion model has no texture.
+        steps: of a draw; null for the model's own number.
+        samples: draws whose mean is scored besides, where `sample` is among the modes; 1 for none. A latent diffusion
+            model's mean averages as many.
         seed: of the draws.
         name: before the names of its answers where there are several models; empty for `model`.
+        project: false for a latent diffusion model's answer without the last projection onto the measurement.
 
     Raises:
         UsageError: a number below 1.
@@ -105,13 +126,14 @@ class ModelMethods:
 
     model: str = "embedded"
     modes: tuple[Mode, ...] = ("mean", "texture", "sample")
-    steps: int = 8
+    steps: int | None = None
     samples: int = 2
     seed: int = 0
     name: str = ""
+    project: bool = True
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.samples < 1:
+        if (self.steps is not None and self.steps < 1) or self.samples < 1:
             raise UsageError(f"models: steps and samples must be at least 1. Found {self.steps} and {self.samples}.")
 
 
@@ -139,6 +161,7 @@ class EvaluationSettings:
         series: thin series to thicken.
         pairs: real pairs.
         phantoms: drawn chests.
+        splits: prepared cases.
         baselines: interpolations to compare with, each aligned by position.
         projected: also each of them projected onto the measurement.
         models: models to judge.
@@ -158,6 +181,7 @@ class EvaluationSettings:
     series: tuple[SeriesCase, ...] = ()
     pairs: tuple[PairCase, ...] = ()
     phantoms: tuple[PhantomCase, ...] = ()
+    splits: tuple[SplitCases, ...] = ()
     baselines: tuple[Interpolation, ...] = ("nearest", "linear", "cubic", "lanczos")
     projected: bool = True
     models: tuple[ModelMethods, ...] = field(default_factory=lambda: (ModelMethods(),))

@@ -17,7 +17,10 @@ class LatentCodec(Protocol):
 
     @property
     def factor(self) -> tuple[int, int, int]:
-        """How many voxels along (z, y, x) one latent voxel stands for; image sizes must be divisible by it."""
+        """How many voxels along (z, y, x) one latent voxel stands for.
+
+        Image sizes must be divisible by it, but for a codec that pads (`KlCodec`).
+        """
         ...
 
     def encode(self, image: Tensor) -> Tensor:

@@ -1,11 +1,15 @@
 """The answer for one volume."""
 
+from lamella.thinning.dispatch import plan, thin
 from lamella.thinning.grid import thin_grid
-from lamella.thinning.pipeline import Thinned, consistency, thin
-from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
+from lamella.thinning.latent import thin_latent
+from lamella.thinning.latent_plan import LatentPlan
+from lamella.thinning.pipeline import Thinned, consistency
+from lamella.thinning.plan import MemoryPlan, Runtime, runtime
 from lamella.thinning.settings import Mode, ThinSettings
 
 __all__ = [
+    "LatentPlan",
     "MemoryPlan",
     "Mode",
     "Runtime",
@@ -16,4 +20,5 @@ __all__ = [
     "runtime",
     "thin",
     "thin_grid",
+    "thin_latent",
 ]

@@ -18,6 +18,12 @@ from lamella.thinning.look import Advance, View, flow_network
 from lamella.thinning.plan import MemoryPlan, Runtime
 
 
+def slice_generator(seed: int, sample: int, index: int) -> torch.Generator:
+    """The generator of one slice of one draw."""
+    digest = hashlib.sha256(f"lamella {seed} {sample} {index}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
 def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, sample: int) -> Tensor:
     """White noise (n, D, y', x') in which every slice has a seed of its own: no block, tile or thread count changes it.
 
@@ -30,9 +36,7 @@ def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, s
     count, y, x = shape
     noise = torch.empty((codec.channels, count, y // codec.side, x // codec.side))
     for index in range(count):
-        digest = hashlib.sha256(f"lamella {seed} {sample} {index}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        plane = torch.randn((1, 1, 1, y, x), generator=generator)
+        plane = torch.randn((1, 1, 1, y, x), generator=slice_generator(seed, sample, index))
         noise[:, index] = codec.encode(plane)[0, :, 0]
     return noise
 

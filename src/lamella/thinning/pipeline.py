@@ -1,4 +1,4 @@
-"""The answer for one volume: thick slices in, thin slices out, and a report of how."""
+"""The embedded model's answer for one volume, and what every answer shares: clock, last touches, report, consistency."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
+from lamella.latent_model import LatentModel
 from lamella.model import Model
 from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
@@ -54,7 +55,7 @@ class Thinned:
     report: dict[str, Any]
 
 
-class _Clock:
+class Clock:
     """Seconds per stage."""
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class _Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def _silent(stage: str, fraction: float) -> None:
+def silent(stage: str, fraction: float) -> None:
     """No progress wanted."""
 
 
@@ -77,7 +78,7 @@ def thin(
     model: Model,
     grid: Geometry,
     settings: ThinSettings | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Thinned:
     """Thin a volume.
 
@@ -92,9 +93,9 @@ def thin(
         RefusedInput: too large for the memory, or far outside what the model was trained for.
         NonFiniteError: a value that is not finite, with the step it appeared in.
     """
-    settings = settings or ThinSettings()
+    settings = (settings or ThinSettings()).resolved(model.kind)
     warnings = range_warnings(volume.geometry, grid, model.limits)
-    where, pieces, clock = runtime(settings), plan(volume.geometry, grid, model, settings), _Clock()
+    where, pieces, clock = runtime(settings), plan(volume.geometry, grid, model, settings), Clock()
     longer, wanted = covering_grid(grid, volume.geometry)
     passage = Passage.between(longer, volume.geometry)
     thick = torch.from_numpy(volume.hu.astype(np.float32))
@@ -121,18 +122,12 @@ def thin(
     draws = []
     for image in _answers(model, view, noise_hu, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
-            draws.append(_finish(image, thick, passage)[wanted])
+            draws.append(finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
+    asked = dataclasses.asdict(settings)
+    del asked["project"]  # always so here
     report = {
-        "lamella": lamella.__version__,
-        "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
-        "settings": dataclasses.asdict(settings),
-        "seed": settings.seed,
-        "device": str(where.device),
-        "precision": "bf16" if where.bf16 else "fp32",
-        "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
-        "condition_number": round(passage.operator.condition, 2),
-        "ridge": passage.operator.ridge,
+        **heading(model, asked, where, clock, passage),
         **consistency(samples[0], volume),
         "warnings": warnings,
     }
@@ -147,7 +142,7 @@ def _answers(
     settings: ThinSettings,
     pieces: MemoryPlan,
     where: Runtime,
-    clock: _Clock,
+    clock: Clock,
     progress: Progress,
     thick: Tensor,
 ) -> Iterator[Tensor]:
@@ -166,15 +161,15 @@ def _answers(
     prepare(model.flow, where)
     side = model.settings.side
     shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)
-    for sample in range(settings.samples):
-        name = "flow" if settings.samples == 1 else f"flow {sample + 1} of {settings.samples}"
+    for sample in range(settings.draw_count):
+        name = "flow" if settings.draw_count == 1 else f"flow {sample + 1} of {settings.draw_count}"
         with clock.stage("flow"):
             residual = draw(
                 model.flow,
                 view,
                 position_noise(shape, model.mean.codec, settings.seed, sample),
                 passage,
-                settings.steps,
+                settings.step_count,
                 pieces,
                 where,
                 lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
@@ -195,7 +190,7 @@ def _image(packed: Tensor, model: Model, thick: Tensor) -> Tensor:
     return image[:, : thick.shape[1], : thick.shape[2]]
 
 
-def _finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
+def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
     """Nothing below air, consistent with the measurement, whole numbers.
 
     Both conditions are convex and have a volume in common, so alternating projections reach it (von Neumann); it is done
@@ -214,8 +209,29 @@ def _finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]
         columns[along_z(touches, (measured <= AIR_HU).float()) > 0] = AIR_HU
         image = image.clone()
         image[:, low] = columns[..., 0]
-    info = np.iinfo(np.int16)
-    return np.asarray(image.round().clamp(AIR_HU, info.max).to(torch.int16).numpy())
+    return whole_hu(image)
+
+
+def whole_hu(image: Tensor) -> NDArray[np.int16]:
+    """HU as they are stored: whole numbers, nothing below air."""
+    return np.asarray(image.round().clamp(AIR_HU, np.iinfo(np.int16).max).to(torch.int16).numpy())
+
+
+def heading(
+    model: Model | LatentModel, asked: dict[str, Any], where: Runtime, clock: Clock, passage: Passage
+) -> dict[str, Any]:
+    """What the report of every kind of model begins with."""
+    return {
+        "lamella": lamella.__version__,
+        "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
+        "settings": asked,
+        "seed": asked["seed"],
+        "device": str(where.device),
+        "precision": "bf16" if where.bf16 else "fp32",
+        "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
+        "condition_number": round(passage.operator.condition, 2),
+        "ridge": passage.operator.ridge,
+    }
 
 
 def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:

@@ -14,11 +14,11 @@ from lamella.slices import covering_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
 
-_GIB = 2**30
-_RESERVE = 0.85
+GIB = 2**30
+RESERVE = 0.85
 """Share of the free memory that may be planned for."""
 
-_BASE_BYTES = int(0.45 * _GIB)
+BASE_BYTES = int(0.45 * GIB)
 """Python, torch and the weights."""
 
 _CHOICES = ((16, 32, 160), (8, 16, 160), (4, 8, 96), (2, 4, 48))
@@ -59,7 +59,7 @@ class MemoryPlan:
     def describe(self) -> str:
         """One line for people."""
         return (
-            f"about {self.peak_bytes / _GIB:.1f} GiB of {self.available_bytes / _GIB:.1f} GiB usable; "
+            f"about {self.peak_bytes / GIB:.1f} GiB of {self.available_bytes / GIB:.1f} GiB usable; "
             f"blocks of {self.slab_thick} thick or {self.slab_thin} thin slices"
         )
 
@@ -87,15 +87,20 @@ def runtime(settings: ThinSettings) -> Runtime:
     return Runtime(device, native if settings.precision == "auto" else settings.precision == "bf16")
 
 
+def usable_bytes(settings: ThinSettings) -> float:
+    """Main memory that may be planned for."""
+    available = float(RESERVE * psutil.virtual_memory().available)
+    return available if settings.memory_gb is None else min(available, settings.memory_gb * GIB)
+
+
 def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) -> MemoryPlan:
     """Choose the largest blocks that fit.
 
     Raises:
         RefusedInput: not even the smallest blocks fit; the message holds the plan.
     """
-    available = _RESERVE * psutil.virtual_memory().available
-    if settings.memory_gb is not None:
-        available = min(available, settings.memory_gb * _GIB)
+    settings = settings.resolved(model.kind)
+    available = usable_bytes(settings)
     plans = [
         MemoryPlan(*choice, peak_bytes=_peak(thick, grid, model, settings, choice), available_bytes=int(available))
         for choice in _CHOICES
@@ -130,4 +135,4 @@ def _peak(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings,
     drawing = hidden + 6.5 * thin_volume + flow
     finishing = 3.5 * thin_volume
     worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
-    return int(_BASE_BYTES + source + 3 * thick_volume + worst)
+    return int(BASE_BYTES + source + 3 * thick_volume + worst)

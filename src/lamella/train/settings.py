@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
@@ -71,6 +72,7 @@ class EmbeddedRun:
         validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
         device: auto, cpu or cuda.
+        kind: tells `lamella train` what this is.
     """
 
     run: str
@@ -88,3 +90,4 @@ class EmbeddedRun:
     validate_every: int = 250
     threads: int = 0
     device: str = "auto"
+    kind: Literal["embedded"] = "embedded"

@@ -1,0 +1,80 @@
+"""What training blocks are cut from: prepared cases, or thin views of series that were never prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.data.patches import Stack
+from lamella.data.views import ThinView
+from lamella.errors import LamellaError
+
+if TYPE_CHECKING:
+    from lamella.data.index import Index
+
+
+@dataclass(frozen=True, eq=False)
+class BlockSource:
+    """A volume to cut from, with its real thick slices where there are any.
+
+    Attributes:
+        name: case or view, for logs.
+        thin: (z, y, x) HU.
+        thin_mm: (z,) centres along the slice axis, rising and evenly spaced.
+        thick: (k, y, x) HU on the same in-plane grid, or None.
+        thick_mm: (k,) centres on the same axis, or None.
+        weight: share in training.
+    """
+
+    name: str
+    thin: Stack
+    thin_mm: NDArray[np.float64]
+    thick: Stack | None = None
+    thick_mm: NDArray[np.float64] | None = None
+    weight: float = 1.0
+
+    @property
+    def spacing_mm(self) -> float:
+        """Distance between the thin centres."""
+        return float(self.thin_mm[1] - self.thin_mm[0])
+
+
+def case_sources(index: Index, split: str) -> list[BlockSource]:
+    """The cases of a split ("train", "validation" or "test").
+
+    Raises:
+        LamellaError: the thin and the thick series of a case lie on different in-plane grids.
+    """
+    sources = []
+    for case_id in index.cases(split):
+        case = index.open(case_id)
+        thin = case.thin.geometry
+        if case.thick is None:
+            sources.append(BlockSource(case_id, case.thin, thin.centres_mm))
+            continue
+        thick = case.thick.geometry
+        # the columns of an affine are z, y, x, origin: equal y and x, and an origin that differs along the normal only
+        apart = (thick.affine - thin.affine)[:3]
+        apart[:, 3] -= thin.axes[:, 0] * (thin.axes[:, 0] @ apart[:, 3])
+        if (
+            thin.shape[1:] != thick.shape[1:]
+            or not np.allclose(thin.axes, thick.axes, atol=1e-4)
+            or np.abs(apart[:, 1:]).max() > 0.01
+        ):
+            raise LamellaError(
+                f"The thin and the thick series of case {case_id} lie on different in-plane grids. Found "
+                f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected the same grid to 0.01 mm. Prepare the case again."
+            )
+        sources.append(BlockSource(case_id, case.thin, thin.centres_mm, case.thick, thick.centres_mm))
+    return sources
+
+
+def view_sources(views: Sequence[ThinView]) -> list[BlockSource]:
+    """Thin views of series that were never prepared into a cache."""
+    return [
+        BlockSource(v.name, v.hu, v.spacing_mm * np.arange(len(v.hu), dtype=np.float64), weight=v.weight) for v in views
+    ]

@@ -1,0 +1,258 @@
+"""A convolutional autoencoder with a Gaussian latent: (b, 1, z, y, x) <-> (b, channels, z / f, y / f, x / f).
+
+The family of networks is that of Rombach et al. (arXiv 2112.10752) in three dimensions, as MAISI uses it (Guo et al.,
+arXiv 2409.11169): convolutions, residual blocks, a strided convolution between two levels on the way down, trilinear
+interpolation and a convolution on the way up, no attention. With `maisi.maisi_settings()` names, shapes and arithmetic
+are those of MONAI's `AutoencoderKlMaisi`, so that its published weights load completely (130 tensors, 20,944,897
+parameters). Nested names such as `conv.conv.weight` exist for that reason alone.
+
+`groups=0` is the same family without normalisation. A block of its answer then depends on nothing farther away than
+its reach, so tiles are exact; residual blocks start near the identity, as in EDSR (Lim et al., arXiv 1707.02921).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lamella.errors import LamellaError
+
+LOG_VAR_RANGE = (-30.0, 20.0)
+"""The encoder's log variance is clipped to this, so that neither its exponential nor the KL term overflows."""
+
+FIRST_LOG_VAR = -6.0
+"""Without normalisation training starts from latents of this log variance (deviation 0.05). From 0 the decoder's input
+is mostly noise, and the first steps blow up (seen at a learning rate of 2e-3; 3e-4 with a warm-up is calm)."""
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    """Shape of an `Autoencoder`.
+
+    Attributes:
+        channels: width of each level; level i is 2^i times coarser in z, y and x.
+        blocks: residual blocks of each level, the same number on the way down and up.
+        latent_channels: channels of the latent.
+        groups: of the group normalisation before each convolution of a residual block; 0 means no normalisation.
+        epsilon: added to the variance by the normalisation.
+
+    Raises:
+        LamellaError: the lengths differ, a number is not positive, or channels are not divisible by the groups.
+    """
+
+    channels: tuple[int, ...] = (64, 128, 256)
+    blocks: tuple[int, ...] = (2, 2, 2)
+    latent_channels: int = 4
+    groups: int = 32
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if not self.channels or len(self.channels) != len(self.blocks):
+            raise LamellaError(
+                f"An autoencoder needs one number of blocks a level. Found channels {self.channels} and blocks "
+                f"{self.blocks}."
+            )
+        if min(*self.channels, *self.blocks, self.latent_channels) < 1 or self.groups < 0:
+            raise LamellaError(
+                f"Channels and blocks must be positive. Found channels {self.channels}, blocks {self.blocks}, latent "
+                f"channels {self.latent_channels}, groups {self.groups}."
+            )
+        if self.groups and any(n % self.groups for n in self.channels):
+            raise LamellaError(
+                f"Channels must be divisible by the groups of the normalisation. Found channels {self.channels} and "
+                f"{self.groups} groups. groups=0 means no normalisation."
+            )
+
+    @property
+    def factor(self) -> int:
+        """Voxels along each axis in one latent cell."""
+        return 1 << (len(self.channels) - 1)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv2(silu(norm2(conv1(silu(norm1(x)))))): (b, c, z, y, x) -> (b, c', z, y, x)."""
+
+    def __init__(self, inside: int, outside: int, settings: AutoencoderSettings) -> None:
+        super().__init__()
+        self.norm1 = _norm(inside, settings)
+        self.conv1 = _conv(inside, outside)
+        self.norm2 = _norm(outside, settings)
+        self.conv2 = _conv(outside, outside)
+        self.nin_shortcut = _conv(inside, outside, kernel=1) if inside != outside else nn.Identity()
+        if not settings.groups:
+            # A residual net without normalisation starts near the identity, or it does not start at all.
+            with torch.no_grad():
+                for parameter in self.conv2.parameters():
+                    parameter.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, c', z, y, x)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        out: Tensor = self.nin_shortcut(x) + h
+        return out
+
+
+class Down(nn.Module):
+    """Half the size: a strided convolution after one layer of zeros at the END of each axis, as MAISI was trained."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels, stride=2, padding=0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, c, z / 2, y / 2, x / 2)."""
+        out: Tensor = self.conv(F.pad(x, (0, 1) * 3))
+        return out
+
+
+class Up(nn.Module):
+    """Twice the size: trilinear interpolation, then a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, c, 2 z, 2 y, 2 x)."""
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="trilinear"))
+        return out
+
+
+class Coder(nn.Module):
+    """One half of the autoencoder: its blocks one after the other."""
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Through all blocks."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Autoencoder(nn.Module):
+    """Image block (b, 1, z, y, x) in the network's own range <-> latent block; knows nothing of HU."""
+
+    def __init__(self, settings: AutoencoderSettings) -> None:
+        super().__init__()
+        self.settings = s = settings
+        self.encoder = Coder(_encoder_blocks(s))
+        self.decoder = Coder(_decoder_blocks(s))
+        self.quant_conv_mu = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
+        self.quant_conv_log_sigma = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
+        self.post_quant_conv = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
+        if not s.groups:
+            weight, bias = self.quant_conv_log_sigma.parameters()
+            with torch.no_grad():
+                weight.mul_(0.1)
+                bias.fill_(FIRST_LOG_VAR)
+
+    @property
+    def factor(self) -> int:
+        """Voxels along each axis in one latent cell."""
+        return self.settings.factor
+
+    def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the latent, each (b, channels, z / f, y / f, x / f).
+
+        Raises:
+            LamellaError: an axis is not divisible by the factor; `KlCodec` pads, this network does not.
+        """
+        if any(n % self.factor for n in x.shape[2:]):
+            raise LamellaError(
+                f"The autoencoder needs every axis divisible by {self.factor}. Found {tuple(x.shape[2:])}. Pad the "
+                "block, or use KlCodec, which does."
+            )
+        h = self.encoder(x)
+        return self.quant_conv_mu(h), self.quant_conv_log_sigma(h).clamp(*LOG_VAR_RANGE)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """(b, channels, z, y, x) -> (b, 1, f z, f y, f x)."""
+        out: Tensor = self.decoder(self.post_quant_conv(z))
+        return out
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What training needs: (decoded, mean, log variance); the mean is decoded where there is no noise.
+
+        Args:
+            x: (b, 1, z, y, x).
+            noise: (b, channels, z / f, y / f, x / f) standard normal, for a draw of the latent.
+        """
+        mean, log_var = self.moments(x)
+        z = mean if noise is None else mean + torch.exp(0.5 * log_var) * noise
+        return self.decode(z), mean, log_var
+
+    @property
+    def encoder_reach(self) -> int:
+        """Latent cells beyond which the image cannot change a latent cell, normalisation apart."""
+        low, high = 0, 0  # what one latent cell reads, traced back to the image
+        for block in reversed(list(self.encoder.blocks)):
+            low, high = (
+                (2 * low, 2 * high + 2) if isinstance(block, Down) else (low - _reach(block), high + _reach(block))
+            )
+        return -(-max(-low, high - (self.factor - 1)) // self.factor)
+
+    @property
+    def decoder_reach(self) -> int:
+        """Latent cells beyond which the latent cannot change the image block of a latent cell, normalisation apart."""
+        low, high = 0, self.factor - 1  # the image voxels of one latent cell, traced back to latents
+        for block in reversed(list(self.decoder.blocks)):
+            low, high = low - _reach(block), high + _reach(block)
+            if isinstance(block, Up):  # voxel 2 m reads m - 1 and m, voxel 2 m + 1 reads m and m + 1
+                low, high = (low - 1) // 2, (high + 1) // 2
+        return max(-low, high)
+
+
+def _encoder_blocks(s: AutoencoderSettings) -> list[nn.Module]:
+    blocks: list[nn.Module] = [_conv(1, s.channels[0])]
+    width = s.channels[0]
+    for level, channels in enumerate(s.channels):
+        for _ in range(s.blocks[level]):
+            blocks.append(ResidualBlock(width, channels, s))
+            width = channels
+        if level < len(s.channels) - 1:
+            blocks.append(Down(width))
+    return [*blocks, _norm(width, s), _conv(width, s.latent_channels)]
+
+
+def _decoder_blocks(s: AutoencoderSettings) -> list[nn.Module]:
+    width = s.channels[-1]
+    blocks: list[nn.Module] = [_conv(s.latent_channels, width)]
+    for level in reversed(range(len(s.channels))):
+        for _ in range(s.blocks[level]):
+            blocks.append(ResidualBlock(width, s.channels[level], s))
+            width = s.channels[level]
+        if level:
+            blocks.append(Up(width))
+    # As MAISI: no activation between the last normalisation and the last convolution.
+    return [*blocks, _norm(width, s), _conv(width, 1)]
+
+
+def _reach(block: nn.Module) -> int:
+    """Voxels that a block reads to either side, on the block's own (for `Up`: its finer) grid."""
+    if isinstance(block, ResidualBlock):
+        return 2
+    return 0 if isinstance(block, nn.GroupNorm | nn.Identity) else 1
+
+
+def _norm(channels: int, s: AutoencoderSettings) -> nn.Module:
+    return nn.GroupNorm(s.groups, channels, eps=s.epsilon) if s.groups else nn.Identity()
+
+
+def _conv(
+    inside: int, outside: int, *, kernel: int = 3, stride: int = 1, padding: int | None = None, nests: int = 2
+) -> nn.Sequential:
+    """A convolution whose parameters are called `conv.conv.weight` (two nests) or `conv.weight` (one)."""
+    around = kernel // 2 if padding is None else padding
+    module: nn.Module = nn.Conv3d(inside, outside, kernel, stride=stride, padding=around)
+    for _ in range(nests):
+        module = nn.Sequential(OrderedDict(conv=module))
+    assert isinstance(module, nn.Sequential), "a convolution has at least one nest"
+    return module

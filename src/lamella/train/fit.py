@@ -1,0 +1,295 @@
+"""One training run of step-indexed batches: optimiser, average, curves, checkpoints, exact resume.
+
+A data set says what batch belongs to a micro-step, and a module draws its noise from a generator seeded by that number, so a
+run is a pure function of its settings. It goes on from its last checkpoint, in the middle of a pass over the data as well,
+with the very losses that an uninterrupted run would have had.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from lamella.errors import NonFiniteError, UsageError
+from lamella.train.checkpoints import WholeCheckpoints, steps_done
+from lamella.train.strategy import Strategy, strategy_of
+
+LAST, BEST = "last", "best"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a network is trained; the defaults are the reference system's (SPEC A17).
+
+    Attributes:
+        steps: optimiser steps in all.
+        validate_every: optimiser steps between two validations; a multiple of `checkpoint_every`.
+        checkpoint_every: optimiser steps between two checkpoints.
+        accumulate: batches whose gradients are averaged for one step, on each device.
+        learning_rate: its peak, after the warm-up.
+        final_rate: where the cosine ends.
+        warm_up: steps of linear warm-up.
+        weight_decay: of AdamW.
+        clip: largest norm of the gradient.
+        ema: decay of the weights' average, a step; validation and the finished model use the average. 0: none.
+        precision: "bf16-mixed" or "32-true".
+        devices, nodes: processes on each machine, and machines.
+        strategy: "auto", "ddp" or "fsdp" (weights and optimiser shared out; see `strategy`).
+        threads: CPU threads of each process; 0 leaves torch's choice.
+        device: "auto", "cpu" or "cuda".
+        seed: of everything drawn in training.
+        workers: processes beside each that read batches ahead; 0 reads in between the steps.
+
+    Raises:
+        UsageError: a number out of its range.
+    """
+
+    steps: int
+    validate_every: int = 1000
+    checkpoint_every: int = 1000
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    final_rate: float = 1e-6
+    warm_up: int = 1000
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.999
+    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Strategy = "auto"
+    threads: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 42
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "validate_every", "checkpoint_every", "accumulate", "devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1. Found {getattr(self, name)}.")
+        if self.validate_every % self.checkpoint_every:
+            raise UsageError(
+                f"validate_every must be a multiple of checkpoint_every. Found {self.validate_every} and "
+                f"{self.checkpoint_every}."
+            )
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema must lie in [0, 1). Found {self.ema:g}.")
+        if self.strategy == "fsdp" and self.ema:
+            raise UsageError(
+                f"Weights that fsdp shares out cannot be averaged. Found ema {self.ema:g}. Set ema=0, or strategy=ddp."
+            )
+
+    @property
+    def world(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
+
+    @property
+    def items(self) -> int:
+        """Batches that the whole run takes, over all processes."""
+        return self.steps * self.accumulate * self.world
+
+    def rate_factor(self, step: int) -> float:
+        """Learning rate at an optimiser step, over its peak: linear warm-up, then a cosine to `final_rate`."""
+        if step < self.warm_up:
+            return (step + 1) / self.warm_up
+        progress = min(1.0, (step - self.warm_up) / max(1, self.steps - self.warm_up))
+        low = self.final_rate / self.learning_rate
+        return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class FitModule(pl.LightningModule):
+    """What every trained network shares; a child says its loss and what it validates."""
+
+    def __init__(self, settings: FitSettings) -> None:
+        super().__init__()
+        self.fit_settings = settings
+        self._losses: list[Tensor] = []
+        self._since_s: float | None = None
+        self._samples = 0
+
+    @abstractmethod
+    def loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and figures to log; everything random comes from the generator."""
+
+    @abstractmethod
+    def names(self, batch: Any) -> Sequence[str]:
+        """What a batch was cut from, for messages."""
+
+    def pictures(self) -> dict[str, NDArray[np.float32]]:
+        """(rows, columns) pictures in [0, 1] to log after a validation; none by default."""
+        return {}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of one batch, with the noise that belongs to its place in the run."""
+        s = self.fit_settings
+        per_part = s.checkpoint_every * s.accumulate
+        item = (self.current_epoch * per_part + batch_idx) * self.trainer.world_size + self.global_rank
+        loss, figures = self._checked(batch, _generator(s.seed, item))
+        self._losses.append(loss.detach())
+        self._samples += len(self.names(batch)) * self.trainer.world_size
+        if (batch_idx + 1) % s.accumulate == 0:
+            self.log("train/loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True, batch_size=1)
+            self._losses.clear()
+            now_s = time.perf_counter()
+            pace = {"samples_per_s": self._samples / (now_s - self._since_s)} if self._since_s is not None else {}
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log_dict({f"train/{k}": v for k, v in {"learning_rate": rate, **pace}.items()}, batch_size=1)
+            self._since_s, self._samples = now_s, 0
+        self.log_dict({f"train/{k}": v for k, v in figures.items()}, sync_dist=True, batch_size=1)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Time spent on validation and checkpoints is not counted as training."""
+        self._since_s, self._samples = None, 0
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """The same loss with noise that is the same at every validation."""
+        item = batch_idx * self.trainer.world_size + self.global_rank
+        loss, figures = self._checked(batch, _generator(self.fit_settings.seed + 1, item))
+        self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=1)
+        self.log_dict({f"val/{k}": v for k, v in figures.items()}, sync_dist=True, batch_size=1)
+
+    def _checked(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss and figures; one that is not finite stops the run, whoever notices it first."""
+        found: Exception | None = None
+        try:
+            loss, figures = self.loss(batch, generator)
+            if torch.isfinite(loss):
+                return loss, figures
+            what = f"{float(loss):g}"
+        except NonFiniteError as error:
+            found, what = error, str(error)
+        raise NonFiniteError(
+            f"The loss is not finite at step {self.global_step}, for the batch {', '.join(self.names(batch))}. Found: "
+            f"{what} Lower the learning rate, or look for damaged values in these cases."
+        ) from found
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the pictures."""
+        board = next((one for one in self.loggers if isinstance(one, TensorBoardLogger)), None)
+        if board is not None and self.trainer.is_global_zero:
+            for name, picture in self.pictures().items():
+                board.experiment.add_image(name, picture, self.global_step, dataformats="HW")
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by norm; sharded weights know their whole gradient's norm only together."""
+        root = self.trainer.strategy.model
+        if gradient_clip_val and isinstance(root, FullyShardedDataParallel):
+            root.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine."""
+        s = self.fit_settings
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _generator(seed: int, item: int) -> torch.Generator:
+    mixed = np.random.SeedSequence([seed, item]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
+
+
+class _Parts(pl.LightningDataModule):
+    """The run in parts of `checkpoint_every` steps; a resumed run begins with the part it was stopped in."""
+
+    def __init__(self, train: Dataset[Any], validation: Dataset[Any], settings: FitSettings) -> None:
+        super().__init__()
+        self._train, self._validation, self._settings = train, validation, settings
+
+    def train_dataloader(self) -> Any:
+        s = self._settings
+        part = s.checkpoint_every * s.accumulate * s.world
+        assert self.trainer is not None, "Lightning gives the trainer before it asks for data"
+        first = self.trainer.current_epoch * part
+        return DataLoader(
+            Subset(self._train, range(first, min(first + part, s.items))), batch_size=None, num_workers=s.workers
+        )
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(self._validation, batch_size=None, num_workers=self._settings.workers)
+
+
+def fit(
+    folder: Path, module: FitModule, train_data: Dataset[Any], validation_data: Dataset[Any], settings: FitSettings
+) -> None:
+    """Train, or go on training; the module ends with the averaged weights.
+
+    Args:
+        folder: checkpoints (`last.ckpt`, `best.ckpt`) and curves.
+        module: what is trained.
+        train_data: item i is the batch of micro-step i; with several processes they take turns.
+        validation_data: fixed batches.
+        settings: everything else.
+
+    Raises:
+        NonFiniteError: the loss left the finite numbers; the message names the batch.
+        UsageError: a strategy that cannot be had here.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    last = folder / f"{LAST}.ckpt"
+    done = steps_done(last)
+    if done < settings.steps:
+        trainer = _trainer(folder, settings, done)
+        data = _Parts(train_data, validation_data, settings)
+        # Twice as fast on CPUs.
+        module.to(memory_format=torch.channels_last_3d)
+        trainer.fit(module, datamodule=data, ckpt_path=last if done else None, weights_only=True)
+    # Lightning stores the average as the checkpoint's weights and the last step's beside them.
+    state = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
+    module.load_state_dict(state)
+    module.cpu()
+
+
+def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
+    """A trainer whose epochs are the parts between checkpoints; each start has curves of its own."""
+    checkpoints = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": False}
+    return pl.Trainer(
+        default_root_dir=folder,
+        max_epochs=-(-s.steps // s.checkpoint_every),
+        accelerator=s.device,
+        devices=s.devices,
+        num_nodes=s.nodes,
+        strategy=strategy_of(s.strategy, s.device, s.world),
+        precision=s.precision,
+        accumulate_grad_batches=s.accumulate,
+        gradient_clip_val=s.clip or None,
+        check_val_every_n_epoch=s.validate_every // s.checkpoint_every,
+        callbacks=[
+            *([EMAWeightAveraging(decay=s.ema)] if s.ema else []),
+            ModelCheckpoint(filename=BEST, monitor="val/loss", mode="min", save_top_k=1, **checkpoints),
+            ModelCheckpoint(filename=LAST, save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, **checkpoints),
+        ],
+        logger=[
+            CSVLogger(folder, name="", version=f"curves-from-{done:06d}"),
+            TensorBoardLogger(folder, name="", version="tensorboard"),
+        ],
+        plugins=[WholeCheckpoints()],
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        log_every_n_steps=min(25, s.checkpoint_every),
+        enable_model_summary=False,
+        enable_progress_bar=True,
+    )

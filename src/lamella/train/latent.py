@@ -1,0 +1,197 @@
+"""Training of a latent diffusion model: the denoising network learns on the latents of a codec that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+import lamella
+from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
+from lamella.diffusion import Head, LossSettings, ScheduleSettings, diffusion_loss, latent_mask
+from lamella.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
+from lamella.errors import UsageError
+from lamella.latent.codec_kl import KlCodec, measure_scale
+from lamella.latent.folder import load_codec
+from lamella.latent_diffusion import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
+from lamella.latent_model import LatentModel
+from lamella.model import Limits
+from lamella.publish import staged_file
+from lamella.train.fit import FitModule, FitSettings, fit
+from lamella.train.sources import SourceSettings, load_sources
+
+_LICENCE = "Apache-2.0"
+
+Preset = Literal["medium", "base", "small", "smoke"]
+
+
+@dataclass(frozen=True)
+class LatentRun:
+    """A whole run.
+
+    Attributes:
+        run: folder for checkpoints, curves and the finished model, `run`/model.
+        data: what to learn from, and what is held out.
+        codec: folder of the autoencoder; it is frozen from the first step and becomes part of the model.
+        fit: optimiser, steps, devices.
+        kind: tells `lamella train` what this is.
+        preset: shape of the denoising network by name, or null where `unet` says it.
+        unet: its shape, or null where `preset` names it.
+        schedule: noise levels.
+        head: what the network's output means.
+        condition: how the thick slices enter.
+        loss: how errors are counted.
+        scale: latents are multiplied by it; null measures 1 / standard deviation on `scale_batches` training batches.
+        scale_batches: see `scale`.
+        blocks: how blocks are drawn.
+        validation_batches: fixed batches a validation.
+        limits: geometry the model is for.
+        name: of the model, in its card.
+        licence: of the weights, in its card.
+
+    Raises:
+        UsageError: neither or both of `preset` and `unet` are named.
+    """
+
+    run: str
+    data: SourceSettings
+    codec: str
+    fit: FitSettings
+    kind: Literal["latent"] = "latent"
+    preset: Preset | None = None
+    unet: DiffusionUNetSettings | None = None
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    head: Head = "v"
+    condition: Conditioning = "thick_latents"
+    loss: LossSettings = field(default_factory=lambda: LossSettings(min_snr_gamma=5.0))
+    scale: float | None = None
+    scale_batches: int = 32
+    blocks: BlockSettings = field(default_factory=BlockSettings)
+    validation_batches: int = 20
+    limits: Limits = field(default_factory=Limits)
+    name: str = "latent"
+    licence: str = _LICENCE
+
+    def __post_init__(self) -> None:
+        if (self.preset is None) == (self.unet is None):
+            raise UsageError("The denoising network: name either preset or unet. Found both or neither.")
+        if self.validation_batches < 1 or self.scale_batches < 1:
+            raise UsageError(
+                f"validation_batches and scale_batches must be at least 1. Found {self.validation_batches} and "
+                f"{self.scale_batches}."
+            )
+
+    @property
+    def settings(self) -> LatentDiffusionSettings:
+        """What the model is, the codec apart."""
+        unet = PRESETS[self.preset] if self.unet is None and self.preset is not None else self.unet
+        assert unet is not None, "checked above"
+        return LatentDiffusionSettings(unet, self.schedule, self.head, self.condition, self.loss)
+
+
+class LatentStage(FitModule):
+    """The denoising network and its loss.
+
+    The codec is no submodule: it is neither trained nor averaged, and checkpoints do not repeat it.
+    """
+
+    def __init__(self, settings: LatentDiffusionSettings, codec: KlCodec, fit_settings: FitSettings) -> None:
+        super().__init__(fit_settings)
+        self.network = DiffusionUNet(settings.unet)
+        self.settings = settings
+        self._codec = codec
+
+    def on_fit_start(self) -> None:
+        """Bring the codec to where the batches will be."""
+        self._codec.to(self.device)
+
+    def names(self, batch: LatentBatch) -> Sequence[str]:
+        """Cases of the batch."""
+        return batch.names
+
+    def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Min-SNR weighted error of the head's target over real latents, at times and noise from the generator."""
+        # latents as at inference, whatever precision the denoising network is trained in
+        with torch.autocast(self.device.type, enabled=False):
+            x0 = self._codec.encode(batch.thin_hu)
+            condition = condition_latents(
+                self._codec, batch.thick_hu, batch.thick_mm, batch.thin_mm, self.settings.condition
+            )
+        predict = denoiser(self.network, self.settings)
+        t = predict.schedule.draw_times(len(x0), generator).to(x0.device)
+        noise = torch.randn(x0.shape, generator=generator).to(x0.device)
+        mask = latent_mask(batch.thin_mask, self._codec.factor[0])
+        loss = diffusion_loss(predict, x0, condition, t, noise, mask=mask, settings=self.settings.loss)
+        return loss, {"latent_std": x0.std()}
+
+    def transfer_batch_to_device(self, batch: LatentBatch, device: torch.device, dataloader_idx: int) -> LatentBatch:
+        """Move a batch."""
+        return batch.to(device)
+
+
+def train_latent(run: LatentRun) -> Path:
+    """Train, or go on training, and write the model folder.
+
+    Args:
+        run: every setting; the same settings resume an interrupted run from its last checkpoint.
+
+    Returns:
+        The finished model folder, `run.run`/model.
+
+    Raises:
+        UsageError: data or a codec that is not there.
+        NonFiniteError: the loss left the finite numbers; the message names the batch.
+    """
+    if not Path(run.codec).is_dir():
+        raise UsageError(f"The codec folder {run.codec} does not exist. Set codec=PATH.")
+    train, held_out = load_sources(run.data)
+    if not held_out:
+        raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
+    data = LatentBlocks(train, run.blocks, run.fit.items)
+    fixed = LatentBlocks(held_out, replace(run.blocks, augment=False, seed=run.blocks.seed + 1), run.validation_batches)
+    codec = _scaled(run, load_codec(run.codec), data)
+    torch.manual_seed(run.fit.seed)
+    stage = LatentStage(run.settings, codec, run.fit)
+    fit(Path(run.run), stage, data, fixed, run.fit)
+    out = Path(run.run) / "model"
+    if rank_zero_only.rank == 0:  # with several processes, one of them writes
+        model = LatentModel(run.name, "", run.licence, run.settings, codec.to("cpu"), stage.network, run.limits)
+        model.save(out, {"training": _about(run)})
+    return out
+
+
+def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
+    """The codec at the run's scale; a measured one is kept beside the checkpoints, so that a resume uses the same."""
+    if run.scale is not None:
+        return codec.with_settings(scale=run.scale)
+    kept = Path(run.run) / "scale.yaml"
+    if not kept.is_file():
+        if run.fit.threads:
+            torch.set_num_threads(run.fit.threads)
+        device = "cuda" if run.fit.device != "cpu" and torch.cuda.is_available() else "cpu"
+        blocks = (data[i].thin_hu.to(device) for i in range(min(run.scale_batches, len(data))))
+        measured = measure_scale(codec.to(device), blocks)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with staged_file(kept, overwrite=True) as file:
+            file.write_text(yaml.safe_dump({"latent_scale": measured}), encoding="utf-8")
+    try:
+        scale = float(yaml.safe_load(kept.read_text(encoding="utf-8"))["latent_scale"])
+    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        raise UsageError(f"The file {kept} holds no latent_scale. Remove it to measure the scale anew.") from error
+    return codec.with_settings(scale=scale)
+
+
+def _about(run: LatentRun) -> dict[str, Any]:
+    s = run.fit
+    return {
+        "lamella": lamella.__version__,
+        "steps": s.steps,
+        "samples_per_step": run.blocks.batch * s.accumulate * s.world,
+        "precision": s.precision,
+    }

@@ -1,0 +1,46 @@
+"""Where training blocks come from: a prepared data set, or series as they lie in a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lamella.data.sources import BlockSource, case_sources, view_sources
+from lamella.data.views import SeriesSettings, load_views
+from lamella.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One of the two.
+
+    Attributes:
+        index: folder that `lamella prepare` made; its splits `train` and `validation` are used.
+        folder: holds the series named below.
+        series: to learn from, each with its views and weights.
+        held_out: for the validation curve; never trained on.
+    """
+
+    index: str = ""
+    folder: str = ""
+    series: tuple[SeriesSettings, ...] = ()
+    held_out: tuple[SeriesSettings, ...] = ()
+
+
+def load_sources(settings: SourceSettings) -> tuple[list[BlockSource], list[BlockSource]]:
+    """(to learn from, held out).
+
+    Raises:
+        UsageError: neither or both are named, or one does not exist.
+    """
+    if bool(settings.index) == bool(settings.folder):
+        raise UsageError("data: name either index (a prepared data set) or folder with series. Found both or neither.")
+    if settings.index:
+        from lamella.data.index import Index
+
+        index = Index.load(Path(settings.index))
+        return case_sources(index, "train"), case_sources(index, "validation")
+    folder = Path(settings.folder)
+    if not folder.is_dir():
+        raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
+    return view_sources(load_views(folder, settings.series)), view_sources(load_views(folder, settings.held_out))

@@ -1,0 +1,217 @@
+"""A latent diffusion model's answer, with random weights: everything but the picture is as with trained ones."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tests.small_latent import SMALL_UNET, small_codec, small_latent_model
+from tests.small_model import upright
+from torch import Tensor
+
+from lamella.diffusion_unet import DiffusionUNet
+from lamella.errors import NonFiniteError, RefusedInput, UsageError
+from lamella.latent_diffusion import LatentDiffusionSettings
+from lamella.latent_model import LatentModel
+from lamella.metrics import aligned_cubic
+from lamella.model import Model
+from lamella.thinning import LatentPlan, ThinSettings, latent, plan, thin, thin_grid
+from lamella.volume import Volume
+
+
+class Echo(DiffusionUNet):
+    """A network that says that the condition is the clean latent."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x[:, 4:]
+
+
+def echo_model(groups: int = 0) -> LatentModel:
+    """The answer is what codec and condition make of the cubic interpolation; the network adds nothing."""
+    settings = LatentDiffusionSettings(SMALL_UNET, head="x0", condition="thin_grid")
+    return dataclasses.replace(small_latent_model(groups=groups), settings=settings, unet=Echo(SMALL_UNET))
+
+
+def asked(mode: str = "sample", **more: object) -> ThinSettings:
+    return ThinSettings(**{"mode": mode, "steps": 2, "device": "cpu", "precision": "fp32"} | more)  # type: ignore[arg-type]
+
+
+def fifty_thick_slices() -> Volume:
+    rng = np.random.default_rng(0)
+    return Volume(rng.normal(0, 200, (50, 13, 10)).round().astype(np.int16), upright((50, 13, 10), 6.0, 6.0))
+
+
+def with_plan(monkeypatch: pytest.MonkeyPatch, codec: tuple[int, int, int] | None, unet: int | None) -> None:
+    monkeypatch.setattr(latent, "latent_plan", lambda *_: LatentPlan(codec, unet, 0, 0))
+
+
+@pytest.mark.parametrize("tiles", [(None, None), ((32, 16, 16), 2)])
+@pytest.mark.parametrize("condition", ["thick_latents", "thin_grid"])
+def test_fifty_slices_at_6_mm_become_three_hundred(
+    condition: str, tiles: tuple[tuple[int, int, int] | None, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:  # SPEC A15, A16, B8, B9, B10
+    with_plan(monkeypatch, *tiles)
+    thick, model = fifty_thick_slices(), small_latent_model(condition)  # type: ignore[arg-type]
+    found = thin(thick, model, thin_grid(thick.geometry, slices=300), asked()).volume
+    assert found.hu.shape == (300, 13, 10)
+    # 300 mm from 3 mm before the first thick centre: thin centres at -2.5, -1.5, ...
+    expected = thick.geometry.centres_mm[0] - 2.5 + np.arange(300)
+    np.testing.assert_allclose(found.geometry.centres_mm, expected, atol=1e-3)
+    assert np.array_equal(found.geometry.affine[:3, 1:3], thick.geometry.affine[:3, 1:3])
+    averaged = found.hu.reshape(50, 6, 13, 10).mean(axis=1)
+    assert np.sqrt(np.mean((averaged - thick.hu) ** 2)) <= 0.5  # SPEC C1
+
+
+@pytest.mark.parametrize("slices", [21, 22, 23, 29, 35])
+def test_the_depth_asked_for_is_the_depth_returned(thick_volume: Volume, slices: int) -> None:  # SPEC B9
+    result = thin(thick_volume, small_latent_model(), thin_grid(thick_volume.geometry, slices=slices), asked())
+    assert result.volume.hu.shape == (slices, *thick_volume.hu.shape[1:])
+    assert result.report["consistency_rmse_hu"] <= 0.5
+    assert abs(result.report["consistency_mean_hu"]) <= 0.05
+
+
+@pytest.mark.parametrize("tile", [None, (16, 32, 32)])
+def test_nothing_shifts_on_the_way(
+    thick_volume: Volume, tile: tuple[int, int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # SPEC A16, B10: with a network that adds nothing the answer is the codec's round trip of the cubic interpolation
+    with_plan(monkeypatch, tile, None)
+    grid = thin_grid(thick_volume.geometry, slices=30)  # padded to 32, cropped again
+    found = thin(thick_volume, echo_model(), grid, asked(project=False))
+    cubic = torch.from_numpy(aligned_cubic(thick_volume.hu, thick_volume.geometry.centres_mm, grid.centres_mm))
+    codec = small_codec(groups=0)
+    trip = codec.decode(codec.encode(cubic[None, None].float()), grid.shape)[0, 0]
+    trip = torch.where(cubic.abs() > 1000, cubic.to(trip), trip).numpy()
+    assert np.abs(found.volume.hu - trip).max() <= 0.51
+    assert found.report["projected"] is False
+    assert found.report["consistency_rmse_hu"] > 1  # a random codec; the projection is what makes it consistent
+
+
+def test_tiles_of_the_network_share_one_sample(thick_volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    # SPEC A16: a network without normalisation or downsampling answers alike with and without tiles
+    class Local(DiffusionUNet):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return torch.nn.functional.avg_pool3d(x[:, :4] + x[:, 4:], 3, 1, 1, count_include_pad=False).sin()
+
+    model = dataclasses.replace(small_latent_model(groups=0), unet=Local(SMALL_UNET))
+    grid = thin_grid(thick_volume.geometry, slices=21)
+    with_plan(monkeypatch, None, None)
+    whole = thin(thick_volume, model, grid, asked(steps=3)).volume.hu
+    with_plan(monkeypatch, (32, 32, 32), 4)
+    tiled = thin(thick_volume, model, grid, asked(steps=3)).volume.hu
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_a_seed_gives_the_same_voxels_and_another_seed_others(thick_volume: Volume) -> None:  # SPEC A14
+    model, grid = small_latent_model(), thin_grid(thick_volume.geometry, slices=21)
+    first = thin(thick_volume, model, grid, asked(seed=1)).volume.hu
+    assert np.array_equal(first, thin(thick_volume, model, grid, asked(seed=1)).volume.hu)
+    assert not np.array_equal(first, thin(thick_volume, model, grid, asked(seed=2)).volume.hu)
+
+
+def test_the_mean_averages_draws_and_the_spread_is_theirs(thick_volume: Volume) -> None:
+    model, grid = small_latent_model(), thin_grid(thick_volume.geometry, slices=21)
+    drawn = thin(thick_volume, model, grid, asked(samples=3, spread=True))
+    mean = thin(thick_volume, model, grid, asked("mean", samples=3, spread=True))
+    stacked = np.stack([one.hu for one in drawn.samples]).astype(np.float64)
+    assert len(drawn.samples) == 3
+    assert len(mean.samples) == 1
+    clear = stacked.min(axis=(0, 1)) > -1000  # columns in which no draw had to be lifted to air
+    assert clear.mean() > 0.2
+    assert np.abs(stacked.mean(axis=0) - mean.volume.hu)[:, clear].max() <= 1.5
+    assert drawn.spread is not None
+    assert mean.spread is not None
+    assert np.abs(stacked.std(axis=0, ddof=1) - mean.spread.hu)[:, clear].max() <= 1.5
+    np.testing.assert_array_equal(mean.spread.hu, drawn.spread.hu)
+    assert mean.report["draws"] == 3
+    # the first of several draws is that of a single run
+    assert np.array_equal(thin(thick_volume, model, grid, asked()).volume.hu, drawn.volume.hu)
+
+
+def test_what_the_codec_cannot_hold_is_kept(thick_volume: Volume) -> None:  # SPEC B14
+    hu = thick_volume.hu.copy()
+    hu[:, 10:20, 10:20], hu[:, 30:40, 30:40] = 2500, -1024
+    thick = Volume(hu, thick_volume.geometry)
+    grid = thin_grid(thick.geometry, spacing_mm=1.0)
+    for project in (False, True):
+        found = thin(thick, small_latent_model(), grid, asked(project=project)).volume.hu
+        assert np.abs(found[:, 10:20, 10:20] - 2500.0).max() <= 1
+        assert np.abs(found[:, 30:40, 30:40] + 1024.0).max() <= 1
+
+
+def test_the_report_says_how(thick_volume: Volume, small_model: Model) -> None:
+    grid = thin_grid(thick_volume.geometry, slices=21)
+    model = small_latent_model()
+    report = thin(thick_volume, model, grid, ThinSettings(mode="sample", device="cpu", precision="fp32")).report
+    assert set(thin(thick_volume, small_model, grid, asked("mean")).report) <= set(report)
+    assert report["steps"] == report["settings"]["steps"] == 20
+    assert (report["draws"], report["sampler"], report["projected"]) == (1, "ddim", True)
+    assert report["codec"] == {"low_hu": -1000.0, "high_hu": 1000.0, "axes": "ras_xyz", "tile": None}
+    assert report["scale"] == 1.5
+    assert report["condition"] == "thick_latents"
+    assert set(report["seconds"]) == {"encode", "sample", "decode", "finish"}
+
+
+def test_bfloat16_stays_finite(thick_volume: Volume) -> None:  # SPEC A20
+    grid = thin_grid(thick_volume.geometry, slices=21)
+    report = thin(thick_volume, small_latent_model(), grid, asked(precision="bf16")).report
+    assert report["precision"] == "bf16"
+    assert report["consistency_rmse_hu"] <= 0.5
+
+
+def test_a_value_that_is_not_finite_names_its_step(thick_volume: Volume) -> None:  # SPEC A20
+    class Bursts(DiffusionUNet):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return x[:, :4] * (float("nan") if float(t) < 500 else 1.0)
+
+    model = dataclasses.replace(small_latent_model(), unet=Bursts(SMALL_UNET))
+    with pytest.raises(NonFiniteError, match="at step 3 of 4"):
+        thin(thick_volume, model, thin_grid(thick_volume.geometry, slices=21), asked(steps=4))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "texture"}, "texture is not defined for a latent diffusion model"),
+        ({"spread": True}, "needs several. Found 1"),
+        ({"mode": "mean", "samples": 1, "spread": True}, "needs several. Found 1"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused(thick_volume: Volume, values: dict[str, object], message: str) -> None:
+    grid = thin_grid(thick_volume.geometry, slices=21)
+    with pytest.raises(UsageError, match=message):
+        thin(thick_volume, small_latent_model(), grid, asked(**values))  # type: ignore[arg-type]
+
+
+def test_the_embedded_model_always_projects(thick_volume: Volume, small_model: Model) -> None:
+    with pytest.raises(UsageError, match="cannot be had without the measurement"):
+        thin(thick_volume, small_model, thin_grid(thick_volume.geometry, slices=21), asked("mean", project=False))
+
+
+def test_settings_are_filled_in_for_each_kind() -> None:
+    def numbers(mode: str, kind: str) -> tuple[int | None, int | None]:
+        settings = ThinSettings(mode=mode).resolved(kind)  # type: ignore[arg-type]
+        assert settings.resolved(kind) == settings
+        return settings.steps, settings.samples
+
+    assert numbers("mean", "embedded") == numbers("sample", "embedded") == (8, 1)
+    assert numbers("sample", "latent-diffusion") == (20, 1)
+    assert numbers("mean", "latent-diffusion") == (20, 4)
+
+
+def test_a_plan_takes_smaller_tiles_as_memory_shrinks_and_refuses_with_figures() -> None:
+    thick = upright((50, 256, 256), 6.0, 6.0)
+    grid, model = thin_grid(thick, slices=300), small_latent_model(groups=0)
+    plans = [plan(thick, grid, model, asked(memory_gb=gb)) for gb in (64.0, 3.5)]
+    assert all(isinstance(one, LatentPlan) and one.peak_bytes <= one.available_bytes for one in plans)
+    large, small = plans
+    assert isinstance(large, LatentPlan)
+    assert isinstance(small, LatentPlan)
+    assert large.codec_tile is None
+    assert large.unet_tile is None
+    assert small.codec_tile is not None
+    assert small.peak_bytes < large.peak_bytes
+    with pytest.raises(RefusedInput, match=r"50 x 256 x 256 to 300 slices needs about \d+\.\d GiB of 0\.5 GiB usable"):
+        plan(thick, grid, model, asked(memory_gb=0.5))
