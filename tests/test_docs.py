@@ -28,6 +28,7 @@ VERBS = (
     ("inspect",),
     ("degrade",),
     ("demo",),
+    ("prepare",),
     ("train",),
     ("evaluate",),
     ("report",),
@@ -37,6 +38,7 @@ VERBS = (
     ("info",),
     ("models",),
     ("models", "list"),
+    ("models", "import"),
     ("models", "verify"),
 )
 

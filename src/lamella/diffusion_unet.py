@@ -233,7 +233,7 @@ class DiffusionUNet(nn.Module):
         h = self._middle(h, time)
         for number, level in enumerate(self.up):
             for step in cast(Level, level).steps():
-                h = self._run(step, torch.cat([h, skips.pop()], dim=1), time)
+                h = self._run(step, h, time, skips.pop())
             if number < len(self.finer):
                 h = self.finer[number](F.interpolate(h, scale_factor=(1.0, 2.0, 2.0), mode="nearest"))
         out: Tensor = self.head(F.silu(self.norm(h)))
@@ -244,15 +244,22 @@ class DiffusionUNet(nn.Module):
         h = self._run([first] if self.middle_attention is None else [first, self.middle_attention], h, time)
         return self._run([second], h, time)
 
-    def _run(self, modules: list[nn.Module], h: Tensor, time: Tensor) -> Tensor:
-        def run(value: Tensor, embedded: Tensor) -> Tensor:
-            for module in modules:
-                value = module(value, embedded)
-            return value
-
+    def _run(self, modules: list[nn.Module], h: Tensor, time: Tensor, skip: Tensor | None = None) -> Tensor:
+        """Through a block; with checkpointing the skip is joined inside, so that the joined copy is not kept."""
         if self.settings.checkpoint and torch.is_grad_enabled():
-            return cast(Tensor, cast(Callable[..., Tensor], checkpoint)(run, h, time, use_reentrant=False))
-        return run(h, time)
+            kept = cast(Callable[..., Tensor], checkpoint)
+            return kept(_through, modules, h, time, skip, use_reentrant=False)
+        if skip is not None:
+            h = torch.cat([h, skip], dim=1)
+            skip = None  # the last reference: the memory is free during the block
+        return _through(modules, h, time)
+
+
+def _through(modules: list[nn.Module], h: Tensor, time: Tensor, skip: Tensor | None = None) -> Tensor:
+    h = h if skip is None else torch.cat([h, skip], dim=1)
+    for module in modules:
+        h = module(h, time)
+    return h
 
 
 BLOCKS = (TimedBlock, AttentionAlongZ)

@@ -75,6 +75,17 @@ def test_degrade_refusals(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_info_counts_the_reference_unet(capsys: Capture) -> None:  # SPEC A10, A27, B1, B2
+    assert main(["info", "--model", "medium", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["unet"]["parameters"] == pytest.approx(599e6, rel=0.02)
+    assert found["autoencoder"] == {"parameters": 20_944_897, "tensors": 130}
+    assert main(["info", "--model", "medium"]) == 0
+    assert "599.7 M" in capsys.readouterr().out
+    assert main(["info", "--model", "mediun"]) == 2
+    assert "nearest: medium" in capsys.readouterr().err
+
+
 def test_info_is_json(capsys: Capture) -> None:
     assert main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_the_same_batch(tmp_path: Path) -> None:
     # SPEC A17: each process takes every other item of the same run
-    ways = {"one": {"accumulate": 2}, "two": {"devices": 2, "strategy": "ddp"}}
+    ways: dict[str, dict[str, Any]] = {"one": {"accumulate": 2}, "two": {"devices": 2, "strategy": "ddp"}}
     for name, changes in ways.items():
         call = [sys.executable, "-m", "tests.tiny_fit", str(tmp_path / name), json.dumps({"steps": 8, **changes})]
         done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)

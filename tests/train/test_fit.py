@@ -117,7 +117,7 @@ def test_accumulated_batches_count_as_one_large_batch(tmp_path: Path) -> None:
     from lamella.train.fit import _generator
 
     data = Numbers(3)
-    torch.stack([by_hand.loss(data[i], _generator(s.seed, i))[0] for i in range(3)]).mean().backward()
+    torch.stack([by_hand.loss(data[i], _generator(s.seed, i))[0] for i in range(3)]).mean().backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(by_hand.parameters(), s.clip)
     torch.optim.AdamW(by_hand.parameters(), lr=s.learning_rate, weight_decay=s.weight_decay).step()
     torch.testing.assert_close(module.network.weight, by_hand.network.weight)

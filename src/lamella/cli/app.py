@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lamella import __version__
-from lamella.cli import degrade, demo, evaluate, info, inspect, models, reader, report, thin, train
+from lamella.cli import degrade, demo, evaluate, info, inspect, models, prepare, reader, report, thin, train
 from lamella.cli.options import RESEARCH_ONLY
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -41,6 +41,7 @@ def command() -> Any:
     app.command("inspect")(inspect.inspect)
     app.command("degrade")(degrade.degrade)
     app.command("demo")(demo.demo)
+    app.command("prepare")(prepare.prepare)
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("report")(report.report)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from lamella import __version__
 from lamella.cli.options import RESEARCH_ONLY, Debug, Json, Quiet
@@ -14,10 +17,57 @@ from lamella.cli.options import RESEARCH_ONLY, Debug, Json, Quiet
 _PACKAGES = ("torch", "numpy", "scipy", "pydicom", "imagecodecs", "nibabel", "safetensors", "lightning")
 
 
-def info(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
-    """Print versions, devices, models and the DICOM encodings that can be read."""
-    found = gathered()
-    print(json.dumps(found, indent=2) if as_json else _text(found))
+def info(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="PRESET",
+            help="Parameters, arithmetic and memory of a latent U-Net (medium, base, small, smoke) and its autoencoder.",
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Print versions, devices, models and the DICOM encodings that can be read; or what a network costs."""
+    found = gathered() if model is None else costed(model)
+    text = _text(found) if model is None else _cost_text(found)
+    print(json.dumps(found, indent=2) if as_json else text)
+
+
+def costed(name: str) -> dict[str, Any]:
+    """What a preset of the latent U-Net and MAISI's autoencoder cost at the reference's size, as plain JSON types.
+
+    Raises:
+        UsageError: no such preset.
+    """
+    from lamella.cost import codec_cost, cost
+    from lamella.diffusion_unet import preset
+    from lamella.latent.maisi import maisi_settings
+
+    settings, codec = preset(name), maisi_settings()
+    found = cost(settings, codec.network)
+    z, y, x = (n * codec.network.factor for n in found.shape)
+    plain, spared = found.training_bytes
+    return {
+        "preset": name,
+        "unet": {
+            "parameters": found.unet_parameters,
+            "tensors": found.unet_tensors,
+            "settings": asdict(settings),
+            "latent_shape": found.shape,
+            "precision": found.precision,
+            "step_pflop": found.step_flop / 1e15,
+            "weight_bytes": found.weight_bytes,
+            "state_bytes": found.state_bytes,
+            "inference_bytes": found.inference_bytes,
+            "training_bytes": plain,
+            "checkpointed_training_bytes": spared,
+        },
+        "autoencoder": {"parameters": found.autoencoder_parameters, "tensors": found.autoencoder_tensors},
+        "codec_pass": asdict(codec_cost(codec, (z, y, x))),
+    }
 
 
 def gathered() -> dict[str, Any]:
@@ -63,5 +113,34 @@ def _text(found: dict[str, Any]) -> str:
             f"{found['memory_bytes'] / 2**30:.1f} GiB memory",
             f"models: {models}",
             f"reads: {', '.join(found['transfer_syntaxes'])}; NIfTI",
+        ]
+    )
+
+
+def _cost_text(found: dict[str, Any]) -> str:
+    unet, vae, run = found["unet"], found["autoencoder"], found["codec_pass"]
+
+    def size(shape: tuple[int, ...]) -> str:
+        return " x ".join(map(str, shape))
+
+    def gb(count: int) -> str:
+        return f"{count / 1e9:.2f} GB"
+
+    return "\n".join(
+        [
+            f"U-Net {found['preset']}: {unet['parameters'] / 1e6:.1f} M parameters ({unet['parameters']:,}) in "
+            f"{unet['tensors']} tensors, width {unet['settings']['width']}; weights {gb(unet['weight_bytes'])}",
+            f"one latent of {unet['settings']['out_channels']} channels and {size(unet['latent_shape'])} cells, "
+            f"{unet['precision']}:",
+            f"  {unet['step_pflop']:.4f} PFLOP a step (twice the multiplications of one evaluation)",
+            f"  inference {gb(unet['inference_bytes'])}",
+            f"  training {gb(unet['training_bytes'])}, with gradient checkpointing "
+            f"{gb(unet['checkpointed_training_bytes'])} (weights, gradients, AdamW and average included)",
+            f"autoencoder (MAISI): {vae['parameters']:,} parameters in {vae['tensors']} tensors",
+            f"{size(run['shape'])} voxels, float32:",
+            f"  encode {run['encode_flop'] / 1e15:.4f} PFLOP, {gb(run['encode_bytes'])}; "
+            f"decode {run['decode_flop'] / 1e15:.4f} PFLOP, {gb(run['decode_bytes'])}",
+            f"  in tiles that read at most {size(run['tile_shape'])}: {gb(run['tile_bytes'])}",
+            "Memory is computed, not measured; kernels' workspaces and the device's context come on top.",
         ]
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from lamella.cli.options import Debug, Quiet
 from lamella.errors import LamellaError, UsageError
@@ -63,6 +62,8 @@ def _trainer(config: Path, overrides: Sequence[str]) -> tuple[type[Any], Callabl
 
 def _kind(config: Path, overrides: Sequence[str]) -> str:
     """What `kind` says, embedded if nothing; a config that is no YAML mapping is left to `load`, which says why."""
+    import yaml
+
     try:
         values = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):

@@ -7,6 +7,7 @@ with the very losses that an uninterrupted run would have had.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from abc import abstractmethod
@@ -23,10 +24,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from lamella.errors import NonFiniteError, UsageError
 from lamella.train.checkpoints import WholeCheckpoints, steps_done
+from lamella.train.parts import Parts
 from lamella.train.strategy import Strategy, strategy_of
 
 LAST, BEST = "last", "best"
@@ -119,6 +121,7 @@ class FitModule(pl.LightningModule):
     def __init__(self, settings: FitSettings) -> None:
         super().__init__()
         self.fit_settings = settings
+        self.leads = True  # of several processes, the one that writes what comes of the run
         self._losses: list[Tensor] = []
         self._since_s: float | None = None
         self._samples = 0
@@ -147,9 +150,9 @@ class FitModule(pl.LightningModule):
             self.log("train/loss", torch.stack(self._losses).mean(), prog_bar=True, sync_dist=True, batch_size=1)
             self._losses.clear()
             now_s = time.perf_counter()
-            pace = {"samples_per_s": self._samples / (now_s - self._since_s)} if self._since_s is not None else {}
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.log_dict({f"train/{k}": v for k, v in {"learning_rate": rate, **pace}.items()}, batch_size=1)
+            if self._since_s is not None:
+                self.log("train/samples_per_s", self._samples / (now_s - self._since_s), batch_size=1)
+            self.log("train/learning_rate", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=1)
             self._since_s, self._samples = now_s, 0
         self.log_dict({f"train/{k}": v for k, v in figures.items()}, sync_dist=True, batch_size=1)
         return loss
@@ -172,7 +175,7 @@ class FitModule(pl.LightningModule):
             loss, figures = self.loss(batch, generator)
             if torch.isfinite(loss):
                 return loss, figures
-            what = f"{float(loss):g}"
+            what = f"{float(loss):g}."
         except NonFiniteError as error:
             found, what = error, str(error)
         raise NonFiniteError(
@@ -211,26 +214,6 @@ def _generator(seed: int, item: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed >> 1))
 
 
-class _Parts(pl.LightningDataModule):
-    """The run in parts of `checkpoint_every` steps; a resumed run begins with the part it was stopped in."""
-
-    def __init__(self, train: Dataset[Any], validation: Dataset[Any], settings: FitSettings) -> None:
-        super().__init__()
-        self._train, self._validation, self._settings = train, validation, settings
-
-    def train_dataloader(self) -> Any:
-        s = self._settings
-        part = s.checkpoint_every * s.accumulate * s.world
-        assert self.trainer is not None, "Lightning gives the trainer before it asks for data"
-        first = self.trainer.current_epoch * part
-        return DataLoader(
-            Subset(self._train, range(first, min(first + part, s.items))), batch_size=None, num_workers=s.workers
-        )
-
-    def val_dataloader(self) -> Any:
-        return DataLoader(self._validation, batch_size=None, num_workers=self._settings.workers)
-
-
 def fit(
     folder: Path, module: FitModule, train_data: Dataset[Any], validation_data: Dataset[Any], settings: FitSettings
 ) -> None:
@@ -253,19 +236,21 @@ def fit(
     done = steps_done(last)
     if done < settings.steps:
         trainer = _trainer(folder, settings, done)
-        data = _Parts(train_data, validation_data, settings)
+        data = Parts(train_data, validation_data, settings)
         # Twice as fast on CPUs.
         module.to(memory_format=torch.channels_last_3d)
-        trainer.fit(module, datamodule=data, ckpt_path=last if done else None, weights_only=True)
+        # fsdp replaces a module's parts by sharded ones: the caller's stays whole
+        trained = copy.deepcopy(module) if settings.strategy == "fsdp" else module
+        trainer.fit(trained, datamodule=data, ckpt_path=last if done else None, weights_only=True)
+        module.leads = trainer.is_global_zero
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
-    state = torch.load(last, map_location="cpu", weights_only=True)["state_dict"]
-    module.load_state_dict(state)
+    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
     module.cpu()
 
 
 def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
     """A trainer whose epochs are the parts between checkpoints; each start has curves of its own."""
-    checkpoints = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": False}
+    checkpoints: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": False}
     return pl.Trainer(
         default_root_dir=folder,
         max_epochs=-(-s.steps // s.checkpoint_every),
@@ -287,9 +272,9 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
         plugins=[WholeCheckpoints()],
+        use_distributed_sampler=False,  # it would shuffle; `Parts` shares out by place in the run
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=min(25, s.checkpoint_every),
         enable_model_summary=False,
-        enable_progress_bar=True,
     )

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import torch
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 import lamella
@@ -160,7 +159,7 @@ def train_latent(run: LatentRun) -> Path:
     stage = LatentStage(run.settings, codec, run.fit)
     fit(Path(run.run), stage, data, fixed, run.fit)
     out = Path(run.run) / "model"
-    if rank_zero_only.rank == 0:  # with several processes, one of them writes
+    if stage.leads:
         model = LatentModel(run.name, "", run.licence, run.settings, codec.to("cpu"), stage.network, run.limits)
         model.save(out, {"training": _about(run)})
     return out

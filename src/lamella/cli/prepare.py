@@ -1,0 +1,49 @@
+"""`lamella prepare`: ZIPs and folders of DICOM to a prepared data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lamella.cli.options import Debug, Quiet
+from lamella.cli.progress import Progress
+
+SOME_FAILED = 8
+
+
+def prepare(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of the data set, such as configs/ape.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that differ, such as data=/data/ape.")
+    ] = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Prepare a data set: find thick and thin series, check them, crop, cache, and share out patients.
+
+    Sources that do not fit are listed with the reason in rejects.csv; exit code 8 only where something failed. The same
+    command goes on, and may run several times at once.
+    """
+    from lamella.config import load, save
+    from lamella.data.prepare import REJECTS, PrepareSettings
+    from lamella.data.prepare import prepare as run
+
+    settings = load(PrepareSettings, config, overrides or ())
+    with Progress(quiet) as progress:
+        progress.begin("prepare")
+        done = run(settings, progress.update)
+        save(settings, Path(settings.out) / "settings.yaml")
+        progress.finish()
+        progress.say(f"wrote   {settings.out}: {done.cases} cases, {done.made} of them now")
+        if done.rejected:
+            progress.say(f"note    {len(done.rejected)} sources were rejected: {Path(settings.out) / REJECTS} says why")
+        if done.elsewhere:
+            progress.say(f"note    {done.elsewhere} sources are in work by another run")
+        if done.unassigned:
+            progress.say(f"note    {done.unassigned} patients came after the split was frozen and are in none")
+    for source, why in done.failed:
+        typer.echo(f"{source} failed. {why}", err=True)
+    if done.failed:
+        raise typer.Exit(SOME_FAILED)

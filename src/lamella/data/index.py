@@ -1,0 +1,156 @@
+"""A prepared data set as one folder: which cases there are, and which split each patient is in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from lamella.data.cache import CachedCase, open_case
+from lamella.errors import LamellaError, UsageError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
+CASES, INDEX, SPLIT = "cases", "index.json", "split.json"
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How patients are shared out.
+
+    Attributes:
+        seed: of the draw.
+        train, validation: shares; the rest is `test`.
+
+    Raises:
+        UsageError: shares that do not fit into 1.
+    """
+
+    seed: int = 42
+    train: float = 0.75
+    validation: float = 0.15
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation) < 0 or self.train + self.validation > 1 + 1e-9:
+            raise UsageError(
+                f"The shares of a split must lie in 0 to 1. Found train {self.train:g}, validation {self.validation:g}."
+            )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case as the index lists it.
+
+    Attributes:
+        case_id, category, patient_id: see `CachedCase`.
+        split: chosen in the configuration; empty where it is drawn.
+    """
+
+    case_id: str
+    category: str
+    patient_id: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Index:
+    """A prepared data set.
+
+    Attributes:
+        folder: where it lies.
+        entries: its cases, sorted by id.
+        splits: patient -> split.
+    """
+
+    folder: Path
+    entries: tuple[Entry, ...]
+    splits: Mapping[str, str]
+
+    @classmethod
+    def load(cls, folder: Path) -> Index:
+        """Read what `write_index` wrote; nothing is written, so the folder may be read-only.
+
+        Raises:
+            UsageError: the folder holds no prepared data set.
+        """
+        folder = Path(folder)
+        try:
+            listed = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            splits = json.loads((folder / SPLIT).read_text(encoding="utf-8"))["patients"]
+            entries = tuple(Entry(**one) for one in listed["cases"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{folder} holds no prepared data set ({type(error).__name__}). Run `lamella prepare CONFIG` first."
+            ) from error
+        return cls(folder, entries, splits)
+
+    def cases(self, split: str) -> tuple[str, ...]:
+        """Ids of a split's cases, sorted.
+
+        Raises:
+            UsageError: no such split.
+        """
+        if split not in SPLITS:
+            raise UsageError(f"There is no split {split!r}. Expected one of {', '.join(SPLITS)}.")
+        return tuple(one.case_id for one in self.entries if self.splits.get(one.patient_id) == split)
+
+    def open(self, case_id: str) -> CachedCase:
+        """A case.
+
+        Raises:
+            LamellaError: it is not listed, or cannot be read.
+        """
+        if all(one.case_id != case_id for one in self.entries):
+            raise LamellaError(f"There is no case {case_id} in {self.folder}.")
+        return open_case(self.folder / CASES / case_id)
+
+
+def draw_split(patients: Sequence[str], settings: SplitSettings) -> dict[str, str]:
+    """Share out patients; the same patients and seed give the same split in any order (SPEC A2).
+
+    356 patients give 267 / 53 / 36: shares are rounded, and `test` is what is left.
+    """
+    names = sorted(set(patients))
+    order = np.random.default_rng(settings.seed).permutation(len(names))
+    train = round(len(names) * settings.train)
+    validation = min(round(len(names) * settings.validation), len(names) - train)
+    bounds = ((0, train, "train"), (train, train + validation, "validation"), (train + validation, len(names), "test"))
+    return {names[i]: split for first, end, split in bounds for i in order[first:end]}
+
+
+def frozen_split(folder: Path, entries: Sequence[Entry], settings: SplitSettings) -> tuple[dict[str, str], int]:
+    """The split of a data set: what was frozen stays; a choice in the configuration wins over a draw.
+
+    Args:
+        folder: of the data set.
+        entries: all cases there are now.
+        settings: of the draw, which is made once, when there is no file yet.
+
+    Returns:
+        (patient -> split, how many patients are in no split because they came after the split was frozen).
+
+    Raises:
+        UsageError: one patient is asked into two splits, or a split is unknown.
+    """
+    chosen: dict[str, str] = {}
+    for one in entries:
+        if not one.split:
+            continue
+        if one.split not in SPLITS:
+            raise UsageError(f"There is no split {one.split!r}. Expected one of {', '.join(SPLITS)}.")
+        if chosen.setdefault(one.patient_id, one.split) != one.split:
+            raise UsageError(
+                f"Patient {one.patient_id} is asked into {chosen[one.patient_id]} and {one.split}. Choose one."
+            )
+    patients = {one.patient_id for one in entries}
+    path = folder / SPLIT
+    if path.exists():
+        frozen = dict(json.loads(path.read_text(encoding="utf-8"))["patients"])
+    else:
+        frozen = draw_split(sorted(patients - set(chosen)), settings)
+    frozen |= chosen
+    return frozen, len(patients - set(frozen))

@@ -1,0 +1,319 @@
+"""From ZIPs of DICOM to a prepared data set: one job a scan, in parallel, resumable, safe against a second run (SPEC A3).
+
+Every job leaves `jobs/<key>.json`: the case it became, or why it was rejected. The key is made of the source's relative path
+and size, so the same command skips what is done. A job in work holds an advisory lock, which the system releases however its
+process ends; another run passes over it. Nothing is unpacked to disk: members of a ZIP are read in place.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from lamella.data.cache import CASE, write_case
+from lamella.data.find_pair import Found, PairSettings, find_pair
+from lamella.data.index import CASES, INDEX, SPLIT, Entry, SplitSettings, frozen_split
+from lamella.dicom.header import SeriesHeader
+from lamella.errors import RefusedInput, UsageError
+from lamella.publish import staged_file
+from lamella.source import read_source
+from lamella.volume import Volume
+
+JOBS, LOCKS, REJECTS = "jobs", "locks", "rejects.csv"
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class CategorySettings:
+    """A folder of ZIPs, one a patient.
+
+    Attributes:
+        name: the category, as "APE".
+        zips: pattern below `PrepareSettings.data`.
+    """
+
+    name: str
+    zips: str
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """A single thin series, or a source with a pair, named by itself.
+
+    Attributes:
+        path: DICOM folder, ZIP or file below `PrepareSettings.data`.
+        thick: of its thick series, where that lies elsewhere.
+        category: of the case.
+        split: "train", "validation" or "test"; empty to draw it.
+        slices: [first, last) thin slices used; null for all. Two parts of one scan may be two cases.
+        any_thickness: keep it though its slices are thicker than `pairs.thin_mm` (its planes are thin data in y and x).
+    """
+
+    path: str
+    thick: str = ""
+    category: str = ""
+    split: str = ""
+    slices: tuple[int, int] | None = None
+    any_thickness: bool = False
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """A whole preparation.
+
+    Attributes:
+        data: folder of the raw data.
+        out: folder of the prepared data set.
+        categories: folders of ZIPs.
+        series: scans named one by one.
+        pairs: what counts as thin and thick.
+        split: how patients are shared out.
+        workers: processes.
+        share, shares: this run does every `shares`-th job, beginning at `share`; for jobs of a cluster.
+        retry: try rejected sources again.
+
+    Raises:
+        UsageError: numbers out of their range.
+    """
+
+    data: str
+    out: str
+    categories: tuple[CategorySettings, ...] = ()
+    series: tuple[SeriesEntry, ...] = ()
+    pairs: PairSettings = field(default_factory=PairSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    workers: int = 2
+    share: int = 0
+    shares: int = 1
+    retry: bool = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.shares < 1 or not 0 <= self.share < self.shares:
+            raise UsageError(
+                f"workers and shares must be at least 1, share from 0 to shares - 1. Found workers {self.workers}, share "
+                f"{self.share} of {self.shares}."
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source to prepare."""
+
+    key: str
+    path: str
+    category: str
+    entry: SeriesEntry | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run came to.
+
+    Attributes:
+        cases: in the data set now.
+        made: of them, by this run.
+        rejected: (source, reason).
+        failed: (source, reason): not the source's fault; the same command tries again.
+        elsewhere: jobs that another run is at.
+        unassigned: patients in no split, since they came after it was frozen.
+    """
+
+    cases: int
+    made: int
+    rejected: tuple[tuple[str, str], ...]
+    failed: tuple[tuple[str, str], ...]
+    elsewhere: int
+    unassigned: int
+
+
+def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fraction: None) -> Prepared:
+    """Prepare a data set, or go on with it.
+
+    Raises:
+        UsageError: no data, or nothing to do in it.
+    """
+    out, jobs = Path(settings.out), find_jobs(settings)
+    for name in (JOBS, LOCKS, CASES):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    mine = jobs[settings.share :: settings.shares]
+    todo = [job for job in mine if not _is_done(out, job, settings.retry)]
+    made, elsewhere, failed = 0, 0, []
+    with ProcessPoolExecutor(settings.workers, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_do, job, settings): job for job in todo}
+        for number, one in enumerate(as_completed(running), 1):
+            try:
+                state = one.result()
+                made, elsewhere = made + (state == "made"), elsewhere + (state == "elsewhere")
+            except Exception as error:
+                failed.append((running[one].path, f"{type(error).__name__}: {error}"))
+            progress("prepare", number / len(todo))
+    entries, rejected = _listed(out, jobs)
+    unassigned = _write_index(out, entries, settings, whole=len(entries) + len(rejected) == len(jobs))
+    return Prepared(len(entries), made, tuple(rejected), tuple(failed), elsewhere, unassigned)
+
+
+def find_jobs(settings: PrepareSettings) -> list[Job]:
+    """Every source of a preparation, sorted.
+
+    Raises:
+        UsageError: the folder is not there, or holds nothing that was asked for.
+    """
+    data = Path(settings.data)
+    if not data.is_dir():
+        raise UsageError(f"The data folder {data} does not exist. Set data=PATH.")
+    jobs = []
+    for category in settings.categories:
+        for path in sorted(data.glob(category.zips)):
+            name = path.relative_to(data).as_posix()
+            jobs.append(Job(_key(name, str(path.stat().st_size)), name, category.name))
+    for entry in settings.series:
+        if not (data / entry.path).exists():
+            raise UsageError(f"There is no {entry.path} in {data}. Look at `series` in the config.")
+        jobs.append(Job(_key(entry.path, json.dumps(asdict(entry))), entry.path, entry.category, entry))
+    if not jobs:
+        raise UsageError(f"Nothing to prepare in {data}. Look at `categories` and `series` in the config.")
+    return jobs
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _is_done(out: Path, job: Job, retry: bool) -> bool:
+    record = _record(out, job)
+    if record is None:
+        return False
+    return (out / CASES / record["case"] / CASE).is_file() if record.get("case") else not retry
+
+
+def _record(out: Path, job: Job) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((out / JOBS / f"{job.key}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _do(job: Job, settings: PrepareSettings) -> str:
+    """One job, in a process of its own: "made", "rejected" or "elsewhere"."""
+    out = Path(settings.out)
+    with _claimed(out / LOCKS / job.key) as mine:
+        if not mine:
+            return "elsewhere"
+        if _is_done(out, job, settings.retry):
+            return "made"
+        try:
+            found = _read(job, settings)
+        except RefusedInput as error:
+            _note(out, job, {"source": job.path, "reason": str(error)})
+            return "rejected"
+        patient, case_id = _pseudonyms(found.header, job)
+        folder = out / CASES / case_id
+        if not (folder / CASE).is_file():
+            about = {"series_uid": found.header.series_uid, "notes": list(found.header.notes)}
+            write_case(folder, case_id, job.category, patient, found.thin, found.thick, **about)
+        split = job.entry.split if job.entry else ""
+        _note(out, job, {"source": job.path, "case": case_id, **asdict(Entry(case_id, job.category, patient, split))})
+        return "made"
+
+
+def _read(job: Job, settings: PrepareSettings) -> Found:
+    data, entry = Path(settings.data), job.entry
+    if entry is None:
+        return find_pair(data / job.path, settings.pairs)
+    thin = read_source(data / entry.path)
+    if not isinstance(thin.header, SeriesHeader):
+        raise RefusedInput(f"{entry.path} is no DICOM series. Cases are prepared from DICOM.")
+    header = thin.header
+    if max(thin.geometry.spacing_mm, thin.geometry.thickness_mm) > settings.pairs.thin_mm and not entry.any_thickness:
+        raise RefusedInput(
+            f"The series is not thin. Found slices of {thin.geometry.thickness_mm:g} mm every "
+            f"{thin.geometry.spacing_mm:g} mm, expected at most {settings.pairs.thin_mm:g} mm. Set any_thickness to keep it."
+        )
+    if entry.slices is not None:
+        g, (first, last, _) = thin.geometry, slice(*entry.slices).indices(thin.geometry.shape[0])
+        thin = Volume(
+            thin.hu[first:last], g.with_slices(last - first, g.spacing_mm, first * g.spacing_mm, g.thickness_mm), header
+        )
+    if not entry.thick:
+        return Found(thin, None, header)
+    from lamella.data.find_pair import check_one_scan, crop_to_common
+
+    thick = read_source(data / entry.thick)
+    check_one_scan(thin, thick)
+    return Found(*crop_to_common(thin, thick), header)
+
+
+def _pseudonyms(header: SeriesHeader, job: Job) -> tuple[str, str]:
+    """(patient, case): hashes, so that neither a name nor a number of the hospital leaves the source."""
+    first = header.slices[0]
+    identity = str(first.get("PatientID", "")) or str(first.get("StudyInstanceUID", "")) or job.path
+    part = "" if job.entry is None or job.entry.slices is None else f"{job.entry.slices[0]}-{job.entry.slices[1]}"
+    if part:
+        # Parts of one scan may be in different splits on purpose: the configuration says so, part by part.
+        identity = f"{identity}\n{part}"
+    return f"p-{_key('patient', identity)[:12]}", f"c-{_key('case', header.series_uid, part)[:12]}"
+
+
+@contextmanager
+def _claimed(path: Path) -> Iterator[bool]:
+    """Whether this process, and no other, may do a job."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+    finally:
+        os.close(handle)
+
+
+def _note(out: Path, job: Job, record: dict[str, Any]) -> None:
+    with staged_file(out / JOBS / f"{job.key}.json", overwrite=True) as file:
+        file.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _listed(out: Path, jobs: Sequence[Job]) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """What all jobs, of this run and others, have come to so far."""
+    entries: dict[str, Entry] = {}
+    rejected = []
+    for job in jobs:
+        record = _record(out, job)
+        if record is None:
+            continue
+        if record.get("case"):
+            fields = {name: record[name] for name in ("case_id", "category", "patient_id", "split")}
+            entries[record["case"]] = Entry(**fields)
+        else:
+            rejected.append((str(record["source"]), str(record["reason"])))
+    return [entries[name] for name in sorted(entries)], rejected
+
+
+def _write_index(out: Path, entries: list[Entry], settings: PrepareSettings, *, whole: bool) -> int:
+    """Index, rejects, and (once every job has an end) the split, which is then frozen."""
+    rejected = _listed(out, find_jobs(settings))[1]
+    with staged_file(out / REJECTS, overwrite=True) as file, file.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text)
+        writer.writerow(("source", "reason"))
+        writer.writerows(rejected)
+    if not entries:
+        return 0
+    splits, unassigned = frozen_split(out, entries, settings.split)
+    with staged_file(out / INDEX, overwrite=True) as file:
+        file.write_text(json.dumps({"cases": [asdict(one) for one in entries]}, indent=1), encoding="utf-8")
+    if whole:
+        frozen = {"settings": asdict(settings.split), "patients": dict(sorted(splits.items()))}
+        with staged_file(out / SPLIT, overwrite=True) as file:
+            file.write_text(json.dumps(frozen, indent=1), encoding="utf-8")
+    return unassigned

@@ -1,0 +1,70 @@
+"""The autoencoder's loss, worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as divergence_of
+
+from lamella.errors import LamellaError
+from lamella.latent.loss import AutoencoderLossSettings, autoencoder_loss, gradient_l1, kl_divergence, masked_l1
+
+
+def stack(*slices: list[list[float]]) -> Tensor:
+    return torch.tensor(slices)[None, None]
+
+
+def real(*slices: int) -> Tensor:
+    return torch.tensor(slices, dtype=torch.float32)[None, None]
+
+
+def test_the_divergence_is_that_of_two_normals() -> None:
+    # SPEC A7
+    mean = torch.randn(2, 4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    log_var = torch.linspace(-6, 1, mean.numel()).view_as(mean)
+    expected = divergence_of(Normal(mean, (0.5 * log_var).exp()), Normal(0.0, 1.0)).mean()
+    torch.testing.assert_close(kl_divergence(mean, log_var), expected)
+    assert float(kl_divergence(torch.zeros(3), torch.zeros(3))) == 0
+    # mean 2, variance e: (4 + e - 1 - 1) / 2
+    assert float(kl_divergence(torch.tensor([2.0]), torch.tensor([1.0]))) == pytest.approx((2 + math.e) / 2)
+
+
+def test_an_error_counts_where_the_slice_is_real() -> None:
+    # SPEC A13
+    answer, truth = stack([[1.0, 2.0]], [[3.0, 3.0]], [[9.0, 9.0]]), torch.zeros(1, 1, 3, 1, 2)
+    assert float(masked_l1(answer, truth, real(1, 1, 0))) == pytest.approx((1 + 2 + 3 + 3) / 4)
+    assert float(masked_l1(answer, truth, real(0, 0, 0))) == 0
+
+
+def test_differences_between_neighbours() -> None:
+    error = stack([[0.0, 1.0], [0.0, 1.0]], [[4.0, 5.0], [4.0, 5.0]], [[99.0, 0.0], [0.0, 7.0]])
+    # along z 4 between the real slices, along y 0, along x 1
+    assert float(gradient_l1(error, torch.zeros_like(error), real(1, 1, 0))) == pytest.approx((4 + 0 + 1) / 3)
+    shifted = error + 7.5
+    assert float(gradient_l1(shifted, error, real(1, 1, 1))) == 0
+    one = error[:, :, :1]
+    assert float(gradient_l1(one, torch.zeros_like(one), real(1))) == pytest.approx(1 / 3)  # nothing along z
+
+
+@pytest.mark.parametrize("gradient", [0.0, 0.5])
+def test_the_loss_is_the_weighted_sum_of_its_parts(gradient: float) -> None:
+    g = torch.Generator().manual_seed(1)
+    answer, truth = (torch.rand(2, 1, 4, 4, 4, generator=g) for _ in range(2))
+    mean, log_var = (torch.randn(2, 4, 1, 1, 1, generator=g) for _ in range(2))
+    mask = torch.ones(2, 1, 4)
+    loss, parts = autoencoder_loss(answer, truth, mean, log_var, mask, AutoencoderLossSettings(0.1, gradient))
+    expected = (answer - truth).abs().mean() + 0.1 * kl_divergence(mean, log_var)
+    expected = expected + gradient * gradient_l1(answer, truth, mask)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(parts["l1"], (answer - truth).abs().mean())
+    torch.testing.assert_close(parts["latent_std"], mean.std())
+    assert not any(part.requires_grad for part in parts.values())
+
+
+def test_negative_weights_are_refused() -> None:
+    with pytest.raises(LamellaError, match=r"cannot be negative\. Found kl -1, gradient 0"):
+        AutoencoderLossSettings(kl=-1.0)
