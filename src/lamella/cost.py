@@ -248,7 +248,7 @@ def _memory(network: nn.Module, step: Callable[[], Any], *, train: bool) -> _Mem
     return _Memory(live.peak, kept)
 
 
-class _Live(TorchDispatchMode):
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that operations make, until they are released.
 
     Attributes:
@@ -257,7 +257,7 @@ class _Live(TorchDispatchMode):
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.copies = 0
         self._apart = {_key(p) for p in parameters}
         self._watched: dict[int, Any] = {}

@@ -153,7 +153,7 @@ class AttentionAlongZ(nn.Module):
             self.qkv(columns).view(-1, z, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         )  # (b y x, h, z, n)
         h = F.scaled_dot_product_attention(_turned(q), _turned(k), v)
-        h = self.out(h.transpose(1, 2).reshape(b * y * w, z, c))
+        h = cast(Tensor, self.out(h.transpose(1, 2).reshape(b * y * w, z, c)))
         return x + h.view(b, y, w, z, c).permute(0, 4, 3, 1, 2)
 
 

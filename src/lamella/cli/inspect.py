@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
     from lamella.source import Inspection
 
-_CARD, _CHECKPOINT = "model.yaml", ".ckpt"
+_CARD, _CHECKPOINT, _CASE = "model.yaml", ".ckpt", "case.json"
 
 
 def inspect(
@@ -40,6 +40,11 @@ def inspect(
         facts, text, wrong = of_model(source) if source.is_dir() else of_checkpoint(source)
         _show(facts, text, as_json, quiet)
         refuse(wrong)
+        return
+    if (source / _CASE).is_file():
+        from lamella.cli.inspect_case import of_case
+
+        _show(*of_case(source), as_json, quiet)
         return
     from lamella.source import inspect_source
 

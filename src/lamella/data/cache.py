@@ -39,10 +39,12 @@ class CachedVolume:
     Attributes:
         path: of the Blosc2 array.
         geometry: where the voxels are.
+        sha256: of the file; checked once, when the first block is read.
     """
 
     path: Path
     geometry: Geometry
+    sha256: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -53,8 +55,10 @@ class CachedVolume:
         """A block of HU; only the blocks on disk that it touches are read.
 
         Raises:
-            LamellaError: the file is missing or damaged.
+            LamellaError: the file is missing, damaged, or was altered since it was written.
         """
+        if any(part.step not in (None, 1) for part in block):
+            raise LamellaError(f"A prepared volume is read in whole blocks, without steps. Found {block}.")
         z, y, x = (slice(*part.indices(size)[:2]) for part, size in zip(block, self.shape, strict=True))
         begin = x.start - x.start % BLOCK
         end = min(self.shape[2], -(-x.stop // BLOCK) * BLOCK)
@@ -67,7 +71,9 @@ class CachedVolume:
     @cached_property
     def _array(self) -> Any:
         try:
-            array = blosc2.open(str(self.path), mode="r", mmap_mode=None)
+            if _sha256(self.path) != self.sha256:
+                raise _damaged(self.path)
+            array = blosc2.open(str(self.path), mode="r")
         except (RuntimeError, OSError, ValueError) as error:
             raise _damaged(self.path) from error
         if tuple(array.shape) != self.shape or array.dtype != np.int16:
@@ -76,7 +82,7 @@ class CachedVolume:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the opened array: another process opens its own."""
-        return {"path": self.path, "geometry": self.geometry}
+        return {"path": self.path, "geometry": self.geometry, "sha256": self.sha256}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +127,9 @@ def write_case(
                 continue
             _write(new / name, _whole(volume))
             series[name] = {**_plain(volume.geometry), "sha256": _sha256(new / name)}
-        card = {"format": _FORMAT, "case_id": case_id, "category": category, "patient_id": patient_id, "series": series}
-        (new / CASE).write_text(json.dumps({**card, "about": about}, indent=1), encoding="utf-8")
+        ids = {"format": _FORMAT, "case_id": case_id, "category": category, "patient_id": patient_id}
+        card = {**ids, "series": series, "about": about}
+        (new / CASE).write_text(json.dumps({**card, "sha256": _card_sha256(card)}, indent=1), encoding="utf-8")
 
 
 def open_case(folder: Path) -> CachedCase:
@@ -133,8 +140,8 @@ def open_case(folder: Path) -> CachedCase:
     """
     try:
         card = json.loads((folder / CASE).read_text(encoding="utf-8"))
-        series, known = card["series"], card["format"] == _FORMAT
-        volumes = {name: CachedVolume(folder / name, _geometry(one)) for name, one in series.items()}
+        series, known, whole = card["series"], card["format"] == _FORMAT, card.pop("sha256") == _card_sha256(card)
+        volumes = {name: CachedVolume(folder / name, _geometry(one), one["sha256"]) for name, one in series.items()}
         thin = volumes[THIN]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LamellaError(
@@ -143,6 +150,8 @@ def open_case(folder: Path) -> CachedCase:
         ) from error
     if not known:
         raise LamellaError(f"The prepared case {folder.name} has format {card['format']}, expected {_FORMAT}.")
+    if not whole:
+        raise _damaged(folder / CASE)
     return CachedCase(
         card["case_id"], card["category"], card["patient_id"], thin, volumes.get(THICK), dict(card.get("about", {}))
     )
@@ -155,16 +164,19 @@ def verify_case(folder: Path) -> CachedCase:
         LamellaError: a file is missing or altered.
     """
     case = open_case(folder)
-    card = json.loads((folder / CASE).read_text(encoding="utf-8"))
-    for name, one in card["series"].items():
-        if not (folder / name).is_file() or _sha256(folder / name) != one["sha256"]:
-            raise _damaged(folder / name)
+    for volume in (case.thin, case.thick):
+        if volume is not None and (not volume.path.is_file() or _sha256(volume.path) != volume.sha256):
+            raise _damaged(volume.path)
     return case
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _card_sha256(card: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
 def _damaged(path: Path) -> LamellaError:

@@ -112,12 +112,13 @@ class Index:
 def draw_split(patients: Sequence[str], settings: SplitSettings) -> dict[str, str]:
     """Share out patients; the same patients and seed give the same split in any order (SPEC A2).
 
-    356 patients give 267 / 53 / 36: shares are rounded, and `test` is what is left.
+    356 patients give 267 / 53 / 36: shares are rounded down, and `test` is what is left.
     """
     names = sorted(set(patients))
     order = np.random.default_rng(settings.seed).permutation(len(names))
-    train = round(len(names) * settings.train)
-    validation = min(round(len(names) * settings.validation), len(names) - train)
+    # Down, so that a small data set keeps patients for the test: 10 give 7 / 1 / 2.
+    train = int(len(names) * settings.train + 1e-9)
+    validation = int(len(names) * settings.validation + 1e-9)
     bounds = ((0, train, "train"), (train, train + validation, "validation"), (train + validation, len(names), "test"))
     return {names[i]: split for first, end, split in bounds for i in order[first:end]}
 

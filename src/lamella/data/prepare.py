@@ -1,8 +1,9 @@
 """From ZIPs of DICOM to a prepared data set: one job a scan, in parallel, resumable, safe against a second run (SPEC A3).
 
-Every job leaves `jobs/<key>.json`: the case it became, or why it was rejected. The key is made of the source's relative path
-and size, so the same command skips what is done. A job in work holds an advisory lock, which the system releases however its
-process ends; another run passes over it. Nothing is unpacked to disk: members of a ZIP are read in place.
+Every job leaves `jobs/<key>.json`: the case it became, or why it was rejected. The key is made of the source's relative path,
+size and time of change, and of what counts as a pair, so the same command skips what is done and no more. A job in work holds
+an advisory lock, which the system releases however its process ends; another run passes over it. Nothing is unpacked to disk:
+members of a ZIP are read in place.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from lamella.data.cache import CASE, write_case
-from lamella.data.find_pair import Found, PairSettings, find_pair
+from lamella.data.find_pair import Found, PairSettings, check_one_scan, crop_to_common, find_pair
 from lamella.data.index import CASES, INDEX, SPLIT, Entry, SplitSettings, frozen_split
 from lamella.dicom.header import SeriesHeader
-from lamella.errors import RefusedInput, UsageError
+from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.publish import staged_file
 from lamella.source import read_source
 from lamella.volume import Volume
@@ -55,7 +56,8 @@ class SeriesEntry:
         thick: of its thick series, where that lies elsewhere.
         category: of the case.
         split: "train", "validation" or "test"; empty to draw it.
-        slices: [first, last) thin slices used; null for all. Two parts of one scan may be two cases.
+        slices: [first, last) thin slices used; null for all. Parts of one scan are cases of their own, and may be in
+            different splits because the configuration says so; hence they need a split.
         any_thickness: keep it though its slices are thicker than `pairs.thin_mm` (its planes are thin data in y and x).
     """
 
@@ -65,6 +67,12 @@ class SeriesEntry:
     split: str = ""
     slices: tuple[int, int] | None = None
     any_thickness: bool = False
+
+    def __post_init__(self) -> None:
+        if self.slices is not None and not self.split:
+            raise UsageError(
+                f"series {self.path}: a part of a scan needs a split, or parts of one patient would be drawn apart. Set split."
+            )
 
 
 @dataclass(frozen=True)
@@ -157,8 +165,10 @@ def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fracti
             except Exception as error:
                 failed.append((running[one].path, f"{type(error).__name__}: {error}"))
             progress("prepare", number / len(todo))
-    entries, rejected = _listed(out, jobs)
-    unassigned = _write_index(out, entries, settings, whole=len(entries) + len(rejected) == len(jobs))
+    with _claimed(out / LOCKS / "index", wait=True):  # so that a slower run never overwrites a newer list
+        entries, rejected = _listed(out, jobs)
+        whole = all(_record(out, job) is not None for job in jobs)
+        unassigned = _write_index(out, entries, rejected, settings, whole=whole)
     return Prepared(len(entries), made, tuple(rejected), tuple(failed), elsewhere, unassigned)
 
 
@@ -175,11 +185,14 @@ def find_jobs(settings: PrepareSettings) -> list[Job]:
     for category in settings.categories:
         for path in sorted(data.glob(category.zips)):
             name = path.relative_to(data).as_posix()
-            jobs.append(Job(_key(name, str(path.stat().st_size)), name, category.name))
+            stat = path.stat()
+            key = _key(name, str(stat.st_size), str(stat.st_mtime_ns), json.dumps(asdict(settings.pairs)))
+            jobs.append(Job(key, name, category.name))
     for entry in settings.series:
         if not (data / entry.path).exists():
             raise UsageError(f"There is no {entry.path} in {data}. Look at `series` in the config.")
-        jobs.append(Job(_key(entry.path, json.dumps(asdict(entry))), entry.path, entry.category, entry))
+        key = _key(json.dumps([asdict(entry), asdict(settings.pairs)]))
+        jobs.append(Job(key, entry.path, entry.category, entry))
     if not jobs:
         raise UsageError(f"Nothing to prepare in {data}. Look at `categories` and `series` in the config.")
     return jobs
@@ -213,14 +226,15 @@ def _do(job: Job, settings: PrepareSettings) -> str:
             return "made"
         try:
             found = _read(job, settings)
-        except RefusedInput as error:
+            patient, case_id = _pseudonyms(found.header, job)
+            with _claimed(out / LOCKS / case_id, wait=True):
+                folder = out / CASES / case_id
+                if not (folder / CASE).is_file():  # else the same scan was delivered twice
+                    notes = list(found.header.notes)
+                    write_case(folder, case_id, job.category, patient, found.thin, found.thick, notes=notes)
+        except LamellaError as error:
             _note(out, job, {"source": job.path, "reason": str(error)})
             return "rejected"
-        patient, case_id = _pseudonyms(found.header, job)
-        folder = out / CASES / case_id
-        if not (folder / CASE).is_file():
-            about = {"series_uid": found.header.series_uid, "notes": list(found.header.notes)}
-            write_case(folder, case_id, job.category, patient, found.thin, found.thick, **about)
         split = job.entry.split if job.entry else ""
         _note(out, job, {"source": job.path, "case": case_id, **asdict(Entry(case_id, job.category, patient, split))})
         return "made"
@@ -246,8 +260,6 @@ def _read(job: Job, settings: PrepareSettings) -> Found:
         )
     if not entry.thick:
         return Found(thin, None, header)
-    from lamella.data.find_pair import check_one_scan, crop_to_common
-
     thick = read_source(data / entry.thick)
     check_one_scan(thin, thick)
     return Found(*crop_to_common(thin, thick), header)
@@ -265,12 +277,12 @@ def _pseudonyms(header: SeriesHeader, job: Job) -> tuple[str, str]:
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this process, and no other, may do a job."""
+def _claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process, and no other, may do a job; with `wait` it does, once the others are done."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
@@ -300,9 +312,10 @@ def _listed(out: Path, jobs: Sequence[Job]) -> tuple[list[Entry], list[tuple[str
     return [entries[name] for name in sorted(entries)], rejected
 
 
-def _write_index(out: Path, entries: list[Entry], settings: PrepareSettings, *, whole: bool) -> int:
+def _write_index(
+    out: Path, entries: list[Entry], rejected: list[tuple[str, str]], settings: PrepareSettings, *, whole: bool
+) -> int:
     """Index, rejects, and (once every job has an end) the split, which is then frozen."""
-    rejected = _listed(out, find_jobs(settings))[1]
     with staged_file(out / REJECTS, overwrite=True) as file, file.open("w", newline="", encoding="utf-8") as text:
         writer = csv.writer(text)
         writer.writerow(("source", "reason"))

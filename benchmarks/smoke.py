@@ -1,0 +1,206 @@
+"""The reference system from raw ZIPs to a page of results, at a size that takes minutes: `make smoke`.
+
+    python benchmarks/smoke.py [configs/smoke.yaml]
+
+Makes phantom studies, then runs `lamella prepare`, `train` (codec), `train` (latent diffusion), `train` again (nothing left to
+do), `thin`, `evaluate`, `report` and `inspect`, each as its users do. Every stage's result is checked, not only its exit code:
+the first that is wrong ends the run with exit code 1. What is checked stands beside each stage below.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from make_ape import make
+
+from lamella.data.index import Index
+from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.dicom import read_series
+from lamella.errors import LamellaError
+from lamella.slices import SliceOperator
+
+SHAPE, PIXEL_MM, THIN_MM = (60, 96, 96), 3.0, 1.0
+PATIENTS = {"APE/1": 1, "APE/2": 2, "non-APE/3": 3, "non-APE/4": 4}
+LIMIT_S = 240.0
+
+
+class Wrong(Exception):
+    """A stage's result is not what it must be."""
+
+
+def must(true: bool, what: str) -> None:
+    if not true:
+        raise Wrong(what)
+
+
+def lamella(*arguments: str) -> str:
+    """Run a verb; what it printed."""
+    done = subprocess.run([sys.executable, "-m", "lamella", *arguments], capture_output=True, text=True)
+    must(done.returncode == 0, f"lamella {' '.join(arguments)} ended with {done.returncode}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+def raw(parts: dict[str, Any], root: Path) -> None:
+    """Four phantom patients as ZIPs, and one that must be rejected: a thick series without a thin one."""
+    data = Path(parts["prepare"]["data"])
+    for name, seed in PATIENTS.items():
+        thin = root / "phantoms" / str(seed)
+        write_phantom_study(thin, thorax_phantom(PhantomSettings(SHAPE, THIN_MM, PIXEL_MM, seed=seed)), seed=seed)
+        make(thin, data / f"{name}.zip")
+    lamella("degrade", str(root / "phantoms" / "1"), str(root / "thick"), "--thickness-mm", "5", "--spacing-mm", "5")
+    shutil.make_archive(str(data / "APE" / "5"), "zip", root / "thick")
+
+
+def prepared(parts: dict[str, Any], root: Path) -> None:
+    """Four cases, voxel for voxel those of the files; one reject with its reason; a split of 2, 1 and 1 patients."""
+    lamella("prepare", str(root / "prepare.yaml"))
+    folder = Path(parts["prepare"]["out"])
+    index = Index.load(folder)
+    must(len(index.entries) == 4, f"{len(index.entries)} cases, expected 4")
+    found = [len(index.cases(split)) for split in ("train", "validation", "test")]
+    must(found == [2, 1, 1], f"a split of {found}, expected 2, 1 and 1")
+    with (folder / "rejects.csv").open(newline="") as file:
+        rejects = list(csv.DictReader(file))
+    must([one["source"] for one in rejects] == ["APE/5.zip"], f"rejects {rejects}, expected APE/5.zip")
+    must("no thin series" in rejects[0]["reason"], f"rejected because {rejects[0]['reason']!r}")
+    sources = [read_series(root / "phantoms" / str(seed)).hu for seed in PATIENTS.values()]
+    for entry in index.entries:
+        case = index.open(entry.case_id)
+        must(case.thick is not None and case.thick.shape[0] == 12, f"{entry.case_id} has no 12 thick slices")
+        hu = case.thin[slice(0, SHAPE[0]), slice(0, SHAPE[1]), slice(0, SHAPE[2])]
+        must(any(np.array_equal(hu, one) for one in sources), f"{entry.case_id} is none of the phantoms")
+
+
+def curve(folder: Path, name: str) -> list[float]:
+    """A figure of all starts of a run, in order."""
+    values = []
+    for file in sorted(folder.glob("curves-from-*/metrics.csv")):
+        with file.open(newline="") as text:
+            values += [float(row[name]) for row in csv.DictReader(text) if row.get(name)]
+    return values
+
+
+def codec(parts: dict[str, Any], root: Path) -> None:
+    """The round trip's error falls by a third between the first and the last validation, and the scale is measured."""
+    lamella("train", str(root / "autoencoder.yaml"), "--quiet")
+    folder = Path(parts["autoencoder"]["run"])
+    errors = curve(folder, "val/rmse_hu")
+    must(len(errors) == 3 and errors[-1] < 0.7 * errors[0], f"validation RMSE {errors} HU does not fall")
+    must(errors[-1] < 300, f"a round trip of {errors[-1]:.0f} HU is no round trip")
+    scale = yaml.safe_load((folder / "model" / "model.yaml").read_text())["settings"]["scale"]
+    must(math.isfinite(scale) and scale > 0 and scale != 1.0, f"scale {scale} was not measured")
+
+
+def latent(parts: dict[str, Any], root: Path) -> None:
+    """The loss falls below that of a network that knows nothing, and a second start finds nothing to do."""
+    lamella("train", str(root / "latent.yaml"), "--quiet")
+    folder = Path(parts["latent"]["run"])
+    losses = curve(folder, "val/loss")
+    must(len(losses) == 2 and losses[-1] < losses[0], f"validation losses {losses} do not fall")
+    weights = (folder / "model" / "weights.safetensors").read_bytes()
+    lamella("train", str(root / "latent.yaml"), "--quiet")
+    must((folder / "model" / "weights.safetensors").read_bytes() == weights, "a finished run changed its weights")
+    must(curve(folder, "val/loss") == losses, "a finished run trained on")
+
+
+def thinned(parts: dict[str, Any], root: Path) -> None:
+    """DICOM to DICOM: slices where they belong, consistent with the measurement; the same seed, the same voxels."""
+    model = Path(parts["latent"]["run"]) / "model"
+    answers = []
+    for name in ("thin", "again"):
+        out = root / name
+        lamella(
+            *("thin", str(root / "thick"), str(out), "--model", str(model), "--mode", "sample", "--steps", "8"),
+            *("--report", str(root / f"{name}.json"), "--quiet"),
+        )
+        answers.append(read_series(out))
+    thin, thick = answers[0], read_series(root / "thick")
+    must(thin.geometry.shape == SHAPE, f"{thin.geometry.shape} voxels, expected {SHAPE}")
+    truth = read_series(root / "phantoms" / "1").geometry
+    must(float(np.abs(thin.geometry.affine - truth.affine).max()) < 1e-3, "the slices are not where the truth's are")
+    must(np.array_equal(thin.hu, answers[1].hu), "the same seed gave other voxels")
+    import torch
+
+    operator = SliceOperator.between(thin.geometry, thick.geometry)
+    misfit = operator.residual(
+        torch.from_numpy(thin.hu.astype(np.float32)), torch.from_numpy(thick.hu.astype(np.float32))
+    )
+    rmse = float(misfit.square().mean().sqrt())
+    must(rmse <= 0.5, f"consistent to {rmse:.3f} HU RMSE only")
+    report = json.loads((root / "thin.json").read_text())
+    must(report["output"]["slices"] == SHAPE[0] and report["consistency_rmse_hu"] <= 0.5, f"report {report}")
+
+
+def evaluated(parts: dict[str, Any], root: Path) -> None:
+    """One case, every method, finite figures; cubic beats nearest; then a page that names them."""
+    lamella("evaluate", str(root / "evaluate.yaml"), "--quiet")
+    results = Path(parts["evaluate"]["out"]) / "results.json"
+    found = json.loads(results.read_text())
+    rows = found["cases"][0]["methods"]
+    rmse = {one["name"]: one["figures"]["rmse_hu.body"]["value"] for one in rows}
+    must({"nearest", "cubic", "mean", "sample"} <= set(rmse), f"methods {sorted(rmse)}")
+    must(all(math.isfinite(value) for value in rmse.values()), f"figures {rmse}")
+    must(rmse["cubic"] < rmse["nearest"], f"cubic {rmse['cubic']:.1f} is worse than nearest {rmse['nearest']:.1f} HU")
+    page = root / "results.html"
+    lamella("report", str(results.parent), str(page), "--overwrite")
+    must("cubic" in page.read_text(encoding="utf-8"), "the page names no method")
+
+
+def inspected(parts: dict[str, Any], root: Path) -> None:
+    """A case, a checkpoint and a model folder each tell what they hold."""
+    index = Index.load(Path(parts["prepare"]["out"]))
+    case = Path(parts["prepare"]["out"]) / "cases" / index.entries[0].case_id
+    for path, word in (
+        (case, "whole"),
+        (Path(parts["latent"]["run"]) / "last.ckpt", "every weight is finite"),
+        (Path(parts["latent"]["run"]) / "model", "latent-diffusion"),
+    ):
+        said = lamella("inspect", str(path))
+        must(word in said, f"inspect {path.name} says {said!r}, expected {word!r}")
+
+
+STAGES: tuple[Callable[[dict[str, Any], Path], None], ...] = (
+    raw,
+    prepared,
+    codec,
+    latent,
+    thinned,
+    evaluated,
+    inspected,
+)
+
+
+def main(config: str = "configs/smoke.yaml") -> int:
+    parts = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    root = Path(parts["prepare"]["out"]).parent
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    for name, settings in parts.items():
+        (root / f"{name}.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    began = time.perf_counter()
+    for stage in STAGES:
+        start = time.perf_counter()
+        try:
+            stage(parts, root)
+        except (Wrong, LamellaError, OSError, KeyError) as error:
+            print(f"{stage.__name__}: WRONG. {type(error).__name__}: {error}", file=sys.stderr)
+            return 1
+        print(f"{stage.__name__}: right, {time.perf_counter() - start:.0f} s", flush=True)
+    took = time.perf_counter() - began
+    print(f"whole chain: {took:.0f} s (at most {LIMIT_S:.0f} on two idle cores)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
