@@ -1,6 +1,7 @@
 # make demo               set up, then thin a phantom chest into ./demo (SOURCE=folder: your own scan)
 # make test               set up, then the quick tests (under five minutes on two cores)
-# make check              all tests, then format, lint, types; what CI runs
+# make smoke              the reference system from raw ZIPs to a page of results, on phantoms, in minutes
+# make check              all tests and the smoke chain, then format, lint, types; what CI runs
 # make help-texts         write docs/reference/cli/*.txt anew
 #
 # PYTHON, SOURCE and OUT may be given on the command line.
@@ -11,7 +12,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: setup demo test check help-texts clean
+.PHONY: setup demo test smoke check help-texts clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -33,8 +34,12 @@ endif
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
 
+smoke: $(READY)
+	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
+
 check: $(READY)
 	$(BIN)/python -m pytest
+	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

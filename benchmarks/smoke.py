@@ -147,8 +147,10 @@ def evaluated(parts: dict[str, Any], root: Path) -> None:
     lamella("evaluate", str(root / "evaluate.yaml"), "--quiet")
     results = Path(parts["evaluate"]["out"]) / "results.json"
     found = json.loads(results.read_text())
-    rows = found["cases"][0]["methods"]
-    rmse = {one["name"]: one["figures"]["rmse_hu.body"]["value"] for one in rows}
+    must(
+        not found["failures"] and len(found["cases"]) == 1, f"failures {found['failures']}, {len(found['cases'])} cases"
+    )
+    rmse = {name: one["rmse_body_hu"] for name, one in found["cases"][0]["figures"].items()}
     must({"nearest", "cubic", "mean", "sample"} <= set(rmse), f"methods {sorted(rmse)}")
     must(all(math.isfinite(value) for value in rmse.values()), f"figures {rmse}")
     must(rmse["cubic"] < rmse["nearest"], f"cubic {rmse['cubic']:.1f} is worse than nearest {rmse['nearest']:.1f} HU")

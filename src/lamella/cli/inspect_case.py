@@ -19,15 +19,16 @@ def of_case(folder: Path) -> tuple[dict[str, Any], str]:
 
     case = verify_case(folder)
     series = {"thin": case.thin} | ({"thick": case.thick} if case.thick is not None else {})
+    shown = {name: _facts(one) for name, one in series.items()}
     facts = {
         "case_id": case.case_id,
         "category": case.category,
         "patient_id": case.patient_id,
-        "series": {name: _facts(one) for name, one in series.items()},
+        "series": shown,
         "about": case.about,
     }
     lines = [f"{case.case_id} (prepared case): {case.category or 'no category'}, patient {case.patient_id}"]
-    for name, one in facts["series"].items():
+    for name, one in shown.items():
         shape = " x ".join(map(str, one["shape"]))
         lines.append(
             f"  {name}: {shape}, {one['thickness_mm']:.4g} mm thick every {one['spacing_mm']:.4g} mm, pixel "
