@@ -163,9 +163,10 @@ def test_shorter_samples_are_padded_and_masked() -> None:
 
 def test_validation_blocks_are_fixed_plain_and_take_turns() -> None:
     index = stored_index(*(StoredCase(f"c{i}", ramp(60, 1.0)) for i in range(3)))
-    blocks = validation_blocks(index, dataclasses.replace(SMALL, batch=2, noise=1.0, thick_noise=1.0, kernel=1.0), 3)
+    held_out = case_sources(index, "validation")
+    blocks = validation_blocks(held_out, dataclasses.replace(SMALL, batch=2, noise=1.0, thick_noise=1.0, kernel=1.0), 3)
     assert [blocks[step].names for step in range(3)] == [("c0", "c1"), ("c2", "c0"), ("c1", "c2")]
-    assert same(blocks[1], validation_blocks(index, dataclasses.replace(SMALL, batch=2), 3)[1])
+    assert same(blocks[1], validation_blocks(held_out, dataclasses.replace(SMALL, batch=2), 3)[1])
     for thin, _, thin_mm, _ in samples(blocks[0]):
         # neither noise nor mirroring: 2 HU a millimetre upwards, 3 a row
         first_row = thin[:, 0, 0] - 2 * thin_mm
@@ -271,3 +272,13 @@ def test_blocks_of_a_real_pair_fit_best_where_the_files_say_they_are(ct_folder: 
                 whole = np.abs(matrix.sum(axis=1) - 1) < 1e-3
                 found.append(float(np.square(np.tensordot(matrix[whole], thin_hu, axes=1) - thick_hu[whole]).mean()))
         assert np.mean(errors[0.0]) < 0.5 * min(np.mean(errors[-1.0]), np.mean(errors[1.0]))
+
+
+def test_padding_is_left_out_of_what_is_measured() -> None:  # SPEC B11
+    """The scale of latents must not count the air that makes samples equally long."""
+    index = stored_index(StoredCase("deep", noise(60, 1.0)), StoredCase("shallow", noise(60, 2.5)))
+    batch = LatentBlocks(case_sources(index, "train"), BlockSettings(batch=4, size_px=16, depth=20), 8)[0]
+    whole = batch.unpadded_hu
+    assert whole.shape[2] == int(batch.thin_mask.sum(-1).min())
+    assert torch.equal(whole, batch.thin_hu[:, :, : whole.shape[2]])
+    assert bool(batch.thin_mask[..., : whole.shape[2]].all())

@@ -24,12 +24,10 @@ from lamella.data.prepare import (
     JOBS,
     LOCKS,
     REJECTS,
-    CategorySettings,
-    PrepareSettings,
-    SeriesEntry,
     find_jobs,
     prepare,
 )
+from lamella.data.prepare_settings import CategorySettings, PrepareSettings, SeriesEntry
 from lamella.dicom import read_series
 from lamella.errors import RefusedInput, UsageError
 from lamella.source import read_source

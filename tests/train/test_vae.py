@@ -64,7 +64,7 @@ def test_a_run_makes_a_codec_with_the_measured_scale(run: VaeRun) -> None:
     assert codec.settings.network == NETWORK
     assert (codec.settings.low_hu, codec.settings.high_hu, codec.settings.axes) == (-1000.0, 1000.0, "zyx")
     _, data = stage_of(run)
-    latents = torch.cat([codec.encode(data[i].thin_hu).flatten() for i in range(run.scale_batches)])
+    latents = torch.cat([codec.encode(data[i].unpadded_hu).flatten() for i in range(run.scale_batches)])
     assert float(latents.std()) == pytest.approx(1.0, rel=1e-3)
     card = yaml.safe_load((folder / "model.yaml").read_text())
     assert (card["kind"], card["name"], card["training"]["steps"]) == ("autoencoder", "compact", 4)

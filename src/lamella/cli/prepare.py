@@ -27,8 +27,9 @@ def prepare(
     command goes on, and may run several times at once.
     """
     from lamella.config import load, save
-    from lamella.data.prepare import REJECTS, PrepareSettings
+    from lamella.data.prepare import REJECTS
     from lamella.data.prepare import prepare as run
+    from lamella.data.prepare_settings import PrepareSettings
 
     settings = load(PrepareSettings, config, overrides or ())
     with Progress(quiet) as progress:

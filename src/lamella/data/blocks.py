@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,13 +17,10 @@ from torch.utils.data import Dataset
 
 from lamella.data.collate import mask_of, padded
 from lamella.data.patches import MARGIN, Slab, Turn, draw_slab, draw_turn, place_block, place_slabs, vary
-from lamella.data.sources import BlockSource, case_sources
+from lamella.data.sources import BlockSource
 from lamella.errors import LamellaError, UsageError
 from lamella.slices import SliceOperator, profile_matrix
 from lamella.volume import AIR_HU
-
-if TYPE_CHECKING:
-    from lamella.data.index import Index
 
 _TRIES = 50
 """Geometries drawn before a shallow volume gets the closest abutting slabs of the range, which always fit."""
@@ -52,7 +48,7 @@ class BlockSettings:
         noise: chance of added noise before thickening.
         noise_hu: range of the added noise.
         thick_noise: chance that made thick slices carry up to 3 HU of noise of their own.
-        augment: False for validation: whole turns of the cases in order, no mirroring, no variation, abutting boxes.
+        augment: False for validation: cases in turn, no mirroring, no variation, abutting boxes.
         seed: of everything drawn.
     """
 
@@ -105,12 +101,15 @@ class LatentBatch:
     thick_mask: Tensor
     names: tuple[str, ...]
 
+    @property
+    def unpadded_hu(self) -> Tensor:
+        """(b, 1, D', y, x) the thin slices that are real in every sample."""
+        return self.thin_hu[:, :, : int(self.thin_mask.sum(dim=-1).min())]
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> LatentBatch:
-        """The batch on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return LatentBatch(
-            **{k: v if k == "names" else v.to(device, non_blocking=non_blocking) for k, v in moved.items()}
-        )
+        """On another device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "names"}
+        return replace(self, **{k: v.to(device, non_blocking=non_blocking) for k, v in tensors.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,9 +168,9 @@ class LatentBlocks(Dataset[LatentBatch]):
         return _pad(samples, tuple(names))
 
 
-def validation_blocks(index: Index, settings: BlockSettings, steps: int) -> LatentBlocks:
-    """Fixed blocks of the split `validation`, case after case, without augmentation."""
-    return LatentBlocks(case_sources(index, "validation"), replace(settings, augment=False), steps)
+def validation_blocks(held_out: Sequence[BlockSource], settings: BlockSettings, steps: int) -> LatentBlocks:
+    """Fixed blocks of what is held out, one volume after the other, without augmentation."""
+    return LatentBlocks(held_out, replace(settings, augment=False, seed=settings.seed + 1), steps)
 
 
 def _factors(source: BlockSource, settings: BlockSettings) -> tuple[float, float]:
@@ -250,9 +249,9 @@ def _made(rng: np.random.Generator, source: BlockSource, settings: BlockSettings
 
 def _real(rng: np.random.Generator, source: BlockSource, settings: BlockSettings) -> _Sample:
     """A sample of real thick slices, and the thin ones that lie within them."""
-    if source.thick is None or source.thick_mm is None:
-        raise LamellaError(f"{source.name} has no thick series.")
     thin_mm, thick_mm = source.thin_mm, source.thick_mm
+    assert thick_mm is not None, "only sources with a thick series come here"
+    assert source.thick is not None, "positions come with their slices"
     spacing_mm = source.spacing_mm
     apart_mm = float(thick_mm[1] - thick_mm[0]) if len(thick_mm) > 1 else spacing_mm
     wanted = min(int(settings.depth * spacing_mm / apart_mm), settings.max_thick)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor
 
 import lamella
-from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
+from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
 from lamella.diffusion import Head, LossSettings, ScheduleSettings, diffusion_loss, latent_mask
 from lamella.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
 from lamella.errors import UsageError
@@ -153,7 +153,7 @@ def train_latent(run: LatentRun) -> Path:
     if not held_out:
         raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
     data = LatentBlocks(train, run.blocks, run.fit.items)
-    fixed = LatentBlocks(held_out, replace(run.blocks, augment=False, seed=run.blocks.seed + 1), run.validation_batches)
+    fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
     codec = _scaled(run, load_codec(run.codec), data)
     torch.manual_seed(run.fit.seed)
     stage = LatentStage(run.settings, codec, run.fit)
@@ -174,7 +174,7 @@ def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
         if run.fit.threads:
             torch.set_num_threads(run.fit.threads)
         device = "cuda" if run.fit.device != "cpu" and torch.cuda.is_available() else "cpu"
-        blocks = (data[i].thin_hu.to(device) for i in range(min(run.scale_batches, len(data))))
+        blocks = (data[i].unpadded_hu.to(device) for i in range(min(run.scale_batches, len(data))))
         measured = measure_scale(codec.to(device), blocks)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with staged_file(kept, overwrite=True) as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
-from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
+from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
 from lamella.errors import UsageError
 from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
 from lamella.latent.codec_kl import CodecSettings, KlCodec, measure_scale
@@ -128,17 +128,18 @@ def train_vae(run: VaeRun) -> Path:
         )
     train, held_out = load_sources(run.data)
     data = LatentBlocks(train, run.blocks, run.fit.items)
-    fixed = LatentBlocks(held_out, replace(run.blocks, augment=False, seed=run.blocks.seed + 1), run.validation_batches)
+    fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
     torch.manual_seed(run.fit.seed)
     stage = VaeStage(run)
     fit(Path(run.run), stage, data, fixed, run.fit)
-    codec = KlCodec(stage.network, stage.codec_settings)
-    scale = measure_scale(codec, (data[i].thin_hu for i in range(min(run.scale_batches, len(data)))))
-    about: dict[str, Any] = {
-        "name": run.name,
-        "licence": _LICENCE,
-        "training": {"lamella": lamella.__version__, "steps": run.fit.steps, "batch": run.blocks.batch},
-    }
     out = Path(run.run) / "model"
-    save_codec(out, codec.with_settings(scale=scale), about)
+    if stage.leads:
+        codec = KlCodec(stage.network, stage.codec_settings)
+        scale = measure_scale(codec, (data[i].unpadded_hu for i in range(min(run.scale_batches, len(data)))))
+        about: dict[str, Any] = {
+            "name": run.name,
+            "licence": _LICENCE,
+            "training": {"lamella": lamella.__version__, "steps": run.fit.steps, "batch": run.blocks.batch},
+        }
+        save_codec(out, codec.with_settings(scale=scale), about)
     return out
