@@ -14,6 +14,7 @@ from tests.small_model import upright
 from lamella.cli import main
 from lamella.config import load, save
 from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
+from lamella.data.prepare_settings import PrepareSettings
 from lamella.data.views import SeriesSettings
 from lamella.errors import UsageError
 from lamella.latent.autoencoder import AutoencoderSettings
@@ -159,11 +160,14 @@ def test_the_config_says_what_is_trained_and_what_is_held_out() -> None:
     assert (run.network.factor, run.network.latent_channels, run.network.groups) == (4, 4, 0)
     assert isinstance(run.loss, AutoencoderLossSettings)
     assert 1e-6 <= run.loss.kl <= 1e-5
-    learnt, held = {s.path: s.slices for s in run.data.series}, {s.path: s.slices for s in run.data.held_out}
-    assert (learnt["lidc-0314-1.0mm"], held["lidc-0314-1.0mm"]) == ((0, 225), (225, 275))
-    assert "qin-0003-3mm" in held
-    assert set(learnt) & set(held) == {"lidc-0314-1.0mm"}
-    assert run.data.folder.endswith("ct/train")
+    assert run.data.index == "cache/shared_ct"
+    prepared = load(PrepareSettings, CONFIGS / "shared_ct.yaml")
+    assert prepared.out == run.data.index
+    splits = {(one.path, one.slices): one.split for one in prepared.series}
+    assert splits["train/lidc-0314-1.0mm", (0, 225)] == "train"
+    assert splits["train/lidc-0314-1.0mm", (225, 275)] == "validation"
+    assert splits["train/qin-0003-3mm", None] == "validation"
+    assert {split for (path, _), split in splits.items() if not path.startswith("train/")} == {"test"}
 
 
 def test_the_verb_trains_a_codec(run: VaeRun, tmp_path: Path) -> None:

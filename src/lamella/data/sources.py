@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.data.patches import Stack
-from lamella.data.views import ThinView
+from lamella.data.views import SeriesSettings, ThinView, views_of
 from lamella.errors import LamellaError
+from lamella.volume import Volume
 
 if TYPE_CHECKING:
     from lamella.data.index import Index
@@ -44,7 +45,7 @@ class BlockSource:
 
 
 def case_sources(index: Index, split: str) -> list[BlockSource]:
-    """The cases of a split ("train", "validation" or "test").
+    """The cases of a split ("train", "validation" or "test"), each with a weight of its slices a millimetre.
 
     Raises:
         LamellaError: the thin and the thick series of a case lie on different in-plane grids.
@@ -54,7 +55,7 @@ def case_sources(index: Index, split: str) -> list[BlockSource]:
         case = index.open(case_id)
         thin = case.thin.geometry
         if case.thick is None:
-            sources.append(BlockSource(case_id, case.thin, thin.centres_mm))
+            sources.append(BlockSource(case_id, case.thin, thin.centres_mm, weight=1 / thin.spacing_mm))
             continue
         thick = case.thick.geometry
         # the columns of an affine are z, y, x, origin: equal y and x, and an origin that differs along the normal only
@@ -69,7 +70,23 @@ def case_sources(index: Index, split: str) -> list[BlockSource]:
                 f"The thin and the thick series of case {case_id} lie on different in-plane grids. Found "
                 f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected the same grid to 0.01 mm. Prepare the case again."
             )
-        sources.append(BlockSource(case_id, case.thin, thin.centres_mm, case.thick, thick.centres_mm))
+        sources.append(
+            BlockSource(case_id, case.thin, thin.centres_mm, case.thick, thick.centres_mm, weight=1 / thin.spacing_mm)
+        )
+    return sources
+
+
+def reformatted_sources(index: Index, split: str, weight: float) -> list[BlockSource]:
+    """The cases of a split seen along their rows and columns (`lamella.data.views`), each view with this weight.
+
+    The views are held in memory: interpolated to square pixels they are not what lies on disk.
+    """
+    sources: list[BlockSource] = []
+    for case_id in index.cases(split):
+        thin = index.open(case_id).thin
+        z, y, x = thin.shape
+        volume = Volume(thin[slice(0, z), slice(0, y), slice(0, x)], thin.geometry)
+        sources += view_sources(views_of(case_id, volume, SeriesSettings(case_id, reformat=weight)))
     return sources
 
 

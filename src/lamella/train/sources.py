@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamella.data.sources import BlockSource, case_sources, view_sources
+from lamella.data.sources import BlockSource, case_sources, reformatted_sources, view_sources
 from lamella.data.views import SeriesSettings, load_views
 from lamella.errors import UsageError
 
@@ -16,12 +16,15 @@ class SourceSettings:
 
     Attributes:
         index: folder that `lamella prepare` made; its splits `train` and `validation` are used.
+        reformat: weight of the views along rows and columns of the prepared training cases; 0 leaves them out. A case seen
+            along its slices weighs its slices a millimetre.
         folder: holds the series named below.
         series: to learn from, each with its views and weights.
         held_out: for the validation curve; never trained on.
     """
 
     index: str = ""
+    reformat: float = 0.0
     folder: str = ""
     series: tuple[SeriesSettings, ...] = ()
     held_out: tuple[SeriesSettings, ...] = ()
@@ -39,7 +42,10 @@ def load_sources(settings: SourceSettings) -> tuple[list[BlockSource], list[Bloc
         from lamella.data.index import Index
 
         index = Index.load(Path(settings.index))
-        return case_sources(index, "train"), case_sources(index, "validation")
+        train = case_sources(index, "train")
+        if settings.reformat:
+            train += reformatted_sources(index, "train", settings.reformat)
+        return train, case_sources(index, "validation")
     folder = Path(settings.folder)
     if not folder.is_dir():
         raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
