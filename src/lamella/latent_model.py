@@ -22,8 +22,8 @@ from lamella.latent.autoencoder import Autoencoder
 from lamella.latent.codec_kl import CodecSettings, KlCodec
 from lamella.latent.folder import fill
 from lamella.latent_diffusion import LatentDiffusionSettings
-from lamella.model import CARD, LATENT, WEIGHTS, Limits, Model, build, kind_of, open_model, plain, sha256_of
-from lamella.publish import staged_folder
+from lamella.model import CARD, LATENT, WEIGHTS, Limits, Model, build, kind_of, open_model, plain
+from lamella.publish import sha256_of, staged_folder
 
 _AUTOENCODER, _UNET = "autoencoder.", "unet."
 """What the names of each network's tensors begin with."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
@@ -16,6 +15,7 @@ from torch import nn
 
 from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
 from lamella.errors import LamellaError, ModelError, UsageError
+from lamella.publish import sha256_of
 
 if TYPE_CHECKING:
     from lamella.latent_model import LatentModel
@@ -247,12 +247,6 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"Model folder {folder} lacks {WEIGHTS}.")
     return dict(card)
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], prefix: str, folder: Path) -> None:

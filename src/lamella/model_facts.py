@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from collections import Counter
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lamella.errors import ModelError
-from lamella.model import CARD, WEIGHTS, read_card, sha256_of
+from lamella.model import EMBEDDED, WEIGHTS, read_card
+from lamella.publish import sha256_of
 
 _HEADER_LIMIT = 100_000_000
 """safetensors allows a header of at most this many bytes."""
@@ -69,16 +71,6 @@ class CheckpointFacts:
     learning_rates: tuple[float, ...]
 
 
-def is_model_folder(path: Path) -> bool:
-    """Whether a path is a folder with a model's card."""
-    return (path / CARD).is_file()
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a path is a checkpoint's file, by its name."""
-    return path.is_file() and path.suffix == ".ckpt"
-
-
 def model_facts(folder: Path) -> ModelFacts:
     """Read a model folder's card and the header of its weights.
 
@@ -87,10 +79,10 @@ def model_facts(folder: Path) -> ModelFacts:
     """
     card, found = read_card(folder), sha256_of(folder / WEIGHTS)
     header = _header(folder / WEIGHTS)
-    sizes = {name: _product(entry["shape"]) for name, entry in header.items()}
+    sizes = {name: math.prod(entry["shape"]) for name, entry in header.items()}
     return ModelFacts(
         name=str(card["name"]),
-        kind=str(card.get("kind", "embedded")),
+        kind=str(card.get("kind", EMBEDDED)),
         licence=str(card["licence"]),
         sha256=found,
         intact=found == card["weights_sha256"],
@@ -147,13 +139,6 @@ def _header(weights: Path) -> dict[str, dict[str, Any]]:
             ) from error
     header.pop("__metadata__", None)
     return header
-
-
-def _product(shape: list[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _counted(sizes: dict[str, int]) -> dict[str, int]:

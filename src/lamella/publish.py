@@ -73,6 +73,12 @@ def staged_file(output: Path, *, overwrite: bool) -> Iterator[Path]:
             raise LamellaError(f"Nothing was written for {output}. Found no file, expected one.")
 
 
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_output(
     output: Path,
     source: Path | None,

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lamella.cli.options import Debug, Quiet
+from lamella.cli.options import SOME_FAILED, Debug, Quiet
 from lamella.cli.progress import Progress
 
 if TYPE_CHECKING:
     from lamella.evaluate import Evaluated
-
-SOME_FAILED = 8
 
 
 def evaluate(

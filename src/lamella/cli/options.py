@@ -27,3 +27,6 @@ Debug = Annotated[
     typer.Option("--debug", help="Show the traceback of a failure; it may quote header values."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+SOME_FAILED = 8
+"""Exit code where some of several cases failed."""

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lamella.cli.options import Debug, Quiet
+from lamella.cli.options import SOME_FAILED, Debug, Quiet
 from lamella.cli.progress import Progress
-
-SOME_FAILED = 8
 
 
 def prepare(

@@ -20,8 +20,8 @@ import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.errors import LamellaError
-from lamella.publish import staged_folder
+from lamella.errors import LamellaError, RefusedInput
+from lamella.publish import sha256_of, staged_folder
 from lamella.volume import Geometry, Volume
 
 CASE, THIN, THICK = "case.json", "thin.b2nd", "thick.b2nd"
@@ -71,7 +71,7 @@ class CachedVolume:
     @cached_property
     def _array(self) -> Any:
         try:
-            if _sha256(self.path) != self.sha256:
+            if sha256_of(self.path) != self.sha256:
                 raise _damaged(self.path)
             array = blosc2.open(str(self.path), mode="r")
         except (RuntimeError, OSError, ValueError) as error:
@@ -117,8 +117,8 @@ def write_case(
         about: what else to remember, as plain JSON types.
 
     Raises:
-        RefusedInput: the folder exists.
-        LamellaError: HU beyond int16, or no room on the disk.
+        RefusedInput: the folder exists, or HU beyond int16.
+        LamellaError: no room on the disk.
     """
     with staged_folder(folder, overwrite=False) as new:
         series: dict[str, Any] = {}
@@ -126,7 +126,7 @@ def write_case(
             if volume is None:
                 continue
             _write(new / name, _whole(volume))
-            series[name] = {**_plain(volume.geometry), "sha256": _sha256(new / name)}
+            series[name] = {**_plain(volume.geometry), "sha256": sha256_of(new / name)}
         ids = {"format": _FORMAT, "case_id": case_id, "category": category, "patient_id": patient_id}
         card = {**ids, "series": series, "about": about}
         (new / CASE).write_text(json.dumps({**card, "sha256": _card_sha256(card)}, indent=1), encoding="utf-8")
@@ -165,14 +165,9 @@ def verify_case(folder: Path) -> CachedCase:
     """
     case = open_case(folder)
     for volume in (case.thin, case.thick):
-        if volume is not None and (not volume.path.is_file() or _sha256(volume.path) != volume.sha256):
+        if volume is not None and (not volume.path.is_file() or sha256_of(volume.path) != volume.sha256):
             raise _damaged(volume.path)
     return case
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _card_sha256(card: dict[str, Any]) -> str:
@@ -191,7 +186,7 @@ def _whole(volume: Volume) -> NDArray[np.int16]:
         return volume.hu  # type: ignore[return-value]  # just checked
     rounded, limits = np.rint(volume.hu), np.iinfo(np.int16)
     if not np.isfinite(rounded).all() or rounded.min() < limits.min or rounded.max() > limits.max:
-        raise LamellaError("A series holds HU beyond 16 bits or not finite, and cannot be prepared.")
+        raise RefusedInput("A series holds HU beyond 16 bits or not finite, and cannot be prepared.")
     return rounded.astype(np.int16)
 
 

@@ -57,7 +57,7 @@ def find_pair(source: Path, settings: PairSettings) -> Found:
     thin_uid = _only("thin", [s for s in readable if _widest(s) <= settings.thin_mm], listed, fewest_mm=True)
     thick_ones = [s for s in readable if _narrowest(s) >= settings.thick_mm]
     thin = read_source(source, thin_uid)
-    header = _header(thin)
+    header = header_of(thin)
     if not thick_ones and settings.thin_only:
         return Found(thin, None, header)
     thick = read_source(source, _only("thick", thick_ones, listed, fewest_mm=False))
@@ -71,7 +71,7 @@ def check_one_scan(thin: Volume, thick: Volume) -> None:
     Raises:
         RefusedInput: saying what differs, found and expected.
     """
-    frames = [str(_header(one).slices[0].get("FrameOfReferenceUID", "")) for one in (thin, thick)]
+    frames = [str(header_of(one).slices[0].get("FrameOfReferenceUID", "")) for one in (thin, thick)]
     if frames[0] != frames[1]:
         raise RefusedInput(
             "The thin and the thick series are not of one scan: their frames of reference differ. Found "
@@ -106,13 +106,13 @@ def crop_to_common(thin: Volume, thick: Volume) -> tuple[Volume, Volume]:
             f"thick ones from {b.centres_mm[0] - half_mm:.1f} to {b.centres_mm[-1] + half_mm:.1f} mm along the normal, "
             f"expected at least {_FEWEST} thick slices within the thin ones."
         )
-    thick = _part(thick, int(kept[0]), int(kept[-1]) + 1)
+    thick = part_of(thick, int(kept[0]), int(kept[-1]) + 1)
     b = thick.geometry
     reach_mm = b.spacing_mm / 2 + 1e-3
     inside = np.flatnonzero(
         (a.centres_mm >= b.centres_mm[0] - reach_mm) & (a.centres_mm <= b.centres_mm[-1] + reach_mm)
     )
-    return _part(thin, int(inside[0]), int(inside[-1]) + 1), thick
+    return part_of(thin, int(inside[0]), int(inside[-1]) + 1), thick
 
 
 def _only(what: str, found: Sequence[SeriesSummary], listed: Sequence[SeriesSummary], *, fewest_mm: bool) -> str:
@@ -149,7 +149,8 @@ def _narrowest(one: SeriesSummary) -> float:
     return min(one.spacing_mm or 0.0, one.thickness_mm or 0.0)
 
 
-def _header(volume: Volume) -> SeriesHeader:
+def header_of(volume: Volume) -> SeriesHeader:
+    """What the reader kept of DICOM; anything else is refused."""
     if not isinstance(volume.header, SeriesHeader):
         raise RefusedInput("The source is no DICOM series. Cases are prepared from DICOM.")
     return volume.header
@@ -162,7 +163,8 @@ def _apart_mm(a: Geometry, b: Geometry) -> float:
     return float(np.linalg.norm(moved @ a.axes[:, 1:], axis=1).max())
 
 
-def _part(volume: Volume, first: int, end: int) -> Volume:
+def part_of(volume: Volume, first: int, end: int) -> Volume:
+    """Slices [first, end) of a volume."""
     g = volume.geometry
     return Volume(
         volume.hu[first:end],

@@ -22,14 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from lamella.data.cache import CASE, write_case
-from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair
+from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair, header_of, part_of
 from lamella.data.index import CASES, INDEX, SPLIT, Entry, frozen_split
 from lamella.data.prepare_settings import PrepareSettings, SeriesEntry
 from lamella.dicom.header import SeriesHeader
-from lamella.errors import LamellaError, RefusedInput, UsageError
+from lamella.errors import RefusedInput, UsageError
 from lamella.publish import staged_file
 from lamella.source import read_source
-from lamella.volume import Volume
 
 JOBS, LOCKS, REJECTS = "jobs", "locks", "rejects.csv"
 Progress = Callable[[str, float], None]
@@ -79,7 +78,7 @@ def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fracti
     todo = [job for job in mine if not _is_done(out, job, settings.retry)]
     made, elsewhere, failed = 0, 0, []
     with ProcessPoolExecutor(settings.workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_do, job, settings): job for job in todo}
+        running = {pool.submit(prepare_one, job, settings): job for job in todo}
         for number, one in enumerate(as_completed(running), 1):
             try:
                 state = one.result()
@@ -138,7 +137,7 @@ def _record(out: Path, job: Job) -> dict[str, Any] | None:
         return None
 
 
-def _do(job: Job, settings: PrepareSettings) -> str:
+def prepare_one(job: Job, settings: PrepareSettings) -> str:
     """One job, in a process of its own: "made", "rejected" or "elsewhere"."""
     out = Path(settings.out)
     with _claimed(out / LOCKS / job.key) as mine:
@@ -154,7 +153,7 @@ def _do(job: Job, settings: PrepareSettings) -> str:
                 if not (folder / CASE).is_file():  # else the same scan was delivered twice
                     notes = list(found.header.notes)
                     write_case(folder, case_id, job.category, patient, found.thin, found.thick, notes=notes)
-        except LamellaError as error:
+        except RefusedInput as error:  # anything else, such as a full disk, is no fault of the source: tried again
             _note(out, job, {"source": job.path, "reason": str(error)})
             return "rejected"
         split = job.entry.split if job.entry else ""
@@ -167,19 +166,15 @@ def _read(job: Job, settings: PrepareSettings) -> Found:
     if entry is None:
         return find_pair(data / job.path, settings.pairs)
     thin = read_source(data / entry.path)
-    if not isinstance(thin.header, SeriesHeader):
-        raise RefusedInput(f"{entry.path} is no DICOM series. Cases are prepared from DICOM.")
-    header = thin.header
+    header = header_of(thin)
     if max(thin.geometry.spacing_mm, thin.geometry.thickness_mm) > settings.pairs.thin_mm and not entry.any_thickness:
         raise RefusedInput(
             f"The series is not thin. Found slices of {thin.geometry.thickness_mm:g} mm every "
             f"{thin.geometry.spacing_mm:g} mm, expected at most {settings.pairs.thin_mm:g} mm. Set any_thickness to keep it."
         )
     if entry.slices is not None:
-        g, (first, last, _) = thin.geometry, slice(*entry.slices).indices(thin.geometry.shape[0])
-        thin = Volume(
-            thin.hu[first:last], g.with_slices(last - first, g.spacing_mm, first * g.spacing_mm, g.thickness_mm), header
-        )
+        first, end, _ = slice(*entry.slices).indices(thin.geometry.shape[0])
+        thin = part_of(thin, first, end)
     if not entry.thick:
         return Found(thin, None, header)
     thick = read_source(data / entry.thick)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from lamella.errors import LamellaError, ModelError
 from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
 from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.publish import staged_folder
+from lamella.publish import sha256_of, staged_folder
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.yaml"
@@ -48,7 +47,7 @@ def save_codec(folder: Path, codec: KlCodec, about: Mapping[str, Any], *, overwr
             "name": about.get("name", folder.name),
             "kind": KIND,
             "licence": about["licence"],
-            "weights_sha256": _sha256(new / WEIGHTS),
+            "weights_sha256": sha256_of(new / WEIGHTS),
             "settings": _plain(dataclasses.asdict(codec.settings)),
             **{k: v for k, v in about.items() if k not in ("name", "licence")},
         }
@@ -64,7 +63,7 @@ def load_codec(folder: str | Path) -> KlCodec:
     folder = Path(folder)
     card = read_codec_card(folder)
     settings = _settings(card.get("settings"), folder)
-    found = _sha256(folder / WEIGHTS)
+    found = sha256_of(folder / WEIGHTS)
     if found != card["weights_sha256"]:
         raise ModelError(
             f"The weights of model {folder.name} are not the ones its card describes. File {folder / WEIGHTS}: SHA-256 "
@@ -152,8 +151,3 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
