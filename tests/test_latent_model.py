@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from lamella.cli import main
 from lamella.errors import ModelError
-from lamella.latent.folder import save_codec
+from lamella.latent.folder import CARD, WEIGHTS, save_codec
 from lamella.latent_model import LatentModel, load_any
-from lamella.model import CARD, WEIGHTS, Model, kind_of, sha256_of, verify
+from lamella.model import Model, kind_of, verify
+from lamella.publish import sha256_of
 from tests.small_latent import small_codec, small_latent_model
 
 

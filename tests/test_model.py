@@ -8,7 +8,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from lamella.errors import ModelError, UsageError
-from lamella.model import CARD, WEIGHTS, Model, list_models, sha256_of, verify
+from lamella.latent.folder import CARD, WEIGHTS
+from lamella.model import Model, list_models, verify
+from lamella.publish import sha256_of
 
 
 @pytest.fixture
@@ -47,9 +49,12 @@ def test_altered_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda t: t.pop("mean.head.out.bias"), "Missing: \\['head.out.bias'\\]"),
-        (lambda t: t.update({"mean.extra": torch.zeros(1)}), "Unexpected: \\['extra'\\]"),
-        (lambda t: t.update({"flow.linear_gain.bias": torch.zeros(3)}), "Other shape: \\['linear_gain.bias'\\]"),
+        (lambda t: t.pop("mean.head.out.bias"), r"Missing: head\.out\.bias\. "),
+        (lambda t: t.update({"mean.extra": torch.zeros(1)}), r"Unexpected: extra\. "),
+        (
+            lambda t: t.update({"flow.linear_gain.bias": torch.zeros(3)}),
+            r"Other shape: linear_gain\.bias \(3,\) instead of ",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_the_settings_are_listed(folder: Path, spoil: object, message: str) -> None:

@@ -14,15 +14,14 @@ from typing import Any, ClassVar
 import torch
 import yaml
 from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from lamella.diffusion_unet import DiffusionUNet
 from lamella.errors import ModelError
 from lamella.latent.autoencoder import Autoencoder
 from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.latent.folder import fill
+from lamella.latent.folder import CARD, WEIGHTS, plain
 from lamella.latent_diffusion import LatentDiffusionSettings
-from lamella.model import CARD, LATENT, WEIGHTS, Limits, Model, build, kind_of, open_model, plain
+from lamella.model import LATENT, Limits, Model, build, fill_part, kind_of, open_model
 from lamella.publish import sha256_of, staged_folder
 
 _AUTOENCODER, _UNET = "autoencoder.", "unet."
@@ -85,8 +84,8 @@ class LatentModel:
             )
         with torch.device("meta"):  # random weights that are replaced at once would only cost time
             network, unet = Autoencoder(codec_settings.network), DiffusionUNet(settings.unet)
-        _fill(network, tensors, _AUTOENCODER, folder)
-        _fill(unet, tensors, _UNET, folder)
+        fill_part(network, tensors, _AUTOENCODER, folder)
+        fill_part(unet, tensors, _UNET, folder)
         return cls(
             name=str(card["name"]),
             sha256=str(card["weights_sha256"]),
@@ -141,8 +140,3 @@ def load_any(source: str | Path) -> Model | LatentModel:
     if kind == LATENT:
         return LatentModel.load(source)
     return Model.load(source)  # which refuses every other kind
-
-
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor], prefix: str, folder: Path) -> None:
-    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    fill(network, own, f"The weights in {folder} do not fit its settings ({prefix[:-1]} network).")

@@ -15,13 +15,12 @@ from torch import nn
 
 from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
 from lamella.errors import LamellaError, ModelError, UsageError
+from lamella.latent.folder import CARD, WEIGHTS, fill, plain
 from lamella.publish import sha256_of
 
 if TYPE_CHECKING:
     from lamella.latent_model import LatentModel
 
-WEIGHTS = "weights.safetensors"
-CARD = "model.yaml"
 EMBEDDED = "embedded"
 """Kind of a card that names none."""
 
@@ -110,8 +109,8 @@ class Model:
         folder, card, tensors = open_model(source, EMBEDDED)
         settings = build(EmbeddedSettings, card.get("settings", {}), folder)
         mean, flow = MeanScaleNet(settings), FlowNet(settings)
-        _fill(mean, tensors, "mean.", folder)
-        _fill(flow, tensors, "flow.", folder)
+        fill_part(mean, tensors, "mean.", folder)
+        fill_part(flow, tensors, "flow.", folder)
         return cls(
             name=str(card["name"]),
             sha256=str(card["weights_sha256"]),
@@ -249,17 +248,10 @@ def read_card(folder: Path) -> dict[str, Any]:
     return dict(card)
 
 
-def _fill(network: nn.Module, tensors: dict[str, torch.Tensor], prefix: str, folder: Path) -> None:
+def fill_part(network: nn.Module, tensors: dict[str, torch.Tensor], prefix: str, folder: Path) -> None:
+    """Fill one network of a model from the tensors whose names begin with `prefix`; see `fill`."""
     own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    expected = network.state_dict()
-    missing, unexpected = sorted(expected.keys() - own.keys()), sorted(own.keys() - expected.keys())
-    shapes = [k for k in expected.keys() & own.keys() if expected[k].shape != own[k].shape]
-    if missing or unexpected or shapes:
-        raise ModelError(
-            f"The weights in {folder} do not fit its settings ({prefix[:-1]} network). Missing: {missing or 'none'}. "
-            f"Unexpected: {unexpected or 'none'}. Other shape: {shapes or 'none'}."
-        )
-    network.load_state_dict(own, strict=True)
+    fill(network, own, f"The weights in {folder} do not fit its settings ({prefix[:-1]} network).")
 
 
 def build(kind: type[T], values: Any, folder: Path) -> T:
@@ -282,11 +274,6 @@ def build(kind: type[T], values: Any, folder: Path) -> T:
         return kind(**filled)
     except (LamellaError, TypeError) as error:
         raise ModelError(f"The card in {folder} does not describe {kind.__name__}. {error}") from error
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as lists, for YAML; mappings within too."""
-    return {k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def _tuples(value: Any) -> Any:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lamella.errors import ModelError
-from lamella.model import EMBEDDED, WEIGHTS, read_card
+from lamella.latent.folder import WEIGHTS
+from lamella.model import EMBEDDED, read_card
 from lamella.publish import sha256_of
 
 _HEADER_LIMIT = 100_000_000

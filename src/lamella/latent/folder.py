@@ -48,7 +48,7 @@ def save_codec(folder: Path, codec: KlCodec, about: Mapping[str, Any], *, overwr
             "kind": KIND,
             "licence": about["licence"],
             "weights_sha256": sha256_of(new / WEIGHTS),
-            "settings": _plain(dataclasses.asdict(codec.settings)),
+            "settings": plain(dataclasses.asdict(codec.settings)),
             **{k: v for k, v in about.items() if k not in ("name", "licence")},
         }
         (new / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
@@ -144,9 +144,9 @@ def _settings(values: Any, folder: Path) -> CodecSettings:
         raise ModelError(f"The settings in {folder / CARD} are not those of a codec. {error}") from error
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
+def plain(values: dict[str, Any]) -> dict[str, Any]:
     """Tuples as lists, for YAML."""
-    return {k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
