@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.small_latent import SMALL_UNET, small_codec
 from tests.small_model import upright
 
@@ -188,3 +189,21 @@ def test_the_verb_trains_what_kind_says(run: LatentRun, tmp_path: Path, capsys: 
         capsys.readouterr()
         assert main(["train", str(config), change]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_validation_logs_a_draw_beside_interpolation_and_truth(run: LatentRun) -> None:
+    # SPEC A25
+    train_latent(run)
+    board = EventAccumulator(str(Path(run.run) / "tensorboard"))
+    board.Reload()
+    name = "interpolated, drawn, true"
+    assert board.Tags()["images"] == [name]
+    assert [one.step for one in board.Images(name)] == [2, 4]
+    assert board.Images(name)[0].width == 3 * run.blocks.size_px
+    stage, data = stage_of(run)
+    batch = data[0]
+    shown = stage._drawn(batch)
+    depth = int(batch.thin_mask[0].sum())
+    true = batch.thin_hu[0, 0, :depth, run.blocks.size_px // 2].flip(0)  # the lowest slice is the lowest row
+    np.testing.assert_allclose(shown[:, -run.blocks.size_px :], ((true + 1000) / 1400).clamp(0, 1), atol=1e-6)
+    assert shown.shape[0] == depth

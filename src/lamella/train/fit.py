@@ -208,6 +208,19 @@ class FitModule(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A run goes on at the rates of its settings; Lightning would go on at those stored with the optimiser."""
+        s = self.fit_settings
+        rates = {
+            "initial_lr": s.learning_rate,
+            "lr": s.learning_rate * s.rate_factor(checkpoint["global_step"]),
+            "weight_decay": s.weight_decay,
+        }
+        for group in (group for optimizer in checkpoint["optimizer_states"] for group in optimizer["param_groups"]):
+            group.update(rates)
+        for schedule in checkpoint["lr_schedulers"]:
+            schedule["base_lrs"] = [s.learning_rate] * len(schedule["base_lrs"])
+
 
 def _generator(seed: int, item: int) -> torch.Generator:
     mixed = np.random.SeedSequence([seed, item]).generate_state(1, np.uint64)[0]

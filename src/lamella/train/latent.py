@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
 from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
-from lamella.diffusion import Head, LossSettings, ScheduleSettings, diffusion_loss, latent_mask
+from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, diffusion_loss, latent_mask
 from lamella.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
 from lamella.errors import UsageError
 from lamella.latent.codec_kl import KlCodec, measure_scale
@@ -22,10 +24,17 @@ from lamella.latent_diffusion import Conditioning, LatentDiffusionSettings, cond
 from lamella.latent_model import LatentModel
 from lamella.model import Limits
 from lamella.publish import staged_file
+from lamella.slices import along_z, cubic_matrix
 from lamella.train.fit import FitModule, FitSettings, fit
 from lamella.train.sources import SourceSettings, load_sources
 
 _LICENCE = "Apache-2.0"
+
+_PICTURE_STEPS = 20
+"""DDIM steps of the picture that a validation logs."""
+
+_PICTURE_HU = (-1000.0, 400.0)
+"""Black and white of that picture: lung, soft tissue and the edge of bone in one."""
 
 Preset = Literal["medium", "base", "small", "smoke"]
 
@@ -105,6 +114,7 @@ class LatentStage(FitModule):
         self.network = DiffusionUNet(settings.unet)
         self.settings = settings
         self._codec = codec
+        self._shown: NDArray[np.float32] | None = None
 
     def on_fit_start(self) -> None:
         """Bring the codec to where the batches will be."""
@@ -128,6 +138,32 @@ class LatentStage(FitModule):
         mask = latent_mask(batch.thin_mask, self._codec.factor[0])
         loss = diffusion_loss(predict, x0, condition, t, noise, mask=mask, settings=self.settings.loss)
         return loss, {"latent_std": x0.std()}
+
+    def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
+        """The loss; and of the first batch a draw, while the averaged weights are in place."""
+        super().validation_step(batch, batch_idx)
+        if batch_idx == 0:
+            self._shown = self._drawn(batch)
+
+    def pictures(self) -> dict[str, NDArray[np.float32]]:
+        """A held-out block across the slice axis: interpolated, drawn and true, side by side."""
+        return {} if self._shown is None else {"interpolated, drawn, true": self._shown}
+
+    def _drawn(self, batch: LatentBatch) -> NDArray[np.float32]:
+        """(slice, 3 columns) in [0, 1] of a batch's first sample, its first slice the lowest row."""
+        depth = int(batch.thin_mask[0].sum())
+        thick, thin = batch.thick_hu[:1].float(), batch.thin_hu[0, 0, :depth]
+        thick_mm, thin_mm = batch.thick_mm[:1], batch.thin_mm[:1, :depth]
+        condition = condition_latents(self._codec, thick, thick_mm, thin_mm, self.settings.condition)
+        noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(0)).to(condition.device)
+        latent = ddim(denoiser(self.network, self.settings), noise, condition, _PICTURE_STEPS)
+        drawn = self._codec.decode(latent, (depth, *thin.shape[1:]))[0, 0]
+        between = cubic_matrix(*(mm[0].cpu().double().numpy() for mm in (thick_mm, thin_mm)))
+        middle = thin.shape[1] // 2
+        row = torch.cat([hu[:, middle] for hu in (along_z(between, thick[0, 0]), drawn, thin)], dim=1)
+        low, high = _PICTURE_HU
+        shown: NDArray[np.float32] = ((row.float() - low) / (high - low)).clamp(0, 1).flip(0).cpu().numpy()
+        return shown
 
     def transfer_batch_to_device(self, batch: LatentBatch, device: torch.device, dataloader_idx: int) -> LatentBatch:
         """Move a batch."""
