@@ -1,6 +1,7 @@
 # make demo               set up, then thin a phantom chest into ./demo (SOURCE=folder: your own scan)
 # make test               set up, then the quick tests (under five minutes on two cores)
 # make smoke              the reference system from raw ZIPs to a page of results, on phantoms, in minutes
+# make bench             time and memory of the installed command, beside two splines of the same volume
 # make check              all tests and the smoke chain, then format, lint, types; what CI runs
 # make help-texts         write docs/reference/cli/*.txt anew
 #
@@ -12,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: setup demo test smoke check help-texts clean
+.PHONY: setup demo test smoke bench check help-texts clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -36,6 +37,10 @@ test: $(READY)
 
 smoke: $(READY)
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
+
+bench: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python benchmarks/speed.py
 
 check: $(READY)
 	$(BIN)/python -m pytest
