@@ -7,15 +7,24 @@ import pytest
 import torch
 from tests.small_model import upright
 
+from lamella.metrics import soft_tissue_mask
 from lamella.model import Model
 from lamella.passage import Passage
 from lamella.slices import SliceOperator
-from lamella.thinning import ThinSettings, thin, thin_grid
+from lamella.thinning import Mode, ThinSettings, thin, thin_grid
 from lamella.thinning.look import View
-from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, open_noise_hu, scale_to_noise
+from lamella.thinning.noise import (
+    NO_SOFT_TISSUE,
+    calm_structure,
+    cap_structure,
+    open_noise_hu,
+    scale_to_noise,
+    typical_scale,
+)
 from lamella.volume import Geometry, Volume
 
 THIN_SD = 30.0
+MODES: tuple[Mode, Mode] = ("mean", "sample")
 
 
 def noisy_tissue(factor: int = 5) -> tuple[Volume, Passage, Geometry]:
@@ -62,6 +71,41 @@ def test_without_soft_tissue_nothing_is_changed_and_it_is_said(small_model: Mode
     assert NO_SOFT_TISSUE in report["warnings"]
     volume, _, grid = noisy_tissue()
     assert NO_SOFT_TISSUE not in thin(volume, small_model, grid, settings).report["warnings"]
+
+
+def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
+    # 1000 voxels, as thick slices of a head phantom have
+    volume, passage, grid = noisy_tissue()
+    bone = np.full(volume.hu.shape, 900, np.int16)
+    bone[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66]
+    assert 1000 < soft_tissue_mask(bone, volume.geometry).sum() < 5000
+    shape = (16, grid.shape[0], 24, 24)
+    view = View(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
+    found = scale_to_noise(view, Volume(bone, volume.geometry), passage, small_model.mean.codec, 1.0)
+    assert found == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
+
+
+def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_scale(
+    small_model: Model, thick_volume: Volume
+) -> None:
+    # SPEC C3: no draw runs away because a scan has no soft tissue
+    def away_from_mean(calm: float) -> float:
+        figures = dataclasses.replace(small_model.calibration, sample_calm=calm)
+        model = dataclasses.replace(small_model, calibration=figures)
+        grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
+        done = [thin(thick_volume, model, grid, ThinSettings(m, precision="fp32", device="cpu")) for m in MODES]
+        assert NO_SOFT_TISSUE in done[0].report["warnings"]
+        mean, sample = (one.volume.hu.astype(float) for one in done)
+        return float(np.sqrt(np.square(sample - mean).mean()))
+
+    assert away_from_mean(0.2) < 0.9 * away_from_mean(1.0)
+
+
+def test_the_typical_scale_is_the_median_and_the_cap_stands_on_it() -> None:
+    log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1)
+    assert typical_scale(log_scale) == pytest.approx(20.0)
+    cap_structure(log_scale, 20.0, 1.1)
+    np.testing.assert_allclose(torch.exp(log_scale).flatten().numpy(), [5.0, 20.0, 22.0], rtol=1e-5)
 
 
 def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Model) -> None:

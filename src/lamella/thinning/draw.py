@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 
 import torch
 from torch import Tensor
@@ -39,17 +38,6 @@ def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, s
         plane = torch.randn((1, 1, 1, y, x), generator=slice_generator(seed, sample, index))
         noise[:, index] = codec.encode(plane)[0, :, 0]
     return noise
-
-
-def cap_scale(view: View, noise_hu: float | None, cap: float) -> None:
-    """Cap the predicted scale, in place, at `cap` times the scan's own noise.
-
-    In homogeneous soft tissue the network has nothing but noise to be unsure of. Above that the scale speaks of structure,
-    which texture does not invent. Where the noise could not be measured it is taken to be the median scale.
-    """
-    step = max(1, view.log_scale.numel() // 4_000_000)
-    level = float(view.log_scale.flatten()[::step].float().median()) if noise_hu is None else math.log(noise_hu)
-    view.log_scale.clamp_(max=level + math.log(cap))
 
 
 def draw(

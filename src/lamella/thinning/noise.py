@@ -8,6 +8,8 @@ leaves open is known too. Real noise is a little correlated along z; `Calibratio
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,15 +21,13 @@ from lamella.passage import Passage
 from lamella.thinning.look import View
 from lamella.volume import Volume
 
-_LEAST_VOXELS = 5000
-"""Fewer voxels of homogeneous soft tissue than this say nothing reliable about noise."""
+_LEAST_VOXELS = 1000
+"""Fewer voxels of homogeneous soft tissue than this say nothing reliable about noise: some 100 independent ones."""
 
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this."""
 
-NO_SOFT_TISSUE = (
-    "There is too little homogeneous soft tissue to measure the noise; spread and texture rest on the model alone."
-)
+NO_SOFT_TISSUE = "There is too little homogeneous soft tissue to measure the noise; spread, texture and sample rest on the model alone."
 
 
 def open_noise_hu(thick: Volume, soft: NDArray[np.bool_], passage: Passage) -> float:
@@ -65,6 +65,17 @@ def scale_to_noise(view: View, thick: Volume, passage: Passage, codec: PackedCod
         squared += (factor**2 - 1) * squared.clamp(max=predicted**2)
         part.copy_(0.5 * torch.log(squared))
     return factor * predicted
+
+
+def typical_scale(log_scale: Tensor) -> float:
+    """Median scale in HU of the whole volume: stands for the noise where that could not be measured."""
+    step = max(1, log_scale.numel() // 4_000_000)
+    return float(torch.exp(log_scale.flatten()[::step].float().median()))
+
+
+def cap_structure(log_scale: Tensor, noise_hu: float, cap: float) -> None:
+    """Cap the scale, in place, at `cap` times the noise level: what lies above speaks of structure, none of texture's."""
+    log_scale.clamp_(max=math.log(cap * noise_hu))
 
 
 def calm_structure(log_scale: Tensor, noise_hu: float, calm: float) -> None:

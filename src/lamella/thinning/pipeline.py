@@ -20,9 +20,9 @@ from lamella.latent_model import LatentModel
 from lamella.model import Model
 from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
-from lamella.thinning.draw import cap_scale, draw, position_noise
+from lamella.thinning.draw import draw, position_noise
 from lamella.thinning.look import View, look, prepare
-from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, scale_to_noise
+from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, cap_structure, scale_to_noise, typical_scale
 from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
@@ -151,13 +151,13 @@ def _answers(
         yield _image(view.mean, model, thick)
         return
     figures = model.calibration
+    level_hu = typical_scale(view.log_scale) if noise_hu is None else noise_hu
     if settings.mode == "texture":
         gain = figures.texture_gain
-        cap_scale(view, noise_hu, figures.texture_cap)
+        cap_structure(view.log_scale, level_hu, figures.texture_cap)
     else:
         gain = figures.sample_gain
-        if noise_hu is not None:
-            calm_structure(view.log_scale, noise_hu, figures.sample_calm)
+        calm_structure(view.log_scale, level_hu, figures.sample_calm)
     prepare(model.flow, where)
     side = model.settings.side
     shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)
