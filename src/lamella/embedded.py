@@ -21,9 +21,6 @@ from lamella.passage import Passage
 from lamella.thin_head import ThinHead, ThinHeadSettings
 from lamella.unet import UNet3d, UNetSettings
 
-COMPAND_HU = 150.0
-"""HU enter as asinh(HU / 150): linear in soft tissue, logarithmic in bone and air."""
-
 NOISE_WINDOWS = (1, 3, 9)
 """The local noise level is averaged over squares of this many packed pixels (4, 12 and 36 pixels at side 4)."""
 
@@ -48,6 +45,7 @@ class EmbeddedSettings:
         trunk_channels, trunk_blocks: levels of the U-Net on the thick grid.
         head_hidden, head_basis: width of the thin head and its sets of features per thick slice.
         flow_channels, flow_blocks: levels of the flow's U-Net on the thin grid.
+        compand_hu: HU enter as asinh(HU / compand_hu): linear in soft tissue, logarithmic in bone and air.
     """
 
     side: int = 4
@@ -57,6 +55,7 @@ class EmbeddedSettings:
     head_basis: int = 4
     flow_channels: tuple[int, ...] = (48, 96)
     flow_blocks: tuple[int, ...] = (1, 2)
+    compand_hu: float = 150.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,7 @@ class MeanScaleNet(nn.Module):
     def __init__(self, settings: EmbeddedSettings) -> None:
         super().__init__()
         self.codec = PackedCodec(settings.side)
+        self.compand_hu = settings.compand_hu
         n = self.codec.channels
         self.trunk = UNet3d(
             UNetSettings(
@@ -136,7 +136,7 @@ class MeanScaleNet(nn.Module):
 
     def features(self, thick_hu: Tensor) -> Tensor:
         """(b, 1, K, y, x) HU -> (b, n + 3, K, y', x')."""
-        image = self.codec.encode(torch.asinh(thick_hu / COMPAND_HU))
+        image = self.codec.encode(torch.asinh(thick_hu / self.compand_hu))
         return torch.cat([image, noise_level(thick_hu, self.codec.side)], dim=1)
 
     def offers(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ class MeanScaleNet(nn.Module):
 
     def read(self, offers: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> Outlook:
         """Offers and the packed starting image (b, n, D, y', x') in HU -> the outlook at those D thin slices."""
-        answer, hidden = self.head(offers, torch.asinh(start_hu / COMPAND_HU), offsets, ratios)
+        answer, hidden = self.head(offers, torch.asinh(start_hu / self.compand_hu), offsets, ratios)
         correction, log_scale = answer.float().chunk(2, dim=1)
         log_scale = log_scale.clamp(*LOG_SCALE_RANGE) + torch.log(torch.tensor(SCALE_HU))
         return Outlook(RESIDUAL_HU * correction, log_scale, hidden)

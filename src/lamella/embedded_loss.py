@@ -1,7 +1,7 @@
 """What the embedded model's networks are trained for.
 
-The mean: a Charbonnier penalty on the projected answer (squared for errors below `CHARBONNIER_HU`, absolute above, so that
-bone edges do not drown everything else). The scale: the Laplace likelihood |e| / b + log b of that same error, which is held
+The mean: a Charbonnier penalty on the projected answer (squared for small errors, absolute for large ones, so that bone edges
+do not drown everything else). The scale: the Laplace likelihood |e| / b + log b of that same error, which is held
 fixed there; the scale handed on is sqrt(pi / 2) b, the standard deviation where the error is locally Gaussian.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,14 +18,10 @@ from lamella.data.patches import Pairs
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.loss import LossSettings, diffusion_loss
 from lamella.embedded import FlowNet, MeanScaleNet, Outlook, residual_noise
-
-CHARBONNIER_HU = 60.0
-"""Error at which the penalty turns from squared to absolute."""
+from lamella.errors import LamellaError
 
 MEAN_HU = 30.0
 """Unit of the mean's penalty: about the error of interpolation, so that both terms are near 1."""
-
-SCALE_WEIGHT = 0.1
 
 HUBER = 1.0
 """Standardised error at which the flow's penalty turns from squared to absolute."""
@@ -35,16 +32,47 @@ FlowCondition = tuple[Outlook, Tensor]
 _LAPLACE_TO_SD = 0.5 * math.log(math.pi / 2)
 
 
+@dataclass(frozen=True)
+class MeanLossSettings:
+    """How errors of mean and scale are counted.
+
+    Attributes:
+        charbonnier_hu: error at which the mean's penalty turns from squared to absolute.
+        scale_weight: of the scale's likelihood beside the mean's penalty.
+        projected: whether the penalty sees the answer after its projection, as it is used, or before.
+
+    Raises:
+        LamellaError: a number that is not positive.
+    """
+
+    charbonnier_hu: float = 60.0
+    scale_weight: float = 0.1
+    projected: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.charbonnier_hu > 0 and self.scale_weight > 0):
+            raise LamellaError(
+                f"charbonnier_hu and scale_weight must be above 0. Found {self.charbonnier_hu:g} and {self.scale_weight:g}."
+            )
+
+
 def counted_mean(values: Tensor, counted: Tensor) -> Tensor:
     """Mean over the thin slices that count: values (b, n, D, y, x), counted (D,)."""
     return (values.mean(dim=(0, 1, 3, 4)) * counted).sum() / counted.sum()
 
 
-def mean_scale_loss(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """Joint loss of mean and scale on one batch, and the figures to log (errors in HU)."""
+def mean_scale_loss(
+    network: MeanScaleNet, pairs: Pairs, condition: Tensor, settings: MeanLossSettings
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Joint loss of mean and scale on one batch, and the figures to log (errors in HU, of the projected answer)."""
     mean, outlook = network(pairs.thick_hu, pairs.passage, condition)
-    error = network.codec.encode(pairs.thin_hu) - mean
-    charbonnier = 2 * CHARBONNIER_HU**2 * (torch.sqrt(1 + (error / CHARBONNIER_HU) ** 2) - 1) / MEAN_HU**2
+    truth = network.codec.encode(pairs.thin_hu)
+    error, turn = truth - mean, settings.charbonnier_hu
+    counts = error
+    if not settings.projected:
+        counts = truth - pairs.passage.start(network.codec.encode(pairs.thick_hu)) - outlook.correction
+    # 2 turn^2 (sqrt(1 + (e / turn)^2) - 1), without its cancellation
+    charbonnier = 2 * (counts / MEAN_HU) ** 2 / (torch.sqrt(1 + (counts / turn) ** 2) + 1)
     log_b = outlook.log_scale - _LAPLACE_TO_SD
     laplace = error.detach().abs() * torch.exp(-log_b) + log_b
     mean_loss, scale_loss = counted_mean(charbonnier, pairs.counted), counted_mean(laplace, pairs.counted)
@@ -56,7 +84,7 @@ def mean_scale_loss(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> t
             "mse_hu2": counted_mean(error.square(), pairs.counted),
             "coverage": counted_mean(inside, pairs.counted),
         }
-    return mean_loss + SCALE_WEIGHT * scale_loss, figures
+    return mean_loss + settings.scale_weight * scale_loss, figures
 
 
 @torch.no_grad()

@@ -9,15 +9,15 @@ import pytest
 import torch
 from tests.small_model import SMALL, upright
 
-from lamella.data.patches import PatchSettings
-from lamella.data.views import SeriesSettings
-from lamella.embedded import MeanScaleNet
+from lamella.data.patches import Pairs, PatchBatches, PatchSettings
+from lamella.data.views import SeriesSettings, load_views
+from lamella.embedded import RESIDUAL_HU, MeanScaleNet
+from lamella.embedded_loss import MeanLossSettings, counted_mean, mean_scale_loss
 from lamella.errors import NonFiniteError, UsageError
 from lamella.model import Model
 from lamella.nifti import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import DataSettings, StageSettings
-from lamella.train.stages import MeanStage
 from lamella.volume import Volume
 
 PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
@@ -51,6 +51,10 @@ def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
         threads=1,
         device="cpu",
     )
+
+
+def pairs_of(folder: Path) -> Pairs:
+    return PatchBatches(load_views(folder, (SeriesSettings("a.nii", axial=1.0),)), PATCHES, 0, 1)[0]
 
 
 def losses(out: Path, stage: str) -> list[tuple[str, str]]:
@@ -92,8 +96,7 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
 
 def test_the_rate_warms_up_holds_and_falls() -> None:
     # SPEC A17
-    stage = MeanStage(MeanScaleNet(SMALL), StageSettings(steps=110, warm_up=10, hold=0.5, learning_rate=1.0))
-    factor = stage.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    factor = StageSettings(steps=110, warm_up=10, hold=0.5, learning_rate=1.0).rate_factor
     assert factor(0) == 0.1
     assert factor(10) == factor(60) == 1.0
     assert factor(85) == pytest.approx(0.01 + 0.99 / 2)
@@ -115,6 +118,51 @@ def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None
     other = dataclasses.replace(again, model=dataclasses.replace(SMALL, head_basis=3))
     with pytest.raises(UsageError, match="has other settings"):
         train_embedded(other)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_stage_without_steps_is_left_out_and_a_resumed_one_takes_new_rates(data_folder: Path, tmp_path: Path) -> None:
+    still = dataclasses.replace(STAGE, steps=0)
+    run = dataclasses.replace(run_of(data_folder, tmp_path / "run", 2), flow=still)
+    train_embedded(run)
+    assert not (tmp_path / "run" / "flow").exists()
+    more = dataclasses.replace(STAGE, steps=4, learning_rate=2 * STAGE.learning_rate)
+    train_embedded(dataclasses.replace(run, mean=more))
+    stored = torch.load(tmp_path / "run" / "mean" / "last.ckpt", weights_only=False)  # our own file, written just now
+    group = stored["optimizer_states"][0]["param_groups"][0]
+    assert group["initial_lr"] == more.learning_rate
+    assert group["lr"] == pytest.approx(more.learning_rate * more.rate_factor(4))
+
+
+def test_the_mean_is_penalised_before_or_after_its_projection(data_folder: Path) -> None:
+    pairs = pairs_of(data_folder)
+    network = MeanScaleNet(SMALL)
+    off_hu = 250.0
+    with torch.no_grad():
+        network.head.out.weight.zero_()
+        network.head.out.bias.zero_()
+        network.head.out.bias[: network.codec.channels] = off_hu / RESIDUAL_HU
+    found = {
+        projected: float(
+            mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(1e4, projected=projected))[1]["mean_loss"]
+        )
+        for projected in (True, False)
+    }
+    error = network.codec.encode(pairs.thin_hu) - pairs.passage.start(network.codec.encode(pairs.thick_hu))
+    turned = pairs.passage.operator.null(torch.full_like(error, off_hu))
+    for projected, off in ((True, turned), (False, torch.full_like(error, off_hu))):
+        expected = float(counted_mean((error - off).square(), pairs.counted)) / 30.0**2
+        assert found[projected] == pytest.approx(expected, rel=1e-3)
+    assert found[False] > 2 * found[True]
+
+
+def test_a_large_turning_point_makes_the_penalty_a_square(data_folder: Path) -> None:
+    pairs = pairs_of(data_folder)
+    network = MeanScaleNet(SMALL)
+    _, figures = mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(charbonnier_hu=1e4))
+    assert float(figures["mean_loss"]) == pytest.approx(float(figures["mse_hu2"]) / 30.0**2, rel=1e-3)
+    _, rounder = mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(charbonnier_hu=10.0))
+    assert float(rounder["mean_loss"]) < float(figures["mean_loss"])
 
 
 @pytest.mark.filterwarnings("ignore")

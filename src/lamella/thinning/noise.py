@@ -27,7 +27,9 @@ _LEAST_VOXELS = 1000
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this."""
 
-NO_SOFT_TISSUE = "There is too little homogeneous soft tissue to measure the noise; spread, texture and sample rest on the model alone."
+NO_SOFT_TISSUE = (
+    "There is too little homogeneous soft tissue to measure the noise; spread and drawn modes rest on the model alone."
+)
 
 
 def open_noise_hu(thick: Volume, soft: NDArray[np.bool_], passage: Passage) -> float:

@@ -44,9 +44,9 @@ def train_embedded(run: EmbeddedRun) -> Path:
     views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
     torch.manual_seed(run.patches.seed)
     mean, flow = _networks(run)
-    run_stage("mean", MeanStage(mean, run.mean), run, run.mean, run.patches, views, held_out)
+    run_stage("mean", MeanStage(mean, run.mean, run.mean_loss), run, run.mean, run.patches, views, held_out)
     native = [v if v.axial else dataclasses.replace(v, weight=v.weight * run.flow_reformat) for v in views]
-    flow_stage = FlowStage(mean, flow, run.flow, run.flow_patches.seed)
+    flow_stage = FlowStage(mean, flow, run.flow, run.flow_times, run.flow_patches.seed)
     run_stage("flow", flow_stage, run, run.flow, run.flow_patches, native, held_out)
     return _export(run, mean, flow)
 

@@ -27,7 +27,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import Dataset
 
 from lamella.errors import NonFiniteError, UsageError
-from lamella.train.checkpoints import WholeCheckpoints, steps_done
+from lamella.train.checkpoints import WholeCheckpoints, set_rates, steps_done
 from lamella.train.parts import Parts
 from lamella.train.strategy import Strategy, strategy_of
 
@@ -211,15 +211,7 @@ class FitModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run goes on at the rates of its settings; Lightning would go on at those stored with the optimiser."""
         s = self.fit_settings
-        rates = {
-            "initial_lr": s.learning_rate,
-            "lr": s.learning_rate * s.rate_factor(checkpoint["global_step"]),
-            "weight_decay": s.weight_decay,
-        }
-        for group in (group for optimizer in checkpoint["optimizer_states"] for group in optimizer["param_groups"]):
-            group.update(rates)
-        for schedule in checkpoint["lr_schedulers"]:
-            schedule["base_lrs"] = [s.learning_rate] * len(schedule["base_lrs"])
+        set_rates(checkpoint, s.learning_rate, s.rate_factor, s.weight_decay)
 
 
 def _generator(seed: int, item: int) -> torch.Generator:

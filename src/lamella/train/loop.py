@@ -58,6 +58,8 @@ def run_stage(
     held_out: Sequence[ThinView],
 ) -> None:
     """Train one stage to its last step, from its last checkpoint if there is one; `module` ends with averaged weights."""
+    if stage.steps == 0:
+        return
     folder = Path(run.run) / name
     last = folder / "last.ckpt"
     # Optimiser and random state live in Lightning's own format, a pickle; it is this run's own file, never a foreign one.

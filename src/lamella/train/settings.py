@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
+from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import EmbeddedSettings
+from lamella.embedded_loss import MeanLossSettings
 from lamella.model import Calibration
 
 
@@ -16,7 +19,7 @@ class StageSettings:
     """One of the two stages.
 
     Attributes:
-        steps: optimiser steps in all.
+        steps: optimiser steps in all; 0 leaves the networks of this stage as they are.
         learning_rate: its peak; cosine to a hundredth of it after the warm-up.
         warm_up: steps of linear warm-up.
         hold: share of the steps after the warm-up that stay at the peak before the cosine begins. While it is near 1 a
@@ -34,6 +37,12 @@ class StageSettings:
     ema: float = 0.998
     clip: float = 1.0
     weight_decay: float = 0.01
+
+    def rate_factor(self, step: int) -> float:
+        """Learning rate at a step over its peak."""
+        after = max(1, self.steps - self.warm_up)
+        progress = min(1.0, max(0.0, (step - self.warm_up - self.hold * after) / max(1.0, (1 - self.hold) * after)))
+        return min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class EmbeddedRun:
         flow_patches: how pairs are drawn for the flow.
         mean: first stage.
         flow: second stage.
+        mean_loss: how the first stage's errors are counted.
+        flow_times: noise levels that the second learns at: most of them in the middle, where structure is decided.
         precision: "bf16-mixed" or "32-true".
         calibration: figures chosen after training; they go into the card as they are.
         start: model name or folder whose weights the networks begin with; empty for random ones.
@@ -82,6 +93,8 @@ class EmbeddedRun:
     flow_patches: PatchSettings = field(default_factory=PatchSettings)
     mean: StageSettings = field(default_factory=StageSettings)
     flow: StageSettings = field(default_factory=StageSettings)
+    mean_loss: MeanLossSettings = field(default_factory=MeanLossSettings)
+    flow_times: FlowSchedule = field(default_factory=lambda: FlowSchedule(logit_std=1.3))
     calibration: Calibration = field(default_factory=Calibration)
     start: str = ""
     card: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,12 +13,10 @@ from lamella.data.patches import Pairs, cubic_error
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.embedded_loss import counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
+from lamella.embedded_loss import MeanLossSettings, counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
 from lamella.errors import NonFiniteError
+from lamella.train.checkpoints import set_rates
 from lamella.train.settings import StageSettings
-
-FLOW_TIMES = FlowSchedule(logit_std=1.3)
-"""Training times of the flow: sigmoid(1.3 normal), most of them in the middle, where structure is decided."""
 
 
 class Stage(pl.LightningModule):
@@ -40,13 +37,13 @@ class Stage(pl.LightningModule):
         parameters = [p for p in self.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
 
-        def factor(step: int) -> float:
-            after = max(1, s.steps - s.warm_up)
-            progress = min(1.0, max(0.0, (step - s.warm_up - s.hold * after) / max(1.0, (1 - s.hold) * after)))
-            return min(1.0, (step + 1) / s.warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A run goes on at the rates of its settings."""
+        s = self.settings
+        set_rates(checkpoint, s.learning_rate, s.rate_factor, s.weight_decay)
 
     def report(self, loss: Tensor, figures: dict[str, Tensor], batch: Pairs) -> Tensor:
         """Log a training step; stop on a loss that is not finite, naming the batch."""
@@ -63,17 +60,18 @@ class Stage(pl.LightningModule):
 class MeanStage(Stage):
     """Mean and scale together."""
 
-    def __init__(self, network: MeanScaleNet, settings: StageSettings) -> None:
+    def __init__(self, network: MeanScaleNet, settings: StageSettings, loss: MeanLossSettings) -> None:
         super().__init__(settings)
         self.network = network
+        self._loss = loss
 
     def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:
         """One optimiser step."""
-        return self.report(*mean_scale_loss(self.network, batch, batch.condition), batch)
+        return self.report(*mean_scale_loss(self.network, batch, batch.condition, self._loss), batch)
 
     def validation_step(self, batch: Pairs, batch_idx: int) -> None:
         """Squared errors of the mean and of the two interpolations it must beat."""
-        _, figures = mean_scale_loss(self.network, batch, batch.condition)
+        _, figures = mean_scale_loss(self.network, batch, batch.condition, self._loss)
         start = cubic_error(batch, batch.passage.start_matrix)
         for name, value in {**figures, "start_mse_hu2": start}.items():
             self.log(f"val/{name}", value, batch_size=1)
@@ -83,18 +81,20 @@ class MeanStage(Stage):
 class FlowStage(Stage):
     """The flow on the standardised residual; mean and scale stay as they are."""
 
-    def __init__(self, network: MeanScaleNet, flow: FlowNet, settings: StageSettings, seed: int) -> None:
+    def __init__(
+        self, network: MeanScaleNet, flow: FlowNet, settings: StageSettings, times: FlowSchedule, seed: int
+    ) -> None:
         super().__init__(settings)
         self.network = network.requires_grad_(False)
         self.flow = flow
         self.seed = seed
-        self.denoiser = Denoiser(flow_network(flow), FLOW_TIMES, "preconditioned")
+        self.denoiser = Denoiser(flow_network(flow), times, "preconditioned")
 
     def loss(self, batch: Pairs, seed: int) -> tuple[Tensor, Tensor]:
         """The loss at times and noise that depend on the seed alone; and the power of the target, 1 if well scaled."""
         generator = torch.Generator().manual_seed(seed)
         z, outlook = flow_target(self.network, batch, batch.condition)
-        t = FLOW_TIMES.draw_times(len(z), generator).to(z.device)
+        t = self.denoiser.schedule.draw_times(len(z), generator).to(z.device)
         white = torch.randn(z.shape, generator=generator).to(z.device)
         loss = flow_loss(self.denoiser, z, outlook, batch, batch.condition, t, white)
         return loss, counted_mean(z.square(), batch.counted)
