@@ -1,0 +1,124 @@
+"""The training study of the embedded model: runs that differ in one thing and take the same time.
+
+    python benchmarks/study.py configs/study.yaml [--only NAME,NAME]
+
+For each run, first the seconds of a step are measured, then as many steps are trained as fit the minutes (one cosine from
+warm-up to the end), then the mean is scored on the held-out scan of configs/evaluate-held-out.yaml. Everything is kept under
+`out`: a run that is done is not repeated, one that was stopped goes on. Prints a Markdown table. Close other programs first:
+a busy machine makes a run shorter. `train` and `evaluate` are the installed `lamella`'s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+TIMED_STEPS = 75
+HELD_OUT = Path("configs/evaluate-held-out.yaml")
+CONFIG = "configs/embedded.yaml"
+COMMAND = str(Path(sys.executable).with_name("lamella"))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One run: its folder, what is changed, and why."""
+
+    name: str
+    folder: Path
+    overrides: tuple[str, ...]
+    about: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--only", default="", help="names of runs, separated by commas")
+    asked = parser.parse_args()
+    study = yaml.safe_load(asked.study.read_text(encoding="utf-8"))
+    chosen = [name.strip() for name in asked.only.split(",") if name.strip()]
+    rows = []
+    for run in study["runs"]:
+        folder = Path(study["out"]) / run["name"].replace(" ", "-")
+        one = Variant(run["name"], folder, (*study["base"], *run.get("set", [])), run["about"])
+        if chosen and one.name not in chosen:
+            continue
+        train(one, 60.0 * study["minutes"])
+        rows.append((one, score(one)))
+        print(f"done: {one.name}", file=sys.stderr, flush=True)
+    print(table(rows))
+    return 0
+
+
+def train(one: Variant, seconds: float) -> None:
+    """Train a run to its end; how many steps that is was decided when it began."""
+    if (one.folder / "model").is_dir():
+        return
+    plan = one.folder / "plan.json"
+    if not plan.is_file():
+        one.folder.mkdir(parents=True, exist_ok=True)
+        step_s = seconds_a_step(one)
+        plan.write_text(json.dumps({"step_s": step_s, "steps": max(TIMED_STEPS, int(seconds / step_s))}))
+    steps = json.loads(plan.read_text())["steps"]
+    lamella("train", CONFIG, f"run={one.folder}", *one.overrides, f"mean.steps={steps}")
+
+
+def seconds_a_step(one: Variant) -> float:
+    """From the times that a short run of its own logged, the first steps left out."""
+    trial = one.folder / "trial"
+    lamella(
+        "train", CONFIG, f"run={trial}", *one.overrides, f"validate_every={TIMED_STEPS}", f"mean.steps={TIMED_STEPS}"
+    )
+    board = EventAccumulator(str(trial / "mean" / "tensorboard"))
+    board.Reload()
+    logged = board.Scalars("train/loss")
+    return (logged[-1].wall_time - logged[0].wall_time) / (logged[-1].step - logged[0].step)
+
+
+def score(one: Variant) -> dict[str, Any]:
+    """Figures of the mean on the held-out scan: geometry -> gain over cubic in dB and RMSE of the body in HU."""
+    out = one.folder / "results"
+    models = [f"models.0.model={one.folder / 'model'}", "models.0.modes=[mean]"]
+    lamella("evaluate", str(HELD_OUT), f"out={out}", *models)
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {"plan": json.loads((one.folder / "plan.json").read_text())}
+    for case in results["cases"]:
+        figures = case["figures"]
+        gain = figures["mean"]["psnr_4095_db"] - figures["cubic"]["psnr_4095_db"]
+        found[case["title"]] = {
+            "gain_db": gain,
+            "rmse": {k: v for k, v in figures["mean"].items() if k.startswith("rmse")},
+        }
+    return found
+
+
+def lamella(*words: str) -> None:
+    """The installed command; its words are shown only when it fails."""
+    done = subprocess.run([COMMAND, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(
+            f"Exit code {done.returncode} from lamella {' '.join(words)}\n{(done.stdout + done.stderr)[-3000:]}"
+        )
+
+
+def table(rows: list[tuple[Variant, dict[str, Any]]]) -> str:
+    """Markdown: a row a run; gains in dB over cubic, and over the first row's."""
+    titles = [title for title in rows[0][1] if title != "plan"] if rows else []
+    lines = [f"| run | what is changed | steps | s a step | {' | '.join(titles)} |", "|---" * (4 + len(titles)) + "|"]
+    first = rows[0][1] if rows else {}
+    for one, found in rows:
+        cells = [f"{found[t]['gain_db']:+.2f} ({found[t]['gain_db'] - first[t]['gain_db']:+.2f})" for t in titles]
+        plan = found["plan"]
+        lines.append(f"| {one.name} | {one.about} | {plan['steps']} | {plan['step_s']:.2f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
