@@ -178,7 +178,7 @@ def flow(
     for step in _steps(denoiser.schedule, steps, "trailing"):
         x0 = _estimate("flow", denoiser, x, condition, step, project)
         shrink = step.next_sigma / step.sigma
-        reached = shrink * x + (1 - shrink) * x0  # x + (t' - t) (x - x0) / t, exact for t' = 0
+        reached = torch.lerp(x0, x, shrink)  # x + (t' - t) (x - x0) / t, exact for t' = 0
         if heun and step.next_t is not None:
             ahead = step._replace(t=step.next_t)
             again = _estimate("flow", denoiser, reached, condition, ahead, project)
