@@ -1,0 +1,96 @@
+"""The parts of the benchmark scripts that decide what a figure means, and the configurations they run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import yaml
+
+from lamella.config import load
+from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.evaluate.scans import Scan, scan_of
+from lamella.evaluate.settings import EvaluationSettings
+from lamella.train.settings import EmbeddedRun
+
+ROOT = Path(__file__).parents[1]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def chest() -> Scan:
+    settings = PhantomSettings((60, 128, 128), 1.0, 3.0, noise_hu=5.0)
+    return scan_of("chest", "phantom", False, thorax_phantom(settings), crop=True)
+
+
+def test_the_geometry_study_asks_for_slices_within_the_slabs_and_knows_their_truth(chest: Scan) -> None:
+    # SPEC C2
+    geometries = script("geometries")
+    own = geometries.question(chest, 5.0, 5.0)
+    assert own.grid.shape == own.truth.shape == own.body.shape == chest.volume.hu.shape
+    np.testing.assert_array_equal(own.truth, chest.volume.hu)
+    double = geometries.question(chest, 5.0, 5.0, 2.0)
+    assert double.grid.spacing_mm == pytest.approx(2.0)
+    first = (double.grid.centres_mm[0] - 1.0) - (chest.volume.geometry.centres_mm[0] - 0.5)
+    assert first == pytest.approx(round(first), abs=1e-6)
+    k = round(first)
+    np.testing.assert_allclose(double.truth[0], chest.volume.hu[k : k + 2].mean(axis=0), atol=1e-3)
+    gap = geometries.question(chest, 5.0, 7.0)
+    low = gap.thick.geometry.centres_mm[0] - 2.5
+    assert gap.grid.centres_mm[0] - 0.5 >= low - 1e-6
+    for thickness_mm, spacing_mm, target_mm in (
+        (1.2, 5.0, None),
+        (5.0, 1.2, None),
+        (5.0, 5.0, 0.5),
+        (10.0, 40.0, None),
+    ):
+        assert geometries.question(chest, thickness_mm, spacing_mm, target_mm) is None
+
+
+def test_the_mean_of_each_cell_is_the_codec_benchmarks_baseline() -> None:
+    # SPEC B16
+    codec = script("codec")
+    hu = np.arange(6 * 5 * 9, dtype=np.float32).reshape(6, 5, 9)
+    back = codec.cell_means(hu, (2, 4, 4))
+    assert back.shape == hu.shape
+    assert back[0, 0, 0] == pytest.approx(hu[:2, :4, :4].mean())
+    assert back[1, 3, 3] == back[0, 0, 0]
+
+
+def test_every_run_of_the_training_study_is_a_run() -> None:
+    study = yaml.safe_load((ROOT / "configs" / "study.yaml").read_text())
+    runs = [
+        load(EmbeddedRun, ROOT / "configs" / "embedded.yaml", [*study["base"], *run.get("set", [])])
+        for run in study["runs"]
+    ]
+    assert len({run["name"] for run in study["runs"]}) == len(runs) > 10
+    assert all(run.flow.steps == 0 for run in runs)
+    assert len({repr(run) for run in runs}) == len(runs)  # no two are the same
+
+
+def test_the_studys_table_shows_gains_over_the_first_run(tmp_path: Path) -> None:
+    study = script("study")
+    rows = [
+        (study.Variant(name, tmp_path, (), "-"), {"plan": {"steps": 9, "step_s": 0.5}, "5 every 5": {"gain_db": gain}})
+        for name, gain in (("base", 1.5), ("other", 1.2))
+    ]
+    assert "| other | - | 9 | 0.50 | +1.20 (-0.30) |" in study.table(rows)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "evaluate-held-out", "evaluate-phantom", "evaluate-reference"])
+def test_evaluations_are_evaluations(name: str) -> None:
+    settings = load(EvaluationSettings, ROOT / "configs" / f"{name}.yaml")
+    assert settings.models
