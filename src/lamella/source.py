@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.dicom.archive import is_zip
+from lamella.dicom.elements import text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput
 from lamella.nifti import is_nifti, read_nifti
@@ -110,4 +111,21 @@ def _nifti_summary(volume: Volume | None, refusal: str | None) -> SeriesSummary:
         transfer_syntax="NIfTI",
         refusal=refusal,
         notes=tuple(getattr(volume.header, "notes", ())) if volume else (),
+    )
+
+
+def other_kernel(thick: Volume, thin: Volume) -> str | None:
+    """What to know where two series of a scan were reconstructed with different kernels; None where none is known to be.
+
+    Kernels decide sharpness and noise: a result made from the thick series has the thick series' own.
+    """
+    kernels = [
+        text_of(slices[0], "ConvolutionKernel") if (slices := getattr(volume.header, "slices", ())) else ""
+        for volume in (thick, thin)
+    ]
+    if "" in kernels or kernels[0] == kernels[1]:
+        return None
+    return (
+        f"The two series have different reconstruction kernels ({kernels[0]} and {kernels[1]}): sharpness, noise, texture "
+        "and spread of the result are those of the thick series."
     )

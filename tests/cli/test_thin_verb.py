@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from tests.dicom_builder import PATIENT_NAME, build_series, phantom_hu
 
@@ -79,6 +80,24 @@ def test_like_says_which_slices_the_source_does_not_cover(
     assert read_series(tmp_path / "out").geometry.shape[0] == 18
     warnings = json.loads(report.read_text())["warnings"]
     assert any("2 of its 20 slices lie beyond what the source covers" in warning for warning in warnings)
+
+
+def test_like_says_when_the_kernels_differ(thin_command: list[str], thin_study: Path, tmp_path: Path) -> None:
+    # SPEC C3: spread and texture are the thick series' own
+    sharp, report = tmp_path / "sharp", tmp_path / "report.json"
+    sharp.mkdir()
+    for file in thin_study.iterdir():
+        header = pydicom.dcmread(file)
+        header.ConvolutionKernel = "B70f"
+        header.save_as(sharp / file.name)
+    command = [*thin_command, str(tmp_path / "out"), "--report", str(report), "--like"]
+    said = []
+    for like in (thin_study, sharp):
+        assert main([*command, str(like), "--overwrite"]) == 0
+        said.append([text for text in json.loads(report.read_text())["warnings"] if "kernels" in text])
+    assert said[0] == []
+    assert len(said[1]) == 1
+    assert "and B70f): sharpness, noise, texture and spread of the result are those of the thick series" in said[1][0]
 
 
 def test_nifti_to_nifti_with_spread(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -251,12 +251,16 @@ def _like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[
     """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
     if like is None:
         return []
+    from lamella.source import other_kernel
+
     warnings = []
     frames = [_frame_uid(source), _frame_uid(like)]
     if None not in frames and frames[0] != frames[1]:
         warnings.append(
             "--like: the two series have different frames of reference; their positions may not mean the same place."
         )
+    if (kernels := other_kernel(source, like)) is not None:
+        warnings.append(f"--like: {kernels}")
     beyond = like.geometry.shape[0] - grid.shape[0]
     if beyond:
         warnings.append(

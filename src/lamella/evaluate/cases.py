@@ -16,7 +16,7 @@ from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
 from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, stored_volumes
 from lamella.slices import SliceOperator, thick_grid
-from lamella.source import read_source
+from lamella.source import other_kernel, read_source
 from lamella.thinning import thin_grid
 from lamella.volume import Geometry, Volume
 
@@ -211,6 +211,8 @@ def _pair_case(planned: Planned, thick: Volume, thin: Volume, person: bool, crop
     notes += [
         "A real pair: the thick slices are not exact averages of the thin ones (kernel, slice profile, rounding)."
     ]
+    if (kernels := other_kernel(thick, thin)) is not None:
+        notes.append(kernels)
     if grid.shape[0] < thin.geometry.shape[0]:
         left = thin.geometry.shape[0] - grid.shape[0]
         notes.append(f"{left} thin slices lie beyond what the thick ones cover and are not scored.")
