@@ -38,7 +38,8 @@ class PatchSettings:
         depth: about this many thin slices a patch.
         max_thick: at most this many thick slices a patch.
         factors: smallest and largest thick spacing, in thin slices.
-        coarse_factors: the same for views with planes more than 1.7 mm apart.
+        thicknesses: smallest and largest slice thickness, in thin slices.
+        coarse_factors: `factors` for views with planes more than 1.7 mm apart.
         pair_average: chance that neighbouring thin slices are averaged in pairs first (coarser targets).
         other_profile: chance that the slab is not a box although the model will take it for one.
         noise: chance of added noise, and its range in HU, correlated in the plane and white along z.
@@ -53,6 +54,7 @@ class PatchSettings:
     depth: int = 44
     max_thick: int = 14
     factors: tuple[float, float] = (2.0, 8.0)
+    thicknesses: tuple[float, float] = (1.2, 8.0)
     coarse_factors: tuple[float, float] = (1.5, 3.5)
     pair_average: float = 0.15
     other_profile: float = 0.2
@@ -145,7 +147,7 @@ def draw_slab(
     rng: np.random.Generator,
     factors: tuple[float, float],
     other_profile: float,
-    thicknesses: tuple[float, float] = (1.2, 8.0),
+    thicknesses: tuple[float, float],
 ) -> Slab:
     """Spacing log-uniform; half the slabs abut, a fifth leave gaps, the rest overlap up to twofold.
 
@@ -169,7 +171,7 @@ def draw_slab(
 
 
 def _draw_cut(rng: np.random.Generator, settings: PatchSettings, factors: tuple[float, float]) -> _Cut:
-    slab = draw_slab(rng, factors, settings.other_profile)
+    slab = draw_slab(rng, factors, settings.other_profile, settings.thicknesses)
     count = int(np.clip(np.floor((settings.depth - slab.reach) / slab.factor) + 1, 3, settings.max_thick))
     depth, thick = place_slabs(rng, slab, count)
     return _Cut(depth, thick, slab)
