@@ -3,7 +3,7 @@
     python benchmarks/make_ape.py OUT APE=SERIES non-APE=SERIES ... [--thickness-mm 5] [--spacing-mm 5]
     python benchmarks/make_ape.py data APE=../shared/ct/train/lidc-0314-1.0mm non-APE=../shared/ct/train/lungfcp-0001-2mm-at-1mm
 
-Then: lamella prepare configs/ape.yaml data=OUT
+Then: lamella prepare configs/ape.yaml data=OUT (four to six scans: split.train=0.5 split.validation=0.25)
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from lamella.cli import main
 
 ROOT = Path(__file__).parents[1]
 HELP = ROOT / "docs" / "reference" / "cli"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
 
 VERBS = (
     (),

@@ -23,7 +23,7 @@ RANKS = (
     ("data", "embedded", "latent_diffusion"),
     ("embedded_loss", "cost", "model"),
     ("train", "thinning"),
-    ("evaluate", "report", "pacs"),
+    ("evaluate", "report"),
     ("config", "api", "reader"),
     ("cli",),
 )
