@@ -91,7 +91,7 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
         f"| {first['group']}, a scan the model has never seen, to its own {first['thin']['spacing_mm']:g} mm | "
         + " | ".join(heads) + " |",
         "|---" * (len(cases) + 1) + "|",
-        row("`mean`: PSNR (range 4095 HU) over aligned cubic interpolation, 95 % of its slabs", gain),
+        row("`mean`: gain in PSNR (range 4095 HU) over cubic interpolation (95 % interval within the scan)", gain),
         row("`mean`: RMSE in the body, HU (cubic)", pair("rmse_body_hu")),
         row("`mean`: RMSE in the lung, HU (cubic)", pair("rmse_lung_hu")),
         row("`mean`: errors in the predicted 68 % interval, body", lambda c: f"{c['figures']['mean']['coverage_68']:.0f} %"),
@@ -114,7 +114,7 @@ def real_pairs(results: dict[str, Any]) -> str:
     for case in (one for one in results["cases"] if one["kind"] == "pair"):
         mean, cubic = case["figures"]["mean"], case["figures"]["cubic"]
         told.append(
-            f"Real thick and thin series of one scan ({case['group']}): RMSE {mean['rmse_hu']:.1f} HU, aligned cubic "
+            f"Real thick and thin series of one scan ({case['group']}), `mean`: RMSE {mean['rmse_hu']:.1f} HU, aligned cubic "
             f"{cubic['rmse_hu']:.1f} HU; best alignment of both at {mean['best_shift_mm']:+.2f} and "
             f"{cubic['best_shift_mm']:+.2f} mm."
         )
