@@ -23,6 +23,9 @@ from lamella.report.results import Results, read_results
 
 _DPI = 110
 
+_SHOWN = 3
+"""Methods beside thick and truth in the picture of a case that shows nobody."""
+
 
 def write_document(results: Path, out: Path, *, overwrite: bool) -> None:
     """Write the document; its pictures go to a folder of its name beside it.
@@ -93,7 +96,7 @@ def _look(found: Results, case: Mapping[str, Any]) -> Figure:
     """Thick, the kept methods and the truth of a case that shows nobody."""
     volumes = case["volumes"]
     panels = [PreviewPanel("Thick", read_nifti(found.folder / volumes["thick"]), as_slices=True)]
-    for name, place in list(volumes["methods"].items())[:2]:
+    for name, place in list(volumes["methods"].items())[:_SHOWN]:
         label = found.label(name)
         panels.append(PreviewPanel(label, read_nifti(found.folder / place), accent=found.kind(name) == "model"))
     panels.append(PreviewPanel("Truth", read_nifti(found.folder / volumes["truth"])))
