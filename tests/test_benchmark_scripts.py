@@ -90,7 +90,9 @@ def test_the_studys_table_shows_gains_over_the_first_run(tmp_path: Path) -> None
     assert "| other | - | 9 | 0.50 | +1.20 (-0.30) |" in study.table(rows)
 
 
-@pytest.mark.parametrize("name", ["evaluate", "evaluate-held-out", "evaluate-phantom", "evaluate-reference", "evaluate-steps"])
+@pytest.mark.parametrize(
+    "name", ["evaluate", "evaluate-held-out", "evaluate-phantom", "evaluate-reference", "evaluate-steps"]
+)
 def test_evaluations_are_evaluations(name: str) -> None:
     settings = load(EvaluationSettings, ROOT / "configs" / f"{name}.yaml")
     assert settings.models
