@@ -62,7 +62,7 @@ def test_operating_system_errors_say_where(tmp_path: Path, capsys: Capture) -> N
 
 def _thinning(thin_command: list[str], out: Path) -> subprocess.Popen[str]:
     """A thinning that has begun to write, with much more to come."""
-    draws = ["--mode", "texture", "--steps", "1", "--samples", "20", "--slices", "30"]
+    draws = ["--mode", "texture", "--steps", "1", "--samples", "60", "--slices", "30"]
     words = [sys.executable, "-m", "lamella", *thin_command, str(out), *draws]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 120
