@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,13 @@ def script(name: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def test_every_script_finds_its_parts() -> None:
+    names = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py"))
+    words = [sys.executable, "-c", f"import {', '.join(names)}"]
+    done = subprocess.run(words, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
