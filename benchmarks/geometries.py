@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 import lamella.metrics as metrics
 from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.evaluate.cases import covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, cut, scan_of, stored
+from lamella.evaluate.settings import GeometrySettings
 from lamella.model import Model
-from lamella.slices import SliceOperator, along_z, cubic_matrix, thick_grid
+from lamella.slices import SliceOperator, along_z, cubic_matrix
 from lamella.source import read_source
 from lamella.thinning import ThinSettings, thin
 from lamella.thinning.grid import thin_grid
@@ -112,29 +114,24 @@ def question(scan: Scan, thickness_mm: float, spacing_mm: float, target_mm: floa
         return None
     hu = torch.from_numpy(scan.volume.hu.astype(np.float32))
     thick = thickened(scan, thickness_mm, spacing_mm)
-    same = abs(target_mm - series.spacing_mm) < 1e-6
-    grid = _within(series if same else thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)
-    if same:
-        first = int(np.abs(series.centres_mm - grid.centres_mm[0]).argmin())
-        truth = hu[first : first + grid.shape[0]]
-    else:
-        truth = SliceOperator.between(series, grid, ridge=0.0).blur(hu)
-    return Question(thick, grid, truth.numpy(), _at(scan.masks["body"], series, grid))
+    if abs(target_mm - series.spacing_mm) < 1e-6:
+        grid, truth = _within(series, thick.geometry)
+        return Question(thick, grid, hu[truth].numpy(), scan.masks["body"][truth])
+    grid, _ = _within(thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)
+    truth_hu = SliceOperator.between(series, grid, ridge=0.0).blur(hu).numpy()
+    return Question(thick, grid, truth_hu, _at(scan.masks["body"], series, grid))
 
 
 def thickened(scan: Scan, thickness_mm: float, spacing_mm: float) -> Volume:
-    """The scan in thick slices, whole HU."""
-    wide = thick_grid(scan.volume.geometry, thickness_mm, spacing_mm)
-    hu = torch.from_numpy(scan.volume.hu.astype(np.float32))
-    return Volume(stored(SliceOperator.between(scan.volume.geometry, wide, ridge=0.0).blur(hu).numpy()), wide)
+    """The scan in thick slices, as an evaluation has it."""
+    return thickened_case("", "", scan, GeometrySettings(thickness_mm, spacing_mm)).thick
 
 
-def _within(grid: Geometry, thick: Geometry) -> Geometry:
-    """The slices of a grid that lie within the slabs, as wide as they are apart."""
-    low, high = thick.centres_mm[0] - thick.thickness_mm / 2, thick.centres_mm[-1] + thick.thickness_mm / 2
-    at, step = grid.centres_mm, grid.spacing_mm
-    inside = np.flatnonzero((at - step / 2 >= low - 1e-6) & (at + step / 2 <= high + 1e-6))
-    return grid.with_slices(len(inside), step, float(inside[0]) * step, step)
+def _within(grid: Geometry, thick: Geometry) -> tuple[Geometry, slice]:
+    """The slices of a grid that lie within the slabs, as wide as they are apart; and which of its slices they are."""
+    touched, scored = covered_slices(grid, thick)
+    first, count, step_mm = touched.start + scored.start, scored.stop - scored.start, grid.spacing_mm
+    return grid.with_slices(count, step_mm, first * step_mm, step_mm), slice(first, first + count)
 
 
 def _at(mask: NDArray[np.bool_], series: Geometry, grid: Geometry) -> NDArray[np.bool_]:
@@ -159,7 +156,7 @@ def gain_db(
 def look(scan: Scan, model: Model, target_mm: float) -> list[str]:
     """How the mean looks at a target spacing, in figures that a jump of look would change."""
     thick, series = thickened(scan, 5.0, 5.0), scan.volume.geometry
-    grid = _within(thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)
+    grid, _ = _within(thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)
     between = cubic_matrix(series.centres_mm, grid.centres_mm)
     truth = along_z(between, torch.from_numpy(scan.volume.hu.astype(np.float32))).numpy()
     hu = thin(thick, model, grid, ThinSettings()).volume.hu

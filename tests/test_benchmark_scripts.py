@@ -58,7 +58,9 @@ def test_the_geometry_study_asks_for_slices_within_the_slabs_and_knows_their_tru
     np.testing.assert_allclose(double.truth[0], chest.volume.hu[k : k + 2].mean(axis=0), atol=1e-3)
     gap = geometries.question(chest, 5.0, 7.0)
     low = gap.thick.geometry.centres_mm[0] - 2.5
-    assert gap.grid.centres_mm[0] - 0.5 >= low - 1e-6
+    high = gap.thick.geometry.centres_mm[-1] + 2.5
+    assert low - 1e-6 <= gap.grid.centres_mm[0] - 0.5 < low + 1.0
+    assert high - 1.0 < gap.grid.centres_mm[-1] + 0.5 <= high + 1e-6
     for thickness_mm, spacing_mm, target_mm in (
         (1.2, 5.0, None),
         (5.0, 1.2, None),

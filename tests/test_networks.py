@@ -46,6 +46,16 @@ def test_nothing_beyond_the_reach_of_a_unet_changes_its_answer(settings: UNetSet
     assert (touched[:, 1:] - middle).abs().max() >= plane - 2 * (factor - 1)
 
 
+def test_answers_without_gradients_are_those_of_training_and_leave_the_input_alone() -> None:
+    network = awake(UNet3d(UNetSettings(4, 3, (8, 12), (1, 1), condition=5)))
+    x = torch.randn(2, 4, 3, 8, 8, dtype=torch.float64)
+    condition, given = torch.randn(2, 5, dtype=torch.float64), x.clone()
+    trained = network(x, condition).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(network(x, condition), trained)
+    assert torch.equal(x, given)
+
+
 def test_the_thin_head_changes_continuously_with_the_target_spacing(small_model: Model) -> None:
     # SPEC C2: 1.00 and 1.001 mm must look alike
     thick = upright((6, 1, 1), 5.0, 5.0)
