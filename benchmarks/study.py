@@ -2,10 +2,10 @@
 
     python benchmarks/study.py configs/study.yaml [--only NAME,NAME]
 
-For each run, first the seconds of a step are measured, then as many steps are trained as fit the minutes (one cosine from
-warm-up to the end), then the mean is scored on the held-out scan of configs/evaluate-held-out.yaml. Everything is kept under
-`out`: a run that is done is not repeated, one that was stopped goes on. Prints a Markdown table. Close other programs first:
-a busy machine makes a run shorter. `train` and `evaluate` are the installed `lamella`'s.
+First the seconds of a step are measured for every run: close other programs meanwhile, a busy machine makes a run shorter.
+Then each trains as many steps as fit the minutes (one cosine from warm-up to the end), and its mean is scored on the held-out
+scan of configs/evaluate-held-out.yaml. Everything is kept under `out`: a run that is done is not repeated, one that was stopped
+goes on. Prints a Markdown table. `train` and `evaluate` are the installed `lamella`'s.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-TIMED_STEPS = 75
+TIMED_STEPS = 50
 HELD_OUT = Path("configs/evaluate-held-out.yaml")
 CONFIG = "configs/embedded.yaml"
 COMMAND = str(Path(sys.executable).with_name("lamella"))
@@ -44,30 +44,41 @@ def main() -> int:
     asked = parser.parse_args()
     study = yaml.safe_load(asked.study.read_text(encoding="utf-8"))
     chosen = [name.strip() for name in asked.only.split(",") if name.strip()]
+    variants = [
+        Variant(
+            run["name"],
+            Path(study["out"]) / run["name"].replace(" ", "-"),
+            (*study["base"], *run.get("set", [])),
+            run["about"],
+        )
+        for run in study["runs"]
+        if not chosen or run["name"] in chosen
+    ]
+    for one in variants:
+        plan(one, 60.0 * study["minutes"])
     rows = []
-    for run in study["runs"]:
-        folder = Path(study["out"]) / run["name"].replace(" ", "-")
-        one = Variant(run["name"], folder, (*study["base"], *run.get("set", [])), run["about"])
-        if chosen and one.name not in chosen:
-            continue
-        train(one, 60.0 * study["minutes"])
+    for one in variants:
+        train(one)
         rows.append((one, score(one)))
         print(f"done: {one.name}", file=sys.stderr, flush=True)
     print(table(rows))
     return 0
 
 
-def train(one: Variant, seconds: float) -> None:
-    """Train a run to its end; how many steps that is was decided when it began."""
-    if (one.folder / "model").is_dir():
-        return
-    plan = one.folder / "plan.json"
-    if not plan.is_file():
+def plan(one: Variant, seconds: float) -> None:
+    """Decide, once, how many steps a run takes."""
+    written = one.folder / "plan.json"
+    if not written.is_file():
         one.folder.mkdir(parents=True, exist_ok=True)
         step_s = seconds_a_step(one)
-        plan.write_text(json.dumps({"step_s": step_s, "steps": max(TIMED_STEPS, int(seconds / step_s))}))
-    steps = json.loads(plan.read_text())["steps"]
-    lamella("train", CONFIG, f"run={one.folder}", *one.overrides, f"mean.steps={steps}")
+        written.write_text(json.dumps({"step_s": step_s, "steps": max(TIMED_STEPS, int(seconds / step_s))}))
+
+
+def train(one: Variant) -> None:
+    """Train a run to its end."""
+    if not (one.folder / "model").is_dir():
+        steps = json.loads((one.folder / "plan.json").read_text())["steps"]
+        lamella("train", CONFIG, f"run={one.folder}", *one.overrides, f"mean.steps={steps}")
 
 
 def seconds_a_step(one: Variant) -> float:

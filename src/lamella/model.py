@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_type_hints
@@ -45,18 +46,18 @@ class Calibration:
 
     Attributes:
         noise_share: noise that the measurement leaves open, over what noise white along z would leave (`thinning.noise`).
+        scale_limit_hu: HU beyond which the network's scale means less and less: s becomes s / sqrt(1 + (s / limit)^2).
         spread: factor from the network's scale to the standard deviation that is reported.
         texture_cap: the texture's scale is capped at this many times the scan's own noise scale.
-        texture_gain: factor on the drawn residual of `texture`.
-        sample_gain: factor on the drawn residual of `sample`.
-        sample_calm: factor on the part of the scale above the noise level, in `sample`: few steps overshoot at edges.
+        noise_gain: factor on the noise that is drawn where it was measured what the mean lacks.
+        sample_calm: factor on the part of the scale above the noise level, in `sample`.
     """
 
     noise_share: float = 0.82
+    scale_limit_hu: float = math.inf
     spread: float = 1.0
     texture_cap: float = 1.4
-    texture_gain: float = 1.0
-    sample_gain: float = 1.0
+    noise_gain: float = 1.0
     sample_calm: float = 1.0
 
 

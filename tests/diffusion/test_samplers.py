@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, draws, flow
+from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, draws, flow, trigflow
 from lamella.diffusion.schedule import VpSchedule, cosine, linear, scaled_linear, zero_terminal_snr
 from lamella.errors import LamellaError, NonFiniteError
 
@@ -69,7 +69,9 @@ def test_deterministic_paths_of_gaussian_data_are_the_known_line(schedule: Noise
         return float((sampler(_gaussian(schedule), noise.double(), None, steps) - exact).abs().max())
 
     assert worst(ddim, 1000) < 0.01
-    assert worst(ddim, 100) / worst(ddim, 200) == pytest.approx(2, abs=0.15)  # first order
+    assert worst(trigflow, 1000) < 0.01
+    for sampler in (ddim, trigflow):
+        assert worst(sampler, 100) / worst(sampler, 200) == pytest.approx(2, abs=0.15)  # first order
     if isinstance(schedule, FlowSchedule):
         assert worst(flow, 64) == pytest.approx(worst(ddim, 64))  # Euler is DDIM on a flow
         assert worst(partial(flow, heun=True), 64) < worst(flow, 64) / 20
@@ -110,6 +112,40 @@ def test_result_follows_the_projection_and_the_seed(sampler: Sampler, schedule: 
     assert not torch.allclose(project(sampler(denoiser, noise, None, 8)), sampler(denoiser, noise, None, 8))
 
 
+@pytest.mark.parametrize("schedule", [zero_terminal_snr(cosine()), FlowSchedule(), FlowSchedule(shift=3)])
+@pytest.mark.parametrize("steps", [1, 4, 8])
+def test_in_the_angle_noise_keeps_its_strength_in_any_number_of_steps(schedule: NoiseSchedule, steps: int) -> None:
+    # SPEC C3, C4: unit noise about which the network knows nothing; on a straight path it fades
+    def network(x: Tensor, t: Tensor, condition: None) -> Tensor:
+        alpha, sigma = (level(t.double()).view(-1, 1) for level in (schedule.alpha, schedule.sigma))
+        return alpha / (alpha**2 + sigma**2) * x
+
+    unknown = Denoiser(network, schedule, "x0")
+    noise = _normal(4, 5).double()
+    torch.testing.assert_close(trigflow(unknown, noise, None, steps), noise)
+    kept = float((ddim(unknown, noise, None, steps) / noise).mean())
+    assert kept < {1: 0.01, 4: 0.75, 8: 0.87}[steps]
+
+
+@pytest.mark.parametrize(("steps", "past"), [(4, 0.054), (8, 0.010), (16, 0.002)])
+def test_in_the_angle_what_is_certain_is_passed_by_a_little(steps: int, past: float) -> None:
+    certain = Denoiser(lambda x, t, condition: torch.ones_like(x), FlowSchedule(), "x0")
+    ends = trigflow(certain, torch.tensor([[0.0], [1.0]]), None, steps)
+    assert float(ends[0]) == pytest.approx(1 + past, abs=1e-3)
+    assert abs(float(ends[1] - ends[0])) < 0.02  # of the noise next to nothing is left
+
+
+def test_in_the_angle_a_sum_of_projected_parts_is_projected() -> None:
+    # SPEC C1: the draw lies in the null space of the measurement when noise and estimates do
+    def null(x: Tensor) -> Tensor:
+        return x - x.mean(1, keepdim=True)
+
+    denoiser = Denoiser(lambda x, t, condition: torch.sin(3 * x) + 0.5, FlowSchedule(), "preconditioned")
+    result = trigflow(denoiser, null(_normal(4, 6)), None, 5, project=null)
+    torch.testing.assert_close(result.mean(1), torch.zeros(4), atol=1e-6, rtol=0)
+    assert not torch.allclose(trigflow(denoiser, null(_normal(4, 6)), None, 5).mean(1), torch.zeros(4), atol=1e-3)
+
+
 @pytest.mark.parametrize(("sampler", "schedule"), CASES)
 def test_latents_are_never_clamped(sampler: Sampler, schedule: NoiseSchedule) -> None:  # SPEC A14
     denoiser = Denoiser(lambda x, t, condition: torch.full_like(x, 1e6), schedule, "x0")
@@ -133,15 +169,18 @@ def test_thousand_seeds_stay_finite(name: str, head: Head, network_dtype: torch.
         return torch.tanh(x.to(network_dtype) @ weight)
 
     seeds = torch.stack([_normal(8, seed=seed) for seed in range(1000)])
-    for sampler in samplers.values():
+    for sampler in (*samplers.values(), trigflow):
         result = sampler(Denoiser(network, schedule, head), seeds, None, 8)
         assert result.dtype == torch.float32
         assert bool(result.isfinite().all())
 
 
-@pytest.mark.parametrize(("sampler", "name", "t"), [(_ddpm, "ddpm", 599), (ddim, "ddim", 599), (flow, "flow", 0.6)])
+NAMED = [(_ddpm, "ddpm", 599), (ddim, "ddim", 599), (flow, "flow", 0.6), (trigflow, "trigflow", 0.6)]
+
+
+@pytest.mark.parametrize(("sampler", "name", "t"), NAMED)
 def test_non_finite_value_names_sampler_step_and_time(sampler: Sampler, name: str, t: float) -> None:  # SPEC A20
-    schedule: NoiseSchedule = FlowSchedule() if name == "flow" else cosine()
+    schedule: NoiseSchedule = FlowSchedule() if name.endswith("flow") else cosine()
     calls = []
 
     def third_fails(x: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
     calm_structure,
     cap_structure,
+    level_noise,
+    limit_scale,
     open_noise_hu,
     scale_to_noise,
     typical_scale,
@@ -115,6 +117,51 @@ def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Mod
     assert result.spread is not None
     middle = float(np.median(result.spread.hu[:, 24:-24, 24:-24]))
     assert middle == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 5])
+@pytest.mark.parametrize("weight", [0.0, 1.0], ids=["noise-free mean", "interpolated mean"])
+def test_mean_and_draw_together_are_as_noisy_in_every_slice(small_model: Model, factor: int, weight: float) -> None:
+    # SPEC C3: no stripes at the distance of the thick slices, whatever noise the mean holds where
+    volume, passage, grid = noisy_tissue(factor)
+    codec = small_model.mean.codec
+    packed = codec.encode(torch.from_numpy(volume.hu).float()[None, None])[0]
+    start = torch.from_numpy(weight * passage.start_matrix + (1 - weight) * passage.operator.inverse).float()
+    mean = torch.einsum("dk,nkyx->ndyx", start, packed)
+    phases = torch.linspace(0, 6.0, grid.shape[0]).sin()[:, None, None]
+    log_scale = (float(np.log(27.0)) + 0.2 * phases).expand(mean.shape).half().clone()
+    view = View(mean, log_scale, torch.empty(0))
+    levels = level_noise(view, volume, passage, codec, 1.0)
+    torch.testing.assert_close(torch.exp(view.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0)
+    white = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
+    drawn = passage.operator.null(torch.exp(view.log_scale.float()) * passage.null_gain * white)
+    inner = slice(4, -4)
+    noise = (mean + drawn)[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
+    alone = mean[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
+    assert noise.mean() == pytest.approx(THIN_SD, rel=0.07)
+    assert np.ptp(noise) / noise.mean() < 0.15
+    if weight:
+        assert np.ptp(alone) / alone.mean() > np.ptp(noise) / noise.mean()
+
+
+def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: Model) -> None:
+    volume, passage, grid = noisy_tissue()
+    hu = volume.hu.copy()
+    hu[5:] = 900
+    shape = (16, grid.shape[0], 24, 24)
+    view = View(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0))
+    levels = level_noise(view, Volume(hu, volume.geometry), passage, small_model.mean.codec, 1.0)
+    assert bool(levels.isfinite().all())
+    assert float(levels[-1]) == pytest.approx(float(levels[0]), rel=0.1)
+
+
+def test_the_scale_approaches_its_limit_and_small_ones_stay() -> None:
+    log_scale = torch.log(torch.tensor([10.0, 300.0, 800.0])).view(1, 3, 1, 1).half()
+    limit_scale(log_scale, float("inf"))
+    np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), [10, 300, 800], rtol=5e-3)
+    limit_scale(log_scale, 300.0)
+    expected = [10.0, 300 / 2**0.5, 800 / (1 + (800 / 300) ** 2) ** 0.5]
+    np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), expected, rtol=5e-3)
 
 
 def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:

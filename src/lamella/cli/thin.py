@@ -27,7 +27,7 @@ def thin(
         typer.Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
     ] = "mean",
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Steps of a draw; 8, or 20 for a latent diffusion model.")
+        int | None, typer.Option("--steps", help="Steps of a draw; 4, or 20 for a latent diffusion model.")
     ] = None,
     samples: Annotated[
         int | None,

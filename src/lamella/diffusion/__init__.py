@@ -2,7 +2,7 @@
 
 from lamella.diffusion.denoiser import Denoiser, Head
 from lamella.diffusion.loss import LossSettings, diffusion_loss, latent_mask, min_snr_weight, sample_losses
-from lamella.diffusion.sample import ddim, ddpm, draws, flow
+from lamella.diffusion.sample import ddim, ddpm, draws, flow, trigflow
 from lamella.diffusion.schedule import (
     FlowSchedule,
     NoiseSchedule,
@@ -28,4 +28,5 @@ __all__ = [
     "make_schedule",
     "min_snr_weight",
     "sample_losses",
+    "trigflow",
 ]

@@ -1,8 +1,8 @@
 """Samplers: plain functions from noise to data that know a denoiser's x0 and its schedule, and nothing else.
 
 All keep the state in float32 or wider, never clamp it, apply `project` to every x0 estimate, and stop with the step's
-number at the first value that is not finite. All but `flow` with `heun` take the state from level (alpha, sigma) to
-(alpha', sigma') by x' = alpha' x0 + (what is left of the noise), so the last step, to (1, 0), gives x0 itself.
+number at the first value that is not finite. All but `flow` with `heun` and `trigflow` take the state from level (alpha, sigma)
+to (alpha', sigma') by x' = alpha' x0 + (what is left of the noise), so the last step, to (1, 0), gives x0 itself.
 """
 
 from __future__ import annotations
@@ -186,6 +186,51 @@ def flow(
             reached = x + (step.next_sigma - step.sigma) / 2 * slope
         x = reached
         _finish("flow", x, x0, step, on_step)
+    return x
+
+
+@torch.no_grad()
+def trigflow(
+    denoiser: Denoiser[Condition],
+    noise: Tensor,
+    condition: Condition,
+    steps: int,
+    *,
+    project: Project | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Follow the path of `flow` in the angle between signal and noise (TrigFlow; Lu and Song 2024, arXiv 2410.11081, eq. 3).
+
+    With u = x / sqrt(alpha^2 + sigma^2) = cos(a) x0 + sin(a) noise the path is du/da = cos(a) noise - sin(a) x0. For data of
+    unit variance of which nothing is known that is 0 on average, so a step of any length keeps their variance, where `flow`
+    keeps 72 % of the standard deviation in 4 steps and 85 % in 8: scan noise comes out as loud as it should. In return the
+    last step goes past the last x0, by 5 % in 4 steps and 1 % in 8 where x0 is certain.
+
+    Args:
+        denoiser: the model, on any schedule.
+        noise: standard normal, (b, ...): the state at the first time.
+        condition: handed to the network.
+        steps: network evaluations.
+        project: applied to every x0 estimate. The result is a sum of these and of the noise, so what is to hold of it must
+            hold of the noise too.
+        on_step: called after each step with its number from 1 and the x0 estimate.
+
+    Returns:
+        The sample, shaped as `noise`, float32 (float64 if `noise` is).
+
+    Raises:
+        NonFiniteError: naming the sampler, the step and its time.
+        LamellaError: `steps` not to be had; a noise head at SNR 0.
+    """
+    x = _start("trigflow", noise)
+    del noise  # as large as the state, and not needed beside it
+    for step in _steps(denoiser.schedule, steps, "trailing"):
+        x0 = _estimate("trigflow", denoiser, x, condition, step, project)
+        angle, reached = math.atan2(step.sigma, step.alpha), math.atan2(step.next_sigma, step.next_alpha)
+        length, reached_length = math.hypot(step.sigma, step.alpha), math.hypot(step.next_sigma, step.next_alpha)
+        kept = reached_length / length * (1 - (angle - reached) / math.tan(angle))
+        x = (x * kept).add_(x0, alpha=reached_length * (angle - reached) / math.sin(angle))
+        _finish("trigflow", x, x0, step, on_step)
     return x
 
 

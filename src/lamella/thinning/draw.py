@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lamella.diffusion.denoiser import Denoiser
-from lamella.diffusion.sample import flow
+from lamella.diffusion.sample import trigflow
 from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import FlowNet, residual_noise
 from lamella.latent.packed import PackedCodec
@@ -57,7 +57,7 @@ def draw(
         view: what it is conditioned on, with the scale of this mode.
         noise: (n, D, y', x') white; overwritten.
         passage: the geometry.
-        steps: Euler steps.
+        steps: network evaluations.
         plan: block sizes.
         runtime: device and number format.
         advance: told the fraction done.
@@ -80,7 +80,7 @@ def draw(
         part.copy_(residual_noise(part, torch.exp(level.float()), passage))
     start = [noise[None]]
     del noise  # handed over, so that the sampler can let go of it after the first step
-    z = flow(denoiser, start.pop(), None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
+    z = trigflow(denoiser, start.pop(), None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
     for part, level in zip(z, log_scale, strict=True):
         part.mul_(torch.exp(level.float()))
     return z

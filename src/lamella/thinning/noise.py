@@ -9,10 +9,12 @@ leaves open is known too. Real noise is a little correlated along z; `Calibratio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 from torch import Tensor
 
 from lamella.latent.packed import PackedCodec
@@ -27,9 +29,25 @@ _LEAST_VOXELS = 1000
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this."""
 
+_LEAST_IN_SLICE = 200
+"""A thin slice with fewer voxels of soft tissue takes its noise from its neighbours."""
+
+_EVENNESS = 0.1
+"""Weight of even levels beside even noise: where two slices share one unknown, noise alone does not say which draws it."""
+
 NO_SOFT_TISSUE = (
     "There is too little homogeneous soft tissue to measure the noise; spread and drawn modes rest on the model alone."
 )
+
+
+def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
+    """Let the scale approach `limit_hu`, in place: 1 / s^2 -> 1 / s^2 + 1 / limit^2.
+
+    The likelihood that the scale was learnt from hardly minds a scale far too large, and so it is, where it is largest.
+    """
+    if math.isfinite(limit_hu):
+        for part in log_scale:
+            part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
 
 
 def open_noise_hu(thick: Volume, soft: NDArray[np.bool_], passage: Passage) -> float:
@@ -63,10 +81,56 @@ def scale_to_noise(view: View, thick: Volume, passage: Passage, codec: PackedCod
     wanted = share * open_noise_hu(thick, soft, passage)
     factor = float(np.clip(wanted / predicted, *_RANGE))
     for part in view.log_scale:
-        squared = torch.exp(2 * part.float())
-        squared += (factor**2 - 1) * squared.clamp(max=predicted**2)
-        part.copy_(0.5 * torch.log(squared))
+        _multiply_noise(part, factor, predicted)
     return factor * predicted
+
+
+def level_noise(
+    view: View, thick: Volume, passage: Passage, codec: PackedCodec, share: float, gain: float = 1.0
+) -> Tensor:
+    """Change the noise part of `view.log_scale`, in place, slice by slice, so that a draw's noise is the same in all.
+
+    The mean is noisier where it lies on a thick slice than between two, and its noise differs from what the measurement
+    passes on: interpolation carries some of it into the null space. So it is measured in every slice, and drawn is what it
+    lacks of the noise a thin slice would have, sigma_y^2 / |row of A|^2 (1 - n + share^2 n), n the null space's part.
+    A draw is projected after it is scaled, so the levels that give these variances solve a least-squares problem; they are
+    no negative numbers (Lawson and Hanson 1974, chapter 23).
+
+    Args:
+        view: what the network saw, its scale already in line with the scan (`scale_to_noise` did not return None).
+        thick: the source.
+        passage: the geometry.
+        codec: how pixels are packed.
+        share: `Calibration.noise_share`.
+        gain: `Calibration.noise_gain`.
+
+    Returns:
+        (D, 1, 1) the noise level of the new scale in HU.
+    """
+    soft = soft_tissue_mask(thick.hu, thick.geometry)
+    nearest = np.abs(passage.offsets).argmin(axis=1)
+    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
+    null = float(passage.operator.null_fraction.mean())
+    whole = noise_sd_in_plane(thick.hu, soft, "thick slices") / row * math.sqrt(1 - null + share**2 * null)
+    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, soft[nearest[d]], codec), soft, nearest)
+    levels = gain * _levels(np.maximum(whole**2 - has**2, (0.1 * whole) ** 2), passage)
+    guessed = _in_slices(
+        lambda d: _median_scale(view.log_scale[:, d : d + 1], soft, nearest[d : d + 1], codec), soft, nearest
+    )
+    factors = np.clip(levels / guessed, *_RANGE)
+    for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):
+        _multiply_noise(view.log_scale[:, index], float(factor), float(guess))
+    return torch.from_numpy(factors * guessed).float()[:, None, None]
+
+
+def _levels(variances: NDArray[np.float64], passage: Passage) -> NDArray[np.float64]:
+    """(D,) levels at which projected noise has the given variance in each slice, as nearly as can be."""
+    operator = passage.operator
+    keep = np.eye(len(variances)) - operator.inverse @ operator.matrix
+    passes = keep**2 * passage.null_gain.double().numpy().ravel() ** 2
+    even = _EVENNESS * np.eye(len(variances))
+    squared, _ = nnls(np.vstack([passes, even]), np.concatenate([variances, _EVENNESS * variances]))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.01 * variances)))
 
 
 def typical_scale(log_scale: Tensor) -> float:
@@ -75,17 +139,26 @@ def typical_scale(log_scale: Tensor) -> float:
     return float(torch.exp(log_scale.flatten()[::step].float().median()))
 
 
-def cap_structure(log_scale: Tensor, noise_hu: float, cap: float) -> None:
+def cap_structure(log_scale: Tensor, noise_hu: Tensor | float, cap: float) -> None:
     """Cap the scale, in place, at `cap` times the noise level: what lies above speaks of structure, none of texture's."""
-    log_scale.clamp_(max=math.log(cap * noise_hu))
+    most = torch.log(cap * torch.as_tensor(noise_hu)).to(log_scale.dtype)
+    for part in log_scale:
+        torch.minimum(part, most, out=part)
 
 
-def calm_structure(log_scale: Tensor, noise_hu: float, calm: float) -> None:
+def calm_structure(log_scale: Tensor, noise_hu: Tensor | float, calm: float) -> None:
     """Multiply what lies above the noise level by `calm`, in place: s^2 -> n^2 + calm^2 (s^2 - n^2) with n = min(s, noise)."""
     for part in log_scale:
         squared = torch.exp(2 * part.float())
-        noise = squared.clamp(max=noise_hu**2)
+        noise = torch.minimum(squared, torch.as_tensor(noise_hu) ** 2)
         part.copy_(0.5 * torch.log(noise + calm**2 * (squared - noise)))
+
+
+def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
+    """s^2 -> s^2 + (factor^2 - 1) min(s, noise)^2, in place."""
+    squared = torch.exp(2 * log_scale.float())
+    squared += (factor**2 - 1) * squared.clamp(max=noise_hu**2)
+    log_scale.copy_(0.5 * torch.log(squared))
 
 
 def _median_scale(log_scale: Tensor, soft: NDArray[np.bool_], nearest: NDArray[np.intp], codec: PackedCodec) -> float:
@@ -99,3 +172,19 @@ def _median_scale(log_scale: Tensor, soft: NDArray[np.bool_], nearest: NDArray[n
         packed = codec.encode(torch.from_numpy(mask)[None, None, None])[0, :, 0]
         found.append(log_scale[:, index][packed].float()[::4])
     return float(torch.exp(torch.cat(found).median()))
+
+
+def _in_slices(
+    measure: Callable[[int], float], soft: NDArray[np.bool_], nearest: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """(D,) a figure of each thin slice, interpolated where the thick slice nearest to it has too little soft tissue."""
+    counts = soft.sum(axis=(1, 2))[nearest]
+    enough = np.flatnonzero(counts >= min(_LEAST_IN_SLICE, counts.max()))
+    return np.interp(np.arange(len(nearest)), enough, [measure(int(index)) for index in enough])
+
+
+def _noise_of_slice(mean: Tensor, index: int, soft: NDArray[np.bool_], codec: PackedCodec) -> float:
+    """Noise of a slice of the packed mean in HU, in the (y, x) mask."""
+    y, x = soft.shape
+    plane = codec.decode(mean[None, :, index : index + 1])[0, 0, :, :y, :x]
+    return noise_sd_in_plane(plane.numpy(), soft[None], "mean")

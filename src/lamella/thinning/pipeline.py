@@ -22,7 +22,15 @@ from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
 from lamella.thinning.draw import draw, position_noise
 from lamella.thinning.look import View, look, prepare
-from lamella.thinning.noise import NO_SOFT_TISSUE, calm_structure, cap_structure, scale_to_noise, typical_scale
+from lamella.thinning.noise import (
+    NO_SOFT_TISSUE,
+    calm_structure,
+    cap_structure,
+    level_noise,
+    limit_scale,
+    scale_to_noise,
+    typical_scale,
+)
 from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
@@ -112,6 +120,7 @@ def thin(
             advance=lambda f: progress("mean", f),
         )
     with clock.stage("noise"):
+        limit_scale(view.log_scale, model.calibration.scale_limit_hu)
         noise_hu = scale_to_noise(view, volume, passage, model.mean.codec, model.calibration.noise_share)
     if noise_hu is None:
         warnings.append(NO_SOFT_TISSUE)
@@ -120,7 +129,7 @@ def thin(
         sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
     draws = []
-    for image in _answers(model, view, noise_hu, passage, settings, pieces, where, clock, progress, thick):
+    for image in _answers(model, view, volume, noise_hu, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
             draws.append(finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
@@ -137,6 +146,7 @@ def thin(
 def _answers(
     model: Model,
     view: View,
+    volume: Volume,
     noise_hu: float | None,
     passage: Passage,
     settings: ThinSettings,
@@ -151,12 +161,15 @@ def _answers(
         yield _image(view.mean, model, thick)
         return
     figures = model.calibration
-    level_hu = typical_scale(view.log_scale) if noise_hu is None else noise_hu
+    codec = model.mean.codec
+    if noise_hu is None:
+        level_hu: Tensor | float = typical_scale(view.log_scale)
+    else:
+        with clock.stage("noise"):
+            level_hu = level_noise(view, volume, passage, codec, figures.noise_share, figures.noise_gain)
     if settings.mode == "texture":
-        gain = figures.texture_gain
         cap_structure(view.log_scale, level_hu, figures.texture_cap)
     else:
-        gain = figures.sample_gain
         calm_structure(view.log_scale, level_hu, figures.sample_calm)
     prepare(model.flow, where)
     side = model.settings.side
@@ -167,14 +180,14 @@ def _answers(
             residual = draw(
                 model.flow,
                 view,
-                position_noise(shape, model.mean.codec, settings.seed, sample),
+                position_noise(shape, codec, settings.seed, sample),
                 passage,
                 settings.step_count,
                 pieces,
                 where,
                 lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
             )
-            residual.mul_(gain).add_(view.mean)
+            residual.add_(view.mean)
         yield _image(residual, model, thick)
 
 

@@ -10,7 +10,7 @@ from lamella.model import LATENT
 
 Mode = Literal["mean", "texture", "sample"]
 
-EMBEDDED_STEPS = 8
+EMBEDDED_STEPS = 4
 LATENT_STEPS = 20
 """DDIM steps where none are asked for."""
 
