@@ -24,6 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 TIMED_STEPS = 50
 HELD_OUT = Path("configs/evaluate-held-out.yaml")
 CONFIG = "configs/embedded.yaml"
+REGIONS = ("soft", "lung", "bone")
 COMMAND = str(Path(sys.executable).with_name("lamella"))
 
 
@@ -94,7 +95,7 @@ def seconds_a_step(one: Variant) -> float:
 
 
 def score(one: Variant) -> dict[str, Any]:
-    """Figures of the mean on the held-out scan: geometry -> gain over cubic in dB."""
+    """Figures of the mean on the held-out scan: geometry -> gain over cubic in dB, and RMSE by region over cubic's."""
     out = one.folder / "results"
     models = [f"models.0.model={one.folder / 'model'}", "models.0.modes=[mean]"]
     lamella("evaluate", str(HELD_OUT), f"out={out}", *models)
@@ -102,8 +103,9 @@ def score(one: Variant) -> dict[str, Any]:
     found: dict[str, Any] = {"plan": json.loads((one.folder / "plan.json").read_text())}
     for case in results["cases"]:
         figures = case["figures"]
-        gain = figures["mean"]["psnr_4095_db"] - figures["cubic"]["psnr_4095_db"]
-        found[case["title"]] = {"gain_db": gain}
+        mean, cubic = figures["mean"], figures["cubic"]
+        found[case["title"]] = {"gain_db": mean["psnr_4095_db"] - cubic["psnr_4095_db"]}
+        found[case["title"]] |= {region: mean[f"rmse_{region}_hu"] / cubic[f"rmse_{region}_hu"] for region in REGIONS}
     return found
 
 
@@ -117,12 +119,14 @@ def lamella(*words: str) -> None:
 
 
 def table(rows: list[tuple[Variant, dict[str, Any]]]) -> str:
-    """Markdown: a row a run; gains in dB over cubic, and over the first row's."""
+    """Markdown: a row a run; gains in dB over cubic, and over the first row's; of the first case, errors over cubic's."""
     titles = [title for title in rows[0][1] if title != "plan"] if rows else []
-    lines = [f"| run | what is changed | steps | s a step | {' | '.join(titles)} |", "|---" * (4 + len(titles)) + "|"]
+    heads = ["run", "what is changed", "steps", "s a step", *titles, *REGIONS]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     first = rows[0][1] if rows else {}
     for one, found in rows:
         cells = [f"{found[t]['gain_db']:+.2f} ({found[t]['gain_db'] - first[t]['gain_db']:+.2f})" for t in titles]
+        cells += [f"{found[titles[0]][region]:.3f}" for region in REGIONS]
         plan = found["plan"]
         lines.append(f"| {one.name} | {one.about} | {plan['steps']} | {plan['step_s']:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)

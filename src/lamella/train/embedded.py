@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,10 @@ def train_embedded(run: EmbeddedRun) -> Path:
     torch.manual_seed(run.patches.seed)
     mean, flow = _networks(run)
     run_stage("mean", MeanStage(mean, run.mean, run.mean_loss), run, run.mean, run.patches, views, held_out)
-    native = [v if v.axial else dataclasses.replace(v, weight=v.weight * run.flow_reformat) for v in views]
+    if run.data.flow_series and run.flow.steps:
+        views = load_views(folder, run.data.flow_series)
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_times, run.flow_patches.seed)
-    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, native, held_out)
+    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
     return _export(run, mean, flow)
 
 

@@ -53,11 +53,14 @@ class DataSettings:
         folder: holds the series.
         series: which, how seen, with what weight.
         held_out: for the validation curve; never trained on.
+        flow_series: what the flow learns from; empty for `series`. The flow draws noise, and that of views along rows and
+            columns, or of slices that overlap, is correlated along the slice axis as few scanners' is.
     """
 
     folder: str
     series: tuple[SeriesSettings, ...]
     held_out: tuple[SeriesSettings, ...]
+    flow_series: tuple[SeriesSettings, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,6 @@ class EmbeddedRun:
         calibration: figures chosen after training; they go into the card as they are.
         start: model name or folder whose weights the networks begin with; empty for random ones.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
-        flow_reformat: factor on the weight of reformatted views in the flow's training: their noise is correlated along
-            the slice axis as no scanner's is, and the flow draws noise.
         validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
         device: auto, cpu or cuda.
@@ -98,7 +99,6 @@ class EmbeddedRun:
     calibration: Calibration = field(default_factory=Calibration)
     start: str = ""
     card: str = ""
-    flow_reformat: float = 0.25
     precision: str = "bf16-mixed"
     validate_every: int = 250
     threads: int = 0
