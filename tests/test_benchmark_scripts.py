@@ -93,11 +93,15 @@ def test_every_run_of_the_training_study_is_a_run() -> None:
 
 def test_the_studys_table_shows_gains_over_the_first_run(tmp_path: Path) -> None:
     study = script("study")
+    tissue = {"soft": 0.9, "lung": 0.75, "bone": 0.8}
     rows = [
-        (study.Variant(name, tmp_path, (), "-"), {"plan": {"steps": 9, "step_s": 0.5}, "5 every 5": {"gain_db": gain}})
+        (
+            study.Variant(name, tmp_path, (), "-"),
+            {"plan": {"steps": 9, "step_s": 0.5}, "5 every 5": {"gain_db": gain, **tissue}},
+        )
         for name, gain in (("base", 1.5), ("other", 1.2))
     ]
-    assert "| other | - | 9 | 0.50 | +1.20 (-0.30) |" in study.table(rows)
+    assert "| other | - | 9 | 0.50 | +1.20 (-0.30) | 0.900 | 0.750 | 0.800 |" in study.table(rows)
 
 
 @pytest.mark.parametrize(

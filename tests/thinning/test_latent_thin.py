@@ -196,7 +196,7 @@ def test_settings_are_filled_in_for_each_kind() -> None:
         assert settings.resolved(kind) == settings
         return settings.steps, settings.samples
 
-    assert numbers("mean", "embedded") == numbers("sample", "embedded") == (8, 1)
+    assert numbers("mean", "embedded") == numbers("sample", "embedded") == (4, 1)
     assert numbers("sample", "latent-diffusion") == (20, 1)
     assert numbers("mean", "latent-diffusion") == (20, 4)
 

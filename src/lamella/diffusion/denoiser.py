@@ -98,11 +98,13 @@ class Denoiser(Generic[Condition]):
             own unit (training step, or 0 to 1 for a flow). It may compute in any dtype inside (autocast).
         schedule: the noise levels the network was, or will be, trained on.
         head: what the network's output means.
+        given: dtype in which the network is handed its scaled input; None for the state's own.
     """
 
     network: Callable[[Tensor, Tensor, Condition], Tensor]
     schedule: NoiseSchedule
     head: Head
+    given: torch.dtype | None = None
 
     def __call__(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:
         """Estimate the clean data.
@@ -122,12 +124,12 @@ class Denoiser(Generic[Condition]):
         x_t = x_t.to(torch.promote_types(x_t.dtype, torch.float32))
         times = torch.as_tensor(t, dtype=torch.float64, device=x_t.device).expand(x_t.shape[0])
         c_in, c_skip, c_out = (c.to(x_t.dtype).view((-1,) + (1,) * (x_t.ndim - 1)) for c in self.coefficients(times))
-        raw = self.network(c_in * x_t, times.float(), condition)
+        raw = self.network((c_in * x_t).to(self.given or x_t.dtype), times.float(), condition)
         if raw.shape != x_t.shape:
             raise LamellaError(
                 f"Network output: found shape {tuple(raw.shape)}, expected that of its input {tuple(x_t.shape)}."
             )
-        return (c_skip * x_t).addcmul_(c_out, raw.to(x_t.dtype))  # in place: a volume takes 0.3 GB
+        return (c_skip * x_t).addcmul_(c_out, raw)  # in place: a volume takes 0.3 GB
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """Give the head's scales at times `t`, float64, same shape.

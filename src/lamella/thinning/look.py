@@ -138,13 +138,13 @@ def flow_network(
         raw = torch.empty_like(z_t)
         grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
         reach = (max(1, reach_z), max(1, reach_plane))
-        for block in blocks(grid, (plan.slab_thin, plan.tile), reach, network.unet.factor):
+        for block in blocks(grid, (plan.slab_flow, plan.tile), reach, network.unet.factor):
             parts = (z_t[0], view.log_scale, view.hidden)
             noisy, level, hidden = (part[:, *block.halo][None].to(runtime.device) for part in parts)
             level = level.float()
             with _format(runtime):
                 out = network(noisy, t.to(runtime.device), level, hidden, condition)[0]
-            raw[0][:, *block.core] = out[:, *block.crop].float().cpu()
+            raw[0][:, *block.core] = out[:, *block.crop].cpu()
         return raw
 
     return evaluate

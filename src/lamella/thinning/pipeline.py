@@ -187,8 +187,9 @@ def _answers(
                 where,
                 lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
             )
-            residual.add_(view.mean)
-        yield _image(residual, model, thick)
+            image = _image(residual.add_(view.mean), model, thick)
+        del residual  # as large as the image, and not needed beside it
+        yield image
 
 
 def _pad(thick: Tensor, multiple: int) -> Tensor:
@@ -210,6 +211,7 @@ def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
     in the columns that need it, before rounding. A slab that averages to the lowest value holds nothing else.
     """
     low = (image.amin(dim=0) < AIR_HU) | (thick.amin(dim=0) <= AIR_HU)
+    hu = whole_hu(image)
     if bool(low.any()):
         columns, measured = image[:, low][..., None], thick[:, low][..., None]
         below = torch.arange(columns.shape[1])
@@ -220,14 +222,16 @@ def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
                 break
         touches = (passage.operator.matrix > 0).T.astype(np.float64)
         columns[along_z(touches, (measured <= AIR_HU).float()) > 0] = AIR_HU
-        image = image.clone()
-        image[:, low] = columns[..., 0]
-    return whole_hu(image)
+        hu[:, low.numpy()] = whole_hu(columns[..., 0])
+    return hu
 
 
 def whole_hu(image: Tensor) -> NDArray[np.int16]:
-    """HU as they are stored: whole numbers, nothing below air."""
-    return np.asarray(image.round().clamp(AIR_HU, np.iinfo(np.int16).max).to(torch.int16).numpy())
+    """(D, ...) HU as they are stored: whole numbers, nothing below air."""
+    hu = np.empty(tuple(image.shape), np.int16)
+    for index, plane in enumerate(image):  # one at a time: the whole would be copied three times on its way
+        hu[index] = plane.round().clamp(AIR_HU, np.iinfo(np.int16).max).numpy()
+    return hu
 
 
 def heading(

@@ -18,11 +18,11 @@ GIB = 2**30
 RESERVE = 0.85
 """Share of the free memory that may be planned for."""
 
-BASE_BYTES = int(0.45 * GIB)
+BASE_BYTES = int(0.6 * GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 32, 160), (8, 16, 160), (4, 8, 96), (2, 4, 48))
-"""(thick slices, thin slices, packed pixels a side) of a block, from fast to frugal."""
+_CHOICES = ((16, 32, 12, 160), (8, 16, 8, 160), (4, 8, 8, 96), (2, 4, 4, 48))
+"""(thick slices, thin slices, thin slices of the flow, packed pixels a side) of a block, from fast to frugal."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class MemoryPlan:
 
     Attributes:
         slab_thick: thick slices a block of the trunk.
-        slab_thin: thin slices a block of the head and the flow.
+        slab_thin: thin slices a block of the head.
+        slab_flow: thin slices a block of the flow.
         tile: packed pixels a side of a block.
         peak_bytes: expected peak of the process.
         available_bytes: what may be used.
@@ -52,6 +53,7 @@ class MemoryPlan:
 
     slab_thick: int
     slab_thin: int
+    slab_flow: int
     tile: int
     peak_bytes: int
     available_bytes: int
@@ -116,7 +118,9 @@ def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) 
     )
 
 
-def _peak(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int]) -> int:
+def _peak(
+    thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int, int]
+) -> int:
     """Sum of what is alive at the worst moment (see `pipeline`), in bytes."""
     side = model.settings.side
     bf16 = runtime(settings).bf16
@@ -126,13 +130,15 @@ def _peak(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings,
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     offers = thick.shape[0] * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     hidden = longer.shape[0] * plane // side**2 * model.settings.head_hidden * half
-    slab_thick, slab_thin, tile = choice
+    slab_thick, slab_thin, slab_flow, tile = choice
     pixels = min(plane // side**2, (tile + 48) ** 2)
     trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
-    flow = (slab_thin + 10) * pixels * (model.settings.flow_channels[0] + 48) * 4 * 5
+    head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
+    flow = (slab_flow + 8) * pixels * (model.settings.flow_channels[0] + 48) * 4 * 8
     source = math.prod(thick.shape) * 4
-    looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, flow)
-    drawing = hidden + 6.5 * thin_volume + flow
+    looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
+    state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
+    drawing = hidden + max(state + flow, 5.0 * thin_volume)
     finishing = 3.5 * thin_volume
     worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
     return int(BASE_BYTES + source + 3 * thick_volume + worst)
