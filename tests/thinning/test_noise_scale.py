@@ -15,11 +15,12 @@ from lamella.thinning import Mode, ThinSettings, thin, thin_grid
 from lamella.thinning.look import View
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
+    ScanNoise,
     calm_structure,
     cap_structure,
     level_noise,
     limit_scale,
-    open_noise_hu,
+    measure_noise,
     scale_to_noise,
     typical_scale,
 )
@@ -41,13 +42,18 @@ def noisy_tissue(factor: int = 5) -> tuple[Volume, Passage, Geometry]:
     return Volume(measured.round().astype(np.int16), thick), Passage.between(grid, thick), grid
 
 
+def found(volume: Volume, passage: Passage) -> ScanNoise:
+    """The noise, which there is."""
+    noise = measure_noise(volume, passage)
+    assert noise is not None
+    return noise
+
+
 @pytest.mark.parametrize("factor", [3, 5])
 def test_the_open_noise_is_what_averaging_leaves_of_white_noise(factor: int) -> None:
     # SPEC C3: sd sqrt(1 - 1/R) of the thin noise, read off the thick slices alone
     volume, passage, _ = noisy_tissue(factor)
-    soft = np.zeros(volume.hu.shape, bool)
-    soft[:, 16:-16, 16:-16] = True
-    assert open_noise_hu(volume, soft, passage) == pytest.approx(THIN_SD * np.sqrt(1 - 1 / factor), rel=0.04)
+    assert found(volume, passage).open_hu(1.0) == pytest.approx(THIN_SD * np.sqrt(1 - 1 / factor), rel=0.04)
 
 
 @pytest.mark.parametrize("guess_hu", [8.0, 27.0, 80.0])
@@ -57,13 +63,23 @@ def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(small
     log_scale = torch.full(shape, float(np.log(guess_hu)), dtype=torch.float16)
     log_scale[:, :, 0, 0] = float(np.log(10 * guess_hu))  # an edge
     view = View(torch.zeros(shape), log_scale, torch.empty(0))
-    noise_hu = scale_to_noise(view, volume, passage, small_model.mean.codec, 0.9)
+    scale_to_noise(view, found(volume, passage), small_model.mean.codec, 0.9)
     expected = 0.9 * THIN_SD * np.sqrt(0.8)
-    assert noise_hu == pytest.approx(expected, rel=0.05)
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
     # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
     edge = float(torch.exp(view.log_scale[0, 0, 0, 0]))
     assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
+
+
+def test_noise_that_the_mean_adds_counts_as_its_error(small_model: Model) -> None:
+    volume, passage, grid = noisy_tissue()
+    shape = (16, grid.shape[0], 24, 24)
+    passed = THIN_SD * np.sqrt(0.2)
+    mean = float(np.hypot(passed, 20.0)) * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    view = View(mean, torch.full(shape, 3.0).half(), torch.empty(0))
+    scale_to_noise(view, found(volume, passage), small_model.mean.codec, 1.0)
+    expected = np.hypot(THIN_SD * np.sqrt(0.8), 20.0)
+    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
 
 
 def test_without_soft_tissue_nothing_is_changed_and_it_is_said(small_model: Model, thick_volume: Volume) -> None:
@@ -83,8 +99,8 @@ def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
     assert 1000 < soft_tissue_mask(bone, volume.geometry).sum() < 5000
     shape = (16, grid.shape[0], 24, 24)
     view = View(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
-    found = scale_to_noise(view, Volume(bone, volume.geometry), passage, small_model.mean.codec, 1.0)
-    assert found == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
+    scale_to_noise(view, found(Volume(bone, volume.geometry), passage), small_model.mean.codec, 1.0)
+    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 
 def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_scale(
@@ -131,7 +147,7 @@ def test_mean_and_draw_together_are_as_noisy_in_every_slice(small_model: Model, 
     phases = torch.linspace(0, 6.0, grid.shape[0]).sin()[:, None, None]
     log_scale = (float(np.log(27.0)) + 0.2 * phases).expand(mean.shape).half().clone()
     view = View(mean, log_scale, torch.empty(0))
-    levels = level_noise(view, volume, passage, codec, 1.0)
+    levels = level_noise(view, found(volume, passage), passage, codec, 1.0)
     torch.testing.assert_close(torch.exp(view.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0)
     white = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
     drawn = passage.operator.null(torch.exp(view.log_scale.float()) * passage.null_gain * white)
@@ -150,7 +166,7 @@ def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: Mod
     hu[5:] = 900
     shape = (16, grid.shape[0], 24, 24)
     view = View(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0))
-    levels = level_noise(view, Volume(hu, volume.geometry), passage, small_model.mean.codec, 1.0)
+    levels = level_noise(view, found(Volume(hu, volume.geometry), passage), passage, small_model.mean.codec, 1.0)
     assert bool(levels.isfinite().all())
     assert float(levels[-1]) == pytest.approx(float(levels[0]), rel=0.1)
 

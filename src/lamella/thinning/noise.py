@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ _RANGE = (0.3, 3.0)
 _LEAST_IN_SLICE = 200
 """A thin slice with fewer voxels of soft tissue takes its noise from its neighbours."""
 
+_SLICES = 40
+"""So many slices, evenly spread, tell a figure of the whole volume."""
+
 _EVENNESS = 0.1
 """Weight of even levels beside even noise: where two slices share one unknown, noise alone does not say which draws it."""
 
@@ -50,55 +54,81 @@ def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
             part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
 
 
-def open_noise_hu(thick: Volume, soft: NDArray[np.bool_], passage: Passage) -> float:
-    """Standard deviation in HU of what the measurement leaves open in homogeneous tissue, if noise is white along z."""
-    measured = noise_sd_in_plane(thick.hu, soft, "thick slices")
-    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
-    return measured / row * float(np.sqrt(passage.operator.null_fraction.mean()))
+@dataclass(frozen=True, eq=False)
+class ScanNoise:
+    """Noise of the thick slices in homogeneous soft tissue, and what follows from it for thin ones.
 
-
-def scale_to_noise(view: View, thick: Volume, passage: Passage, codec: PackedCodec, share: float) -> float | None:
-    """Change the noise part of `view.log_scale`, in place, so that it fits the scan.
-
-    Where the scale is s and its median in homogeneous soft tissue m, s^2 becomes s^2 + (f^2 - 1) min(s, m)^2: the noise is
-    multiplied by f, what lies above it (doubt about structure) is kept.
-
-    Args:
-        view: what the network saw.
-        thick: the source.
-        passage: the geometry.
-        codec: how pixels are packed.
-        share: `Calibration.noise_share`.
-
-    Returns:
-        The noise level of the new scale in HU, f m; None, and nothing is changed, where there is too little soft tissue.
+    Attributes:
+        soft: (K, y, x) where it was measured.
+        nearest: (D,) the thick slice nearest to each thin one.
+        white_hu: standard deviation in HU of a thin slice whose noise is white along z: sigma_y / |row of A|.
+        null: share of that variance that the measurement leaves open.
     """
+
+    soft: NDArray[np.bool_]
+    nearest: NDArray[np.intp]
+    white_hu: float
+    null: float
+
+    def open_hu(self, share: float) -> float:
+        """Noise that the measurement leaves open, `share` of it if it were white."""
+        return share * self.white_hu * math.sqrt(self.null)
+
+    @property
+    def passed_hu(self) -> float:
+        """Noise that the measurement passes on to a thin slice."""
+        return self.white_hu * math.sqrt(1 - self.null)
+
+
+def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
+    """Measure the noise of thick slices; None where there is too little homogeneous soft tissue."""
     soft = soft_tissue_mask(thick.hu, thick.geometry)
     if int(soft.sum()) < _LEAST_VOXELS:
         return None
-    nearest = np.abs(passage.offsets).argmin(axis=1)
-    predicted = _median_scale(view.log_scale, soft, nearest, codec)
-    wanted = share * open_noise_hu(thick, soft, passage)
-    factor = float(np.clip(wanted / predicted, *_RANGE))
+    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
+    return ScanNoise(
+        soft,
+        np.abs(passage.offsets).argmin(axis=1),
+        noise_sd_in_plane(thick.hu, soft, "thick slices") / row,
+        float(passage.operator.null_fraction.mean()),
+    )
+
+
+def scale_to_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: float) -> None:
+    """Change the noise part of `view.log_scale`, in place, so that it fits the scan.
+
+    Where the scale is s and its median in homogeneous soft tissue m, s^2 becomes s^2 + (f^2 - 1) min(s, m)^2: the noise is
+    multiplied by f, what lies above it (doubt about structure) is kept. The error there is the open noise and, as it has
+    nothing to do with it, what noise the mean holds beyond that of the measurement.
+
+    Args:
+        view: what the network saw.
+        noise: of the scan.
+        codec: how pixels are packed.
+        share: `Calibration.noise_share`.
+    """
+    some = range(0, len(noise.nearest), max(1, len(noise.nearest) // _SLICES))
+    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise, some)
+    added = max(0.0, float((has**2).mean()) - noise.passed_hu**2)
+    predicted = float(np.median(_in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise, some)))
+    factor = float(np.clip(math.hypot(noise.open_hu(share), math.sqrt(added)) / predicted, *_RANGE))
     for part in view.log_scale:
         _multiply_noise(part, factor, predicted)
-    return factor * predicted
 
 
 def level_noise(
-    view: View, thick: Volume, passage: Passage, codec: PackedCodec, share: float, gain: float = 1.0
+    view: View, noise: ScanNoise, passage: Passage, codec: PackedCodec, share: float, gain: float = 1.0
 ) -> Tensor:
     """Change the noise part of `view.log_scale`, in place, slice by slice, so that a draw's noise is the same in all.
 
     The mean is noisier where it lies on a thick slice than between two, and its noise differs from what the measurement
     passes on: interpolation carries some of it into the null space. So it is measured in every slice, and drawn is what it
-    lacks of the noise a thin slice would have, sigma_y^2 / |row of A|^2 (1 - n + share^2 n), n the null space's part.
-    A draw is projected after it is scaled, so the levels that give these variances solve a least-squares problem; they are
-    no negative numbers (Lawson and Hanson 1974, chapter 23).
+    lacks of the noise a thin slice would have. A draw is projected after it is scaled, so the levels that give these
+    variances solve a least-squares problem; they are no negative numbers (Lawson and Hanson 1974, chapter 23).
 
     Args:
-        view: what the network saw, its scale already in line with the scan (`scale_to_noise` did not return None).
-        thick: the source.
+        view: what the network saw, its scale in line with the scan (`scale_to_noise`).
+        noise: of the scan.
         passage: the geometry.
         codec: how pixels are packed.
         share: `Calibration.noise_share`.
@@ -107,16 +137,11 @@ def level_noise(
     Returns:
         (D, 1, 1) the noise level of the new scale in HU.
     """
-    soft = soft_tissue_mask(thick.hu, thick.geometry)
-    nearest = np.abs(passage.offsets).argmin(axis=1)
-    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
-    null = float(passage.operator.null_fraction.mean())
-    whole = noise_sd_in_plane(thick.hu, soft, "thick slices") / row * math.sqrt(1 - null + share**2 * null)
-    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, soft[nearest[d]], codec), soft, nearest)
-    levels = gain * _levels(np.maximum(whole**2 - has**2, (0.1 * whole) ** 2), passage)
-    guessed = _in_slices(
-        lambda d: _median_scale(view.log_scale[:, d : d + 1], soft, nearest[d : d + 1], codec), soft, nearest
-    )
+    every = range(len(noise.nearest))
+    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise, every)
+    wanted = noise.passed_hu**2 + noise.open_hu(share) ** 2
+    levels = gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), passage)
+    guessed = _in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise, every)
     factors = np.clip(levels / guessed, *_RANGE)
     for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):
         _multiply_noise(view.log_scale[:, index], float(factor), float(guess))
@@ -161,30 +186,25 @@ def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
     log_scale.copy_(0.5 * torch.log(squared))
 
 
-def _median_scale(log_scale: Tensor, soft: NDArray[np.bool_], nearest: NDArray[np.intp], codec: PackedCodec) -> float:
-    """Median scale in the soft tissue of every third thin slice."""
-    y, x = (n * codec.side for n in log_scale.shape[-2:])
-    found = []
-    for index in range(0, len(nearest), 3):
-        mask = np.zeros((y, x), bool)
-        plane = soft[nearest[index]]
-        mask[: plane.shape[0], : plane.shape[1]] = plane
-        packed = codec.encode(torch.from_numpy(mask)[None, None, None])[0, :, 0]
-        found.append(log_scale[:, index][packed].float()[::4])
-    return float(torch.exp(torch.cat(found).median()))
+def _in_slices(measure: Callable[[int], float], noise: ScanNoise, asked: range) -> NDArray[np.float64]:
+    """(D,) a figure of each thin slice, interpolated where it is not asked for or the slice has too little soft tissue."""
+    counts = noise.soft.sum(axis=(1, 2))[noise.nearest]
+    enough = [index for index in asked if counts[index] >= min(_LEAST_IN_SLICE, counts.max())]
+    enough = enough or [int(counts.argmax())]
+    return np.interp(np.arange(len(counts)), enough, [measure(index) for index in enough])
 
 
-def _in_slices(
-    measure: Callable[[int], float], soft: NDArray[np.bool_], nearest: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """(D,) a figure of each thin slice, interpolated where the thick slice nearest to it has too little soft tissue."""
-    counts = soft.sum(axis=(1, 2))[nearest]
-    enough = np.flatnonzero(counts >= min(_LEAST_IN_SLICE, counts.max()))
-    return np.interp(np.arange(len(nearest)), enough, [measure(int(index)) for index in enough])
-
-
-def _noise_of_slice(mean: Tensor, index: int, soft: NDArray[np.bool_], codec: PackedCodec) -> float:
-    """Noise of a slice of the packed mean in HU, in the (y, x) mask."""
-    y, x = soft.shape
-    plane = codec.decode(mean[None, :, index : index + 1])[0, 0, :, :y, :x]
+def _noise_of_slice(mean: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:
+    """Noise of a slice of the packed mean in HU."""
+    soft = noise.soft[noise.nearest[index]]
+    plane = codec.decode(mean[None, :, index : index + 1])[0, 0, :, : soft.shape[0], : soft.shape[1]]
     return noise_sd_in_plane(plane.numpy(), soft[None], "mean")
+
+
+def _scale_of_slice(log_scale: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:
+    """Median scale in HU of a slice's soft tissue."""
+    soft = noise.soft[noise.nearest[index]]
+    mask = np.zeros([n * codec.side for n in log_scale.shape[-2:]], bool)
+    mask[: soft.shape[0], : soft.shape[1]] = soft
+    packed = codec.encode(torch.from_numpy(mask)[None, None, None])[0, :, 0]
+    return float(torch.exp(log_scale[:, index][packed].float()[::4].median()))

@@ -24,10 +24,12 @@ from lamella.thinning.draw import draw, position_noise
 from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
+    ScanNoise,
     calm_structure,
     cap_structure,
     level_noise,
     limit_scale,
+    measure_noise,
     scale_to_noise,
     typical_scale,
 )
@@ -121,15 +123,17 @@ def thin(
         )
     with clock.stage("noise"):
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
-        noise_hu = scale_to_noise(view, volume, passage, model.mean.codec, model.calibration.noise_share)
-    if noise_hu is None:
+        noise = measure_noise(volume, passage)
+        if noise is not None:
+            scale_to_noise(view, noise, model.mean.codec, model.calibration.noise_share)
+    if noise is None:
         warnings.append(NO_SOFT_TISSUE)
     spread = None
     if settings.spread:
         sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
     draws = []
-    for image in _answers(model, view, volume, noise_hu, passage, settings, pieces, where, clock, progress, thick):
+    for image in _answers(model, view, noise, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
             draws.append(finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
@@ -146,8 +150,7 @@ def thin(
 def _answers(
     model: Model,
     view: View,
-    volume: Volume,
-    noise_hu: float | None,
+    noise: ScanNoise | None,
     passage: Passage,
     settings: ThinSettings,
     pieces: MemoryPlan,
@@ -162,11 +165,11 @@ def _answers(
         return
     figures = model.calibration
     codec = model.mean.codec
-    if noise_hu is None:
+    if noise is None:
         level_hu: Tensor | float = typical_scale(view.log_scale)
     else:
         with clock.stage("noise"):
-            level_hu = level_noise(view, volume, passage, codec, figures.noise_share, figures.noise_gain)
+            level_hu = level_noise(view, noise, passage, codec, figures.noise_share, figures.noise_gain)
     if settings.mode == "texture":
         cap_structure(view.log_scale, level_hu, figures.texture_cap)
     else:
