@@ -92,6 +92,19 @@ def test_arithmetic_is_float32_round_a_low_precision_network(dtype: torch.dtype)
     assert x0.item() == pytest.approx(1 / float(cosine().alpha(t)), rel=1e-6)
 
 
+def test_a_network_is_given_its_dtype_and_the_rest_stays_float32() -> None:
+    seen: list[torch.dtype] = []
+
+    def network(x: Tensor, t: Tensor, condition: None) -> Tensor:
+        seen.append(x.dtype)
+        return torch.zeros_like(x)
+
+    x0 = Denoiser(network, FlowSchedule(), "velocity", torch.bfloat16)(torch.full((1, 1), 71.298), 0.5, None)
+    assert seen == [torch.bfloat16]
+    assert x0.dtype == torch.float32
+    assert x0.item() == pytest.approx(71.298, rel=1e-6)
+
+
 def test_gradients_reach_the_network() -> None:
     weight = torch.tensor(0.5, requires_grad=True)
     denoiser = Denoiser(lambda x, t, condition: weight * x, FlowSchedule(), "velocity")

@@ -121,6 +121,9 @@ def test_weights_that_overflow_stop_with_the_step(small_model: Model, thick_volu
     broken = dataclasses.replace(small_model, flow=flow)
     with pytest.raises(NonFiniteError, match=r"step 2 of 2"):
         thin(thick_volume, broken, thin_grid(thick_volume.geometry, spacing_mm=1.0), settings("sample"))
+    # the first step is the mean's, and asks no network
+    one = dataclasses.replace(settings("sample"), steps=1)
+    thin(thick_volume, broken, thin_grid(thick_volume.geometry, spacing_mm=1.0), one)
 
 
 def test_a_volume_too_large_for_the_memory_is_refused_with_the_plan(small_model: Model) -> None:

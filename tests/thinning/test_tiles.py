@@ -10,12 +10,12 @@ from lamella.thinning.tiles import blocks
 @settings(max_examples=150, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 20), st.integers(1, 8), st.integers(1, 8)),
-    core=st.tuples(st.integers(1, 9), st.integers(1, 12)),
+    core=st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 12)),
     reach=st.tuples(st.integers(0, 5), st.integers(0, 5)),
     align=st.sampled_from([1, 2, 4]),
 )
 def test_cores_tile_the_grid_once_and_halos_hold_the_reach(
-    shape: tuple[int, int, int], core: tuple[int, int], reach: tuple[int, int], align: int
+    shape: tuple[int, int, int], core: tuple[int, int, int], reach: tuple[int, int], align: int
 ) -> None:
     shape = (shape[0], shape[1] * align, shape[2] * align)
     visits = np.zeros(shape, int)

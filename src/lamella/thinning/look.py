@@ -68,7 +68,7 @@ def look(
     dtype = torch.bfloat16 if runtime.bf16 else torch.float32
     settings = network.head.settings
     offers = torch.empty((settings.basis * settings.hidden, *grid), dtype=dtype)
-    pieces = list(blocks(grid, (plan.slab_thick, plan.tile), network.trunk.reach, network.trunk.factor))
+    pieces = list(blocks(grid, (plan.slab_thick, plan.tile, plan.tile), network.trunk.reach, network.trunk.factor))
     for i, block in enumerate(pieces):
         with _format(runtime):
             out = network.offers(features[:, *block.halo][None].to(runtime.device), condition)[0]
@@ -102,7 +102,7 @@ def _read(
     correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
     hidden = torch.empty((network.head.settings.hidden if keep_hidden else 0, *shape), dtype=offers.dtype)
     ratios = passage.ratios.to(runtime.device)
-    pieces = list(blocks(shape, (plan.slab_thin, plan.tile), (network.head.reach, network.head.reach)))
+    pieces = list(blocks(shape, (plan.slab_thin, plan.tile, plan.tile), (network.head.reach, network.head.reach)))
     for i, block in enumerate(pieces):
         z, y, x = block.halo
         near = slice(max(0, int(nearest[z].min()) - 1), int(nearest[z].max()) + 2)
@@ -138,7 +138,7 @@ def flow_network(
         raw = torch.empty_like(z_t)
         grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
         reach = (max(1, reach_z), max(1, reach_plane))
-        for block in blocks(grid, (plan.slab_flow, plan.tile), reach, network.unet.factor):
+        for block in blocks(grid, (plan.slab_flow, plan.tile // 2, plan.tile), reach, network.unet.factor):
             parts = (z_t[0], view.log_scale, view.hidden)
             noisy, level, hidden = (part[:, *block.halo][None].to(runtime.device) for part in parts)
             level = level.float()

@@ -121,6 +121,7 @@ def thin(
             keep_hidden=settings.mode != "mean",
             advance=lambda f: progress("mean", f),
         )
+    del padded
     with clock.stage("noise"):
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
         noise = measure_noise(volume, passage)

@@ -21,7 +21,7 @@ RESERVE = 0.85
 BASE_BYTES = int(0.6 * GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 32, 12, 160), (8, 16, 8, 160), (4, 8, 8, 96), (2, 4, 4, 48))
+_CHOICES = ((16, 32, 16, 160), (8, 16, 8, 160), (4, 8, 8, 96), (2, 4, 4, 48))
 """(thick slices, thin slices, thin slices of the flow, packed pixels a side) of a block, from fast to frugal."""
 
 
@@ -46,7 +46,7 @@ class MemoryPlan:
         slab_thick: thick slices a block of the trunk.
         slab_thin: thin slices a block of the head.
         slab_flow: thin slices a block of the flow.
-        tile: packed pixels a side of a block.
+        tile: packed pixels a side of a block; the flow's have half as many rows.
         peak_bytes: expected peak of the process.
         available_bytes: what may be used.
     """
@@ -134,7 +134,9 @@ def _peak(
     pixels = min(plane // side**2, (tile + 48) ** 2)
     trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
     head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
-    flow = (slab_flow + 8) * pixels * (model.settings.flow_channels[0] + 48) * 4 * 8
+    rows, columns = (-(-n // (2 * side)) * 2 for n in thick.shape[1:])
+    part = min(rows, tile // 2 + 30) * min(columns, tile + 30)
+    flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
     source = math.prod(thick.shape) * 4
     looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
     state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output

@@ -28,8 +28,10 @@ class Block:
 
 def _axis(length: int, core: int, reach: int, align: int) -> list[tuple[slice, slice, slice]]:
     parts = []
-    for start in range(0, length, core):
-        stop = min(start + core, length)
+    even = -(-length // -(-length // core))  # as many parts, of nearly the same size
+    even = -(-even // align) * align
+    for start in range(0, length, even):
+        stop = min(start + even, length)
         # Halos begin on a multiple of `align`, where a strided convolution of the whole would begin too.
         low = max(0, start - reach) // align * align
         high = min(length, -(-(stop + reach) // align) * align)
@@ -38,18 +40,17 @@ def _axis(length: int, core: int, reach: int, align: int) -> list[tuple[slice, s
 
 
 def blocks(
-    shape: tuple[int, int, int], core: tuple[int, int], reach: tuple[int, int], align: int = 1
+    shape: tuple[int, int, int], core: tuple[int, int, int], reach: tuple[int, int], align: int = 1
 ) -> Iterator[Block]:
     """Cut a grid into blocks.
 
     Args:
         shape: (z, y, x) of the grid.
-        core: (slices, in-plane side) of a block; in-plane sides are rounded up to a multiple of `align`.
+        core: the most (slices, rows, columns) of a block; rows and columns are rounded up to a multiple of `align`.
         reach: (along z, in the plane) reach of the network.
         align: in-plane step of the network's strides; y and x of the grid are multiples of it.
     """
-    side = -(-core[1] // align) * align
     z_axis = _axis(shape[0], core[0], reach[0], 1)
-    y_axis, x_axis = (_axis(n, side, reach[1], align) for n in shape[1:])
+    y_axis, x_axis = (_axis(n, most, reach[1], align) for n, most in zip(shape[1:], core[1:], strict=True))
     for z, y, x in product(z_axis, y_axis, x_axis):
         yield Block(core=(z[0], y[0], x[0]), halo=(z[1], y[1], x[1]), crop=(z[2], y[2], x[2]))
