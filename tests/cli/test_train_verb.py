@@ -29,6 +29,7 @@ def test_a_small_run_gives_a_model(thin_study: Path, thick_study: Path, tmp_path
         f"data.folder={thin_study.parent}",
         f"data.series={series}",
         f"data.held_out={series}",
+        f"data.flow_series={series}",
         "model={trunk_channels: [8, 16], trunk_blocks: [1, 1], head_hidden: 8, head_basis: 2, "
         "flow_channels: [8, 16], flow_blocks: [1, 1]}",
         *(
@@ -46,7 +47,7 @@ def test_a_small_run_gives_a_model(thin_study: Path, thick_study: Path, tmp_path
     out = tmp_path / "out.nii"
     model = str(tmp_path / "run" / "model")
     assert (
-        main(["thin", str(thick_study), str(out), "--model", model, "--mode", "texture", "--steps", "1", "--quiet"])
+        main(["thin", str(thick_study), str(out), "--model", model, "--mode", "texture", "--steps", "2", "--quiet"])
         == 0
     )
     assert out.is_file()
