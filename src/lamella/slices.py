@@ -211,10 +211,14 @@ class SliceOperator:
         return np.asarray(np.linalg.solve(gram, self.matrix).T)
 
     @cached_property
+    def null_matrix(self) -> NDArray[np.float64]:
+        """(D, D) float64 I - A^+ A: what the measurement cannot see of each thin slice."""
+        return np.asarray(np.eye(self.matrix.shape[1]) - self.inverse @ self.matrix)
+
+    @cached_property
     def null_fraction(self) -> NDArray[np.float64]:
         """(D,) variance that unit white noise keeps at each thin slice once its measured part is removed."""
-        keep = np.eye(self.matrix.shape[1]) - self.inverse @ self.matrix
-        return np.asarray((keep**2).sum(axis=1))
+        return np.asarray((self.null_matrix**2).sum(axis=1))
 
     def consistent_cubic(self, cubic: NDArray[np.float64]) -> NDArray[np.float64]:
         """(D, K) matrix of the starting image: cubic interpolation, projected onto the measurement."""

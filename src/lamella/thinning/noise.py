@@ -49,9 +49,8 @@ def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
 
     The likelihood that the scale was learnt from hardly minds a scale far too large, and so it is, where it is largest.
     """
-    if math.isfinite(limit_hu):
-        for part in log_scale:
-            part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
+    for part in log_scale:
+        part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +149,7 @@ def level_noise(
 
 def _levels(variances: NDArray[np.float64], passage: Passage) -> NDArray[np.float64]:
     """(D,) levels at which projected noise has the given variance in each slice, as nearly as can be."""
-    operator = passage.operator
-    keep = np.eye(len(variances)) - operator.inverse @ operator.matrix
-    passes = keep**2 * passage.null_gain.double().numpy().ravel() ** 2
+    passes = passage.operator.null_matrix**2 * passage.null_gain.double().numpy().ravel() ** 2
     even = _EVENNESS * np.eye(len(variances))
     squared, _ = nnls(np.vstack([passes, even]), np.concatenate([variances, _EVENNESS * variances]))
     return np.asarray(np.sqrt(np.maximum(squared, 0.01 * variances)))
