@@ -9,6 +9,7 @@ No figure in either place is typed by hand.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -134,10 +135,12 @@ def costs(speed: dict[str, Any]) -> str:
 
 def main() -> int:
     """Read both files and write both places."""
-    if len(sys.argv) != 3:
-        raise SystemExit(__doc__)
-    results = json.loads((Path(sys.argv[1]) / "results.json").read_text(encoding="utf-8"))
-    speed = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the evaluation")
+    parser.add_argument("speed", type=Path, help="what speed.py --json wrote")
+    asked = parser.parse_args()
+    results = json.loads((asked.results / "results.json").read_text(encoding="utf-8"))
+    speed = json.loads(asked.speed.read_text(encoding="utf-8"))
     card = yaml.safe_load(CARD.read_text(encoding="utf-8"))
     card["metrics"] = metrics(results, speed)
     CARD.write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")

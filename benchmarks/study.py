@@ -4,8 +4,9 @@
 
 First the seconds of a step are measured for every run: close other programs meanwhile, a busy machine makes a run shorter.
 Then each trains as many steps as fit the minutes (one cosine from warm-up to the end), and its mean is scored on the held-out
-scan of configs/evaluate-held-out.yaml. Everything is kept under `out`: a run that is done is not repeated, one that was stopped
-goes on. Prints a Markdown table. `train` and `evaluate` are the installed `lamella`'s.
+scan of configs/evaluate-held-out.yaml. Runs are kept under `out`, figures in the file `kept`: a run with figures is not
+repeated (delete them to have it measured again), one that was stopped goes on. Prints a Markdown table. `train` and
+`evaluate` are the installed `lamella`'s.
 """
 
 from __future__ import annotations
@@ -55,14 +56,17 @@ def main() -> int:
         for run in study["runs"]
         if not chosen or run["name"] in chosen
     ]
-    for one in variants:
+    kept = Path(study["kept"])
+    figures = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
+    missing = [one for one in variants if one.name not in figures]
+    for one in missing:
         plan(one, 60.0 * study["minutes"])
-    rows = []
-    for one in variants:
+    for one in missing:
         train(one)
-        rows.append((one, score(one)))
+        figures[one.name] = score(one)
+        kept.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(f"done: {one.name}", file=sys.stderr, flush=True)
-    print(table(rows))
+    print(table([(one, figures[one.name]) for one in variants]))
     return 0
 
 

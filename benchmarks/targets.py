@@ -8,6 +8,7 @@ Exit code 0 when every target is met, else 1.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from dataclasses import dataclass
@@ -116,9 +117,9 @@ def print_targets(judged: list[Target]) -> None:
 
 def main() -> int:
     """Print the verdict, one line a target."""
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    results = json.loads((Path(sys.argv[1]) / "results.json").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, help="folder of the evaluation")
+    results = json.loads((parser.parse_args().results / "results.json").read_text(encoding="utf-8"))
     judged = [target for case in results["cases"] for target in targets_of_case(results, case)]
     print_targets(judged)
     return 0 if all(target.passed for target in judged) else 1

@@ -23,8 +23,10 @@ from lamella.errors import LamellaError
 MEAN_HU = 30.0
 """Unit of the mean's penalty: about the error of interpolation, so that both terms are near 1."""
 
-HUBER = 1.0
-"""Standardised error at which the flow's penalty turns from squared to absolute."""
+HUBER = 5.0
+"""Standardised error at which the flow's penalty turns from squared to absolute: far out, for a rare large error must not
+throw the training. A flow is the conditional mean, which squared errors find; absolute ones find the median, and where
+most errors are small and some are large, as in a lung, its draws would lack the large ones."""
 
 FlowCondition = tuple[Outlook, Tensor]
 """What the flow is conditioned on: the outlook of the thick slices, and the geometry (b, 3)."""

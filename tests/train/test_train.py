@@ -11,8 +11,11 @@ from tests.small_model import SMALL, upright
 
 from lamella.data.patches import Pairs, PatchBatches, PatchSettings
 from lamella.data.views import SeriesSettings, load_views
+from lamella.diffusion.denoiser import Denoiser
+from lamella.diffusion.loss import LossSettings, diffusion_loss
+from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import RESIDUAL_HU, MeanScaleNet
-from lamella.embedded_loss import MeanLossSettings, counted_mean, mean_scale_loss
+from lamella.embedded_loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
 from lamella.errors import NonFiniteError, UsageError
 from lamella.model import Model
 from lamella.nifti import write_nifti
@@ -181,3 +184,17 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing does not exist. Set data.folder=PATH"):
         train_embedded(run_of(tmp_path / "missing", tmp_path / "run", 2))
+
+
+def test_the_flow_learns_the_mean_of_skewed_residuals_and_not_their_median() -> None:
+    residual = torch.full((1, 1, 1, 10, 10), -1 / 3)
+    residual[..., 0] = 3.0  # mean 0, standard deviation 1, median -1/3
+    guesses = torch.linspace(-0.4, 0.2, 61)
+
+    def loss(guess: float) -> float:
+        constant: Denoiser[None] = Denoiser(lambda z_t, t, _: torch.full_like(z_t, guess), FlowSchedule(), "x0")
+        t, settings = torch.tensor([0.5]), LossSettings(pseudo_huber_delta=HUBER)
+        return float(diffusion_loss(constant, residual, None, t, torch.zeros_like(residual), settings=settings))
+
+    found = float(guesses[int(np.argmin([loss(float(guess)) for guess in guesses]))])
+    assert abs(found) < 0.06

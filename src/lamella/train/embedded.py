@@ -12,7 +12,7 @@ import lamella
 from lamella.data.views import load_views
 from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
-from lamella.model import Limits, Model
+from lamella.model import Model
 from lamella.train.loop import run_stage
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import FlowStage, MeanStage
@@ -62,7 +62,7 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
 
 
 def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:
-    model = Model("embedded", "", _LICENCE, run.model, Limits(), run.calibration, mean, flow)
+    model = Model("embedded", "", _LICENCE, run.model, run.limits, run.calibration, mean, flow)
     out = Path(run.run) / "model"
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
     about["training"] = {

@@ -11,7 +11,7 @@ from lamella.data.views import SeriesSettings
 from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import EmbeddedSettings
 from lamella.embedded_loss import MeanLossSettings
-from lamella.model import Calibration
+from lamella.model import Calibration, Limits
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class EmbeddedRun:
         flow_times: noise levels that the second learns at: most of them in the middle, where structure is decided.
         precision: "bf16-mixed" or "32-true".
         calibration: figures chosen after training; they go into the card as they are.
+        limits: geometry that the model is for; into the card as well.
         start: model name or folder whose weights the networks begin with; empty for random ones.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
         validate_every: steps between points of the validation curve, and between checkpoints.
@@ -97,6 +98,7 @@ class EmbeddedRun:
     mean_loss: MeanLossSettings = field(default_factory=MeanLossSettings)
     flow_times: FlowSchedule = field(default_factory=lambda: FlowSchedule(logit_std=1.3))
     calibration: Calibration = field(default_factory=Calibration)
+    limits: Limits = field(default_factory=Limits)
     start: str = ""
     card: str = ""
     precision: str = "bf16-mixed"
