@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 from tests.small_model import upright
 
 from lamella.data.patches import PatchBatches, PatchSettings, cubic_error
+from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.data.variety import magnified
 from lamella.data.views import SeriesSettings, ThinView, load_views, views_of
 from lamella.errors import UsageError
 from lamella.slices import SliceOperator
@@ -73,6 +76,26 @@ def test_what_varies_a_patch_changes_the_truth_and_its_measurement_alike() -> No
     assert float(pairs.thin_hu.diff(dim=2).std()) > float(clean.thin_hu.diff(dim=2).std()) + 15
 
 
+def test_a_magnified_block_is_the_middle_of_it_seen_closer() -> None:
+    # SPEC C2: heads have pixels half as long as chests
+    y, x = np.meshgrid(np.arange(33) - 16.0, np.arange(33) - 16.0, indexing="ij")
+    block = np.stack([400 * np.sin(y / 4 + x / 9), 20 * y - 5 * x]).round().astype(np.int16)
+    close = magnified(block, 2.0, 48)
+    y, x = (np.meshgrid(*[(np.arange(48) - 23.5) / 2] * 2, indexing="ij")[i] for i in (0, 1))
+    np.testing.assert_allclose(close[0], 400 * np.sin(y / 4 + x / 9), atol=1.5)
+    np.testing.assert_allclose(close[1], 20 * y - 5 * x, atol=1e-2)
+
+
+def test_magnified_patches_are_smoother_in_the_plane_and_measured_alike() -> None:
+    near = dataclasses.replace(PLAIN, magnify=1.0, magnified=(2.0, 2.0))
+    pairs, plain = (PatchBatches(views(), settings, 0, 1)[0] for settings in (near, PLAIN))
+    torch.testing.assert_close(pairs.thick_hu, pairs.passage.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
+    assert pairs.thin_hu.shape[-1] == PLAIN.size_px
+    assert float(pairs.thin_hu.diff(dim=4).std()) < 0.75 * float(plain.thin_hu.diff(dim=4).std())
+    with pytest.raises(UsageError, match="at least 1"):
+        PatchSettings(magnified=(0.5, 2.0))
+
+
 def test_another_profile_makes_a_measurement_the_model_does_not_expect() -> None:
     other = dataclasses.replace(PLAIN, other_profile=1.0)
     misfits = [
@@ -109,11 +132,19 @@ def test_views_along_rows_and_columns_have_square_pixels() -> None:
     np.testing.assert_array_equal(y.hu[:, ::3], volume.hu[2:11].transpose(1, 0, 2))
 
 
-def test_a_missing_series_is_named(tmp_path: object) -> None:
-    from pathlib import Path
+def test_a_phantom_is_a_series_to_learn_from() -> None:
+    phantom = PhantomSettings(shape=(12, 16, 20), seed=7)
+    (view,) = load_views(Path("nowhere"), [SeriesSettings(phantom=phantom, axial=0.5)])
+    np.testing.assert_array_equal(view.hu, thorax_phantom(phantom).hu.astype(np.int16))
+    assert (view.name, view.spacing_mm, view.weight) == ("phantom-7/z", 1.0, 0.5)
+    for item in ({}, {"path": "scan", "phantom": phantom}):
+        with pytest.raises(UsageError, match="either a path or a phantom"):
+            SeriesSettings(**item)
 
+
+def test_a_missing_series_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere does not exist. Set data.folder"):
-        load_views(Path(str(tmp_path)), [SeriesSettings("nowhere", axial=1.0)])
+        load_views(tmp_path, [SeriesSettings("nowhere", axial=1.0)])
 
 
 def test_the_yardstick_is_plain_interpolation() -> None:

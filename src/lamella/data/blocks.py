@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lamella.data.collate import mask_of, padded
-from lamella.data.patches import MARGIN, Slab, Turn, draw_slab, draw_turn, place_block, place_slabs, vary
+from lamella.data.patches import MARGIN, Slab, draw_slab, place_block, place_slabs
 from lamella.data.sources import BlockSource
+from lamella.data.variety import Turn, draw_turn, vary
 from lamella.errors import LamellaError, UsageError
 from lamella.slices import SliceOperator, profile_matrix
 from lamella.volume import AIR_HU

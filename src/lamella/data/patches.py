@@ -12,14 +12,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lamella.data.variety import draw_turn, magnified, vary
 from lamella.data.views import ThinView
+from lamella.errors import UsageError
 from lamella.passage import Passage
 from lamella.slices import Profile, SliceOperator, along_z, profile_matrix
-from lamella.volume import AIR_HU, MAX_HU
 
 _COARSE_MM = 1.7
 """Views with planes further apart than this are thickened by smaller factors, in batches of their own."""
@@ -45,8 +45,13 @@ class PatchSettings:
         noise: chance of added noise, and its range in HU, correlated in the plane and white along z.
         noise_hu: range of the added noise.
         kernel: chance that the plane is smoothed or sharpened, as another reconstruction kernel would.
+        magnify: chance that a patch is a smaller block magnified in the plane, as in a scan of a smaller field of view.
+        magnified: smallest and largest magnification, at least 1.
         thick_noise: chance that the thick slices carry up to 3 HU of noise of their own.
         seed: of everything drawn.
+
+    Raises:
+        UsageError: a magnification below 1.
     """
 
     batch: int = 8
@@ -61,8 +66,14 @@ class PatchSettings:
     noise: float = 0.33
     noise_hu: tuple[float, float] = (5.0, 35.0)
     kernel: float = 0.2
+    magnify: float = 0.0
+    magnified: tuple[float, float] = (1.2, 2.2)
     thick_noise: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.magnified) < 1:
+            raise UsageError(f"patches.magnified must be at least 1. Found {self.magnified}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,26 +112,6 @@ class Slab:
     thickness: float
     profile: Profile
     reach: float
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A mirroring along each axis, then perhaps a transposition in the plane.
-
-    Attributes:
-        mirrored: along z, y, x.
-        transposed: rows become columns.
-    """
-
-    mirrored: tuple[bool, bool, bool] = (False, False, False)
-    transposed: bool = False
-
-    def apply(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(z, y, x) -> the same block, turned, contiguous."""
-        for axis in (0, 1, 2):
-            if self.mirrored[axis]:
-                block = np.flip(block, axis)
-        return np.ascontiguousarray(block.transpose(0, 2, 1) if self.transposed else block)
 
 
 class Stack(Protocol):
@@ -199,25 +190,14 @@ def place_block(
     return (z, y, x), block
 
 
-def draw_turn(rng: np.random.Generator) -> Turn:
-    """Each axis mirrored, and the plane transposed, with an even chance."""
-    z, y, x, transposed = (bool(rng.random() < 0.5) for _ in range(4))
-    return Turn((z, y, x), transposed)
-
-
-def vary(
-    rng: np.random.Generator, patch: NDArray[np.float32], kernel: float, noise: float, noise_hu: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Another kernel, another dose, with the chances of `PatchSettings`."""
-    if rng.random() < kernel:
-        soft = gaussian_filter(patch, (0, 0.7, 0.7))
-        patch = patch + rng.uniform(-0.8, 0.6) * (patch - soft)
-    if rng.random() < noise:
-        grain = rng.standard_normal(patch.shape, dtype=np.float32)
-        width = rng.uniform(0.3, 1.1)
-        grain = gaussian_filter(grain, (0, width, width)) - gaussian_filter(grain, (0, 4 * width, 4 * width))
-        patch = patch + rng.uniform(*noise_hu) / max(float(grain.std()), 1e-6) * grain
-    return np.clip(patch, AIR_HU, MAX_HU).astype(np.float32)
+def _draw_patch(rng: np.random.Generator, stack: Stack, depth: int, settings: PatchSettings) -> NDArray[np.float32]:
+    """(depth, size_px, size_px) HU as the scan has them, or magnified."""
+    size = settings.size_px
+    if not settings.magnify or rng.random() >= settings.magnify:
+        return place_block(rng, stack, depth, size)[1].astype(np.float32)
+    magnification = float(np.exp(rng.uniform(*np.log(settings.magnified))))
+    _, block = place_block(rng, stack, depth, min(size, int(np.ceil(size / magnification)) + 1))
+    return magnified(block, magnification, size)
 
 
 class PatchBatches(Dataset[Pairs]):
@@ -256,8 +236,7 @@ def draw_pairs(rng: np.random.Generator, views: Sequence[ThinView], settings: Pa
     patches, condition, names = [], [], []
     for _ in range(settings.batch):
         view = members[rng.choice(len(members), p=weights / weights.sum())]
-        _, block = place_block(rng, view.hu, per * cut.depth, settings.size_px)
-        patch = draw_turn(rng).apply(block.astype(np.float32))
+        patch = draw_turn(rng).apply(_draw_patch(rng, view.hu, per * cut.depth, settings))
         patch = vary(rng, patch, settings.kernel, settings.noise, settings.noise_hu)
         patches.append(patch.reshape(cut.depth, per, *patch.shape[1:]).mean(axis=1))
         spacing_mm = view.spacing_mm * per

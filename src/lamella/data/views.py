@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.data.phantom import PhantomSettings, thorax_phantom
 from lamella.errors import UsageError
 from lamella.slices import cubic_matrix
 from lamella.source import read_source
@@ -24,19 +25,28 @@ _ISOTROPIC = 1.3
 
 @dataclass(frozen=True)
 class SeriesSettings:
-    """One training series.
+    """One training series: a scan, or a phantom painted when training starts.
 
     Attributes:
         path: folder of the series, relative to the data folder.
+        phantom: instead of a path.
         axial: weight of the view along the slice axis; 0 leaves it out.
         reformat: weight of each of the two views along rows and columns.
         slices: [first, last) slices used along the slice axis; the rest is held out.
+
+    Raises:
+        UsageError: neither path nor phantom, or both.
     """
 
-    path: str
+    path: str = ""
     axial: float = 0.0
     reformat: float = 0.0
     slices: tuple[int, int] | None = None
+    phantom: PhantomSettings | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.path) == (self.phantom is not None):
+            raise UsageError("A training series needs either a path or a phantom. Found both or neither.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +102,9 @@ def load_views(folder: Path, series: Sequence[SeriesSettings]) -> list[ThinView]
     """
     views: list[ThinView] = []
     for item in series:
+        if item.phantom:
+            views += views_of(f"phantom-{item.phantom.seed}", thorax_phantom(item.phantom), item)
+            continue
         path = folder / item.path
         if not path.exists():
             raise UsageError(f"Training series {path} does not exist. Set data.folder to the folder that holds it.")

@@ -42,8 +42,9 @@ class _Batches(pl.LightningDataModule):
         return DataLoader(PatchBatches(self._views, self._patches, first, last), batch_size=None)
 
     def val_dataloader(self) -> Any:
+        seed = self._patches.seed + 1
         plain = dataclasses.replace(
-            self._patches, seed=self._patches.seed + 1, noise=0.0, kernel=0.0, other_profile=0.0, thick_noise=0.0
+            self._patches, seed=seed, noise=0.0, kernel=0.0, magnify=0.0, other_profile=0.0, thick_noise=0.0
         )
         return DataLoader(PatchBatches(self._held_out, plain, 0, _VALIDATION_BATCHES), batch_size=None)
 
