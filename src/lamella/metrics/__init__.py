@@ -27,7 +27,7 @@ from lamella.metrics.masks import (
     soft_tissue_mask,
     vessel_mask,
 )
-from lamella.metrics.noise import noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
+from lamella.metrics.noise import IN_PLANE_WINDOW_PX, noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
 from lamella.metrics.sphere_places import place_spheres
@@ -44,6 +44,7 @@ from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 
 __all__ = [
     "INTERPOLATIONS",
+    "IN_PLANE_WINDOW_PX",
     "PSNR_WINDOWS_HU",
     "SHELL_MM",
     "SHIFTS_MM",

@@ -24,28 +24,29 @@ IN_PLANE_WINDOW_PX = 5
 """The in-plane high-pass is a voxel minus the mean of the 5 x 5 voxels around it in its slice."""
 
 
-def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image") -> float:
+def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image", window_px: int = IN_PLANE_WINDOW_PX) -> float:
     """Robust standard deviation in HU of the in-plane high-pass, `(v - mean of 5 x 5 around v) / sqrt(1 - 1/25)`.
 
     Args:
         hu: (z, y, x) HU.
-        mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth); the two outer rows and columns, where the
+        mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth); the outer rows and columns, where the
             window leaves the image, never count.
         case: name of the image for error messages.
+        window_px: side of the window, odd.
 
     Raises:
         NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ or fewer than two voxels count.
     """
     check_mask(mask, hu, case)
-    margin = IN_PLANE_WINDOW_PX // 2
+    margin = window_px // 2
     inner = (slice(margin, -margin),) * 2
-    gain = math.sqrt(1.0 - 1.0 / IN_PLANE_WINDOW_PX**2)
+    gain = math.sqrt(1.0 - 1.0 / window_px**2)
     parts = []
     for plane, chosen in zip(hu, mask, strict=True):
         if chosen.any():
             values = plane.astype(np.float64)
-            high = (values - ndimage.uniform_filter(values, IN_PLANE_WINDOW_PX)) / gain
+            high = (values - ndimage.uniform_filter(values, window_px)) / gain
             parts.append(high[inner][chosen[inner]])
     return _robust_sd(parts, case)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +20,16 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from lamella.latent.packed import PackedCodec
-from lamella.metrics import noise_sd_in_plane, soft_tissue_mask
+from lamella.metrics import IN_PLANE_WINDOW_PX, noise_sd_in_plane, soft_tissue_mask
 from lamella.passage import Passage
 from lamella.thinning.look import View
 from lamella.volume import Volume
 
 _LEAST_VOXELS = 1000
 """Fewer voxels of homogeneous soft tissue than this say nothing reliable about noise: some 100 independent ones."""
+
+_WINDOW_MM = 4.0
+"""Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
 
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this."""
@@ -62,12 +66,18 @@ class ScanNoise:
         nearest: (D,) the thick slice nearest to each thin one.
         white_hu: standard deviation in HU of a thin slice whose noise is white along z: sigma_y / |row of A|.
         null: share of that variance that the measurement leaves open.
+        window_px: side of the window in the slice that noise is measured with.
     """
 
     soft: NDArray[np.bool_]
     nearest: NDArray[np.intp]
     white_hu: float
     null: float
+    window_px: int = IN_PLANE_WINDOW_PX
+
+    def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:
+        """Noise of (z, y, x) HU in the slice."""
+        return noise_sd_in_plane(hu, soft, case, self.window_px)
 
     def open_hu(self, share: float) -> float:
         """Noise that the measurement leaves open, `share` of it if it were white."""
@@ -85,11 +95,13 @@ def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
     if int(soft.sum()) < _LEAST_VOXELS:
         return None
     row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
+    window_px = max(IN_PLANE_WINDOW_PX, 2 * round((_WINDOW_MM / min(thick.geometry.pixel_mm) - 1) / 2) + 1)
     return ScanNoise(
         soft,
         np.abs(passage.offsets).argmin(axis=1),
-        noise_sd_in_plane(thick.hu, soft, "thick slices") / row,
+        noise_sd_in_plane(thick.hu, soft, "thick slices", window_px) / row,
         float(passage.operator.null_fraction.mean()),
+        window_px,
     )
 
 
@@ -195,7 +207,7 @@ def _noise_of_slice(mean: Tensor, index: int, noise: ScanNoise, codec: PackedCod
     """Noise of a slice of the packed mean in HU."""
     soft = noise.soft[noise.nearest[index]]
     plane = codec.decode(mean[None, :, index : index + 1])[0, 0, :, : soft.shape[0], : soft.shape[1]]
-    return noise_sd_in_plane(plane.numpy(), soft[None], "mean")
+    return noise.in_plane_hu(plane.numpy(), soft[None], "mean")
 
 
 def _scale_of_slice(log_scale: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:

@@ -21,6 +21,7 @@ from lamella.model import Model
 from lamella.passage import Passage
 from lamella.slices import SliceOperator, along_z, covering_grid
 from lamella.thinning.draw import draw, position_noise
+from lamella.thinning.grain import NO_GRAIN, Grain, match_grain, measure_grain
 from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
@@ -127,14 +128,17 @@ def thin(
         noise = measure_noise(volume, passage)
         if noise is not None:
             scale_to_noise(view, noise, model.mean.codec, model.calibration.noise_share)
+        grain = measure_grain(volume, noise, passage) if noise is not None and settings.mode != "mean" else None
     if noise is None:
         warnings.append(NO_SOFT_TISSUE)
+    elif grain is None and settings.mode != "mean":
+        warnings.append(NO_GRAIN)
     spread = None
     if settings.spread:
         sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
     draws = []
-    for image in _answers(model, view, noise, passage, settings, pieces, where, clock, progress, thick):
+    for image in _answers(model, view, noise, grain, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
             draws.append(finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
@@ -152,6 +156,7 @@ def _answers(
     model: Model,
     view: View,
     noise: ScanNoise | None,
+    grain: Grain | None,
     passage: Passage,
     settings: ThinSettings,
     pieces: MemoryPlan,
@@ -191,6 +196,8 @@ def _answers(
                 where,
                 lambda f, name=name: progress(name, f),  # type: ignore[misc]  # binds this round's name
             )
+            if grain is not None:
+                match_grain(residual, view.log_scale, torch.as_tensor(level_hu), grain, passage, codec)
             image = _image(residual.add_(view.mean), model, thick)
         del residual  # as large as the image, and not needed beside it
         yield image

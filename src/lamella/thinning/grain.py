@@ -1,0 +1,124 @@
+"""Give drawn noise the grain of the scan's own.
+
+A network draws noise as its training scans had it, whatever the kernel of the scan before it. But averaging slices leaves
+the spectrum in the slice as it is, so the thick slices show the grain that thin ones of their kernel have. Filters in the
+slice and operators along z commute: a filtered draw stays within the null space of the measurement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamella.errors import LamellaError
+from lamella.latent.packed import PackedCodec
+from lamella.metrics import Spectrum, noise_power_in_plane
+from lamella.passage import Passage
+from lamella.thinning.noise import ScanNoise
+from lamella.volume import Volume
+
+_LEAST = 0.03
+"""No frequency is weakened to less than this."""
+
+_ROUNDS = 4
+"""A small region sees some of each frequency's power in the others, so one comparison does not suffice."""
+
+_SLICES = 40
+"""So many thick slices, evenly spread, tell a spectrum."""
+
+NO_GRAIN = (
+    "There is too little homogeneous soft tissue to measure the noise's spectrum; drawn noise keeps the model's own."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Grain:
+    """What the noise of thick slices looks like.
+
+    Attributes:
+        soft: (k, y, x) homogeneous soft tissue of some thick slices.
+        nearest: (k,) the thin slice nearest to each.
+        power: noise power of those thick slices there.
+        pixel_mm: between rows, between columns.
+        noise: of the scan.
+    """
+
+    soft: NDArray[np.bool_]
+    nearest: NDArray[np.intp]
+    power: Spectrum
+    pixel_mm: tuple[float, float]
+    noise: ScanNoise
+
+
+def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | None:
+    """The grain of thick slices; None where there is too little homogeneous soft tissue."""
+    some = np.unique(np.linspace(0, len(thick.hu) - 1, _SLICES).round().astype(int))
+    soft, pixel_mm = noise.soft[some], thick.geometry.pixel_mm
+    try:
+        power = noise_power_in_plane(thick.hu[some], soft, pixel_mm, "thick slices")
+    except LamellaError:
+        return None
+    return Grain(soft, np.abs(passage.offsets).argmin(axis=0)[some], power, pixel_mm, noise)
+
+
+def match_grain(
+    residual: Tensor, log_scale: Tensor, level_hu: Tensor, grain: Grain, passage: Passage, codec: PackedCodec
+) -> None:
+    """Filter the noise of a draw in the slice, in place: it gets the spectrum of the thick slices' and keeps its strength.
+
+    Of a draw of scale s the share level / s is noise; the rest, structure, is left as it is.
+
+    Args:
+        residual: (n, D, y', x') packed draw in HU.
+        log_scale: (n, D, y', x') of the draw.
+        level_hu: (D, 1, 1) noise level in it.
+        grain: of the scan.
+        passage: the geometry; a share that varies along z leaves the null space, so what was changed is projected.
+        codec: how pixels are packed.
+    """
+
+    def noise_of(index: int) -> Tensor:
+        share = (level_hu[index] / torch.exp(log_scale[:, index].float())).clamp(max=1)
+        return codec.decode((residual[:, index] * share)[None, :, None])[0, 0, 0]
+
+    drawn = torch.stack([noise_of(int(index)) for index in grain.nearest])
+    response = _response(drawn, grain)
+    for index in range(residual.shape[1]):
+        change = _filtered(noise_of(index), response - 1)
+        residual[:, index] += codec.encode(change[None, None, None])[0, :, 0]
+    for part in residual:
+        part.copy_(passage.operator.null(part))
+
+
+def _response(drawn: Tensor, grain: Grain) -> Tensor:
+    """(y, x // 2 + 1) what each frequency of a plane is multiplied with.
+
+    High frequencies that the kernel does not pass are taken away. None is raised: the coarsest noise of thick slices is
+    partly anatomy, so the next two frequencies stand for what needs no change. Then the strength is set right.
+
+    Args:
+        drawn: (k, y, x) noise of the draw, padding included.
+        grain: of the scan.
+    """
+    y, x = grain.soft.shape[1:]
+    along_y, along_x = (np.fft.fftfreq(n, mm) for n, mm in zip(drawn.shape[1:], grain.pixel_mm, strict=True))
+    radius = np.hypot(along_y[:, None], along_x[: drawn.shape[2] // 2 + 1])
+    gains = np.ones_like(grain.power.power)
+    response, filtered = torch.ones(radius.shape), drawn
+    for _ in range(_ROUNDS):
+        found = noise_power_in_plane(filtered[:, :y, :x].numpy(), grain.soft, grain.pixel_mm, "draw")
+        gains *= np.sqrt(grain.power.power / found.power)
+        gains = np.clip(gains / gains[1:3].mean(), _LEAST, 1.0)
+        response = torch.from_numpy(np.interp(radius, found.frequency_per_mm, gains)).float()
+        filtered = _filtered(drawn, response)
+    before, after = (grain.noise.in_plane_hu(hu[:, :y, :x].numpy(), grain.soft, "draw") for hu in (drawn, filtered))
+    return response * (before / after)
+
+
+def _filtered(planes: Tensor, response: Tensor) -> Tensor:
+    filtered: Tensor = torch.fft.irfft2(torch.fft.rfft2(planes) * response, s=planes.shape[-2:])
+    return filtered
