@@ -27,6 +27,9 @@ _LEAST = 0.03
 _ROUNDS = 4
 """A small region sees some of each frequency's power in the others, so one comparison does not suffice."""
 
+_SIDES_PX = (16, 8)
+"""Sides of the square regions, the first that enough of fit."""
+
 _SLICES = 40
 """So many thick slices, evenly spread, tell a spectrum."""
 
@@ -43,6 +46,7 @@ class Grain:
         soft: (k, y, x) homogeneous soft tissue of some thick slices.
         nearest: (k,) the thin slice nearest to each.
         power: noise power of those thick slices there.
+        side_px: side of the square regions it was measured in.
         pixel_mm: between rows, between columns.
         noise: of the scan.
     """
@@ -50,6 +54,7 @@ class Grain:
     soft: NDArray[np.bool_]
     nearest: NDArray[np.intp]
     power: Spectrum
+    side_px: int
     pixel_mm: tuple[float, float]
     noise: ScanNoise
 
@@ -58,11 +63,13 @@ def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | 
     """The grain of thick slices; None where there is too little homogeneous soft tissue."""
     some = np.unique(np.linspace(0, len(thick.hu) - 1, _SLICES).round().astype(int))
     soft, pixel_mm = noise.soft[some], thick.geometry.pixel_mm
-    try:
-        power = noise_power_in_plane(thick.hu[some], soft, pixel_mm, "thick slices")
-    except LamellaError:
-        return None
-    return Grain(soft, np.abs(passage.offsets).argmin(axis=0)[some], power, pixel_mm, noise)
+    for side in _SIDES_PX:
+        try:
+            power = noise_power_in_plane(thick.hu[some], soft, pixel_mm, "thick slices", side)
+        except LamellaError:
+            continue
+        return Grain(soft, np.abs(passage.offsets).argmin(axis=0)[some], power, side, pixel_mm, noise)
+    return None
 
 
 def match_grain(
@@ -98,7 +105,8 @@ def _response(drawn: Tensor, grain: Grain) -> Tensor:
     """(y, x // 2 + 1) what each frequency of a plane is multiplied with.
 
     High frequencies that the kernel does not pass are taken away. None is raised: the coarsest noise of thick slices is
-    partly anatomy, so the next two frequencies stand for what needs no change. Then the strength is set right.
+    partly anatomy, so those from 0.2 to 0.4 of the Nyquist frequency stand for what needs no change. Then the strength is
+    set right.
 
     Args:
         drawn: (k, y, x) noise of the draw, padding included.
@@ -107,12 +115,14 @@ def _response(drawn: Tensor, grain: Grain) -> Tensor:
     y, x = grain.soft.shape[1:]
     along_y, along_x = (np.fft.fftfreq(n, mm) for n, mm in zip(drawn.shape[1:], grain.pixel_mm, strict=True))
     radius = np.hypot(along_y[:, None], along_x[: drawn.shape[2] // 2 + 1])
+    share = grain.power.frequency_per_mm / grain.power.nyquist_per_mm
+    coarse = (share > 0.2) & (share < 0.4)
     gains = np.ones_like(grain.power.power)
     response, filtered = torch.ones(radius.shape), drawn
     for _ in range(_ROUNDS):
-        found = noise_power_in_plane(filtered[:, :y, :x].numpy(), grain.soft, grain.pixel_mm, "draw")
+        found = noise_power_in_plane(filtered[:, :y, :x].numpy(), grain.soft, grain.pixel_mm, "draw", grain.side_px)
         gains *= np.sqrt(grain.power.power / found.power)
-        gains = np.clip(gains / gains[1:3].mean(), _LEAST, 1.0)
+        gains = np.clip(gains / gains[coarse].mean(), _LEAST, 1.0)
         response = torch.from_numpy(np.interp(radius, found.frequency_per_mm, gains)).float()
         filtered = _filtered(drawn, response)
     before, after = (grain.noise.in_plane_hu(hu[:, :y, :x].numpy(), grain.soft, "draw") for hu in (drawn, filtered))
