@@ -82,3 +82,18 @@ def test_too_little_tissue_has_no_grain() -> None:
     thick, passage, noise = tissue(32)
     few = ScanNoise(np.zeros_like(noise.soft), noise.nearest, noise.white_hu, noise.null)
     assert measure_grain(thick, few, passage) is None
+
+
+def test_tissue_without_noise_has_no_grain() -> None:
+    thick, passage, noise = tissue()
+    still = Volume(np.full_like(thick.hu, 40), thick.geometry)
+    assert measure_grain(still, noise, passage) is None
+
+
+def test_small_regions_serve_where_large_ones_do_not_fit() -> None:
+    thick, passage, noise = tissue()
+    soft = np.zeros_like(noise.soft)
+    soft[:, 8:20, 8:20] = soft[:, 40:52, 40:52] = True  # 12 pixels wide
+    grain = measure_grain(thick, ScanNoise(soft, noise.nearest, noise.white_hu, noise.null), passage)
+    assert grain is not None
+    assert grain.side_px == 8

@@ -33,8 +33,12 @@ _SIDES_PX = (16, 8)
 _SLICES = 40
 """So many thick slices, evenly spread, tell a spectrum."""
 
+_ROUNDING_HU2 = 1 / 12
+"""Variance that rounding to whole HU adds: weaker noise has no spectrum to be seen."""
+
 NO_GRAIN = (
-    "There is too little homogeneous soft tissue to measure the noise's spectrum; drawn noise keeps the model's own."
+    "There is too little homogeneous soft tissue, or noise in it, to measure the noise's spectrum; drawn noise keeps the "
+    "model's own."
 )
 
 
@@ -60,7 +64,7 @@ class Grain:
 
 
 def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | None:
-    """The grain of thick slices; None where there is too little homogeneous soft tissue."""
+    """The grain of thick slices; None where there is too little homogeneous soft tissue, or noise in it."""
     some = np.unique(np.linspace(0, len(thick.hu) - 1, _SLICES).round().astype(int))
     soft, pixel_mm = noise.soft[some], thick.geometry.pixel_mm
     for side in _SIDES_PX:
@@ -68,6 +72,8 @@ def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | 
             power = noise_power_in_plane(thick.hu[some], soft, pixel_mm, "thick slices", side)
         except LamellaError:
             continue
+        if power.variance_hu2 <= _ROUNDING_HU2:
+            return None
         return Grain(soft, np.abs(passage.offsets).argmin(axis=0)[some], power, side, pixel_mm, noise)
     return None
 
