@@ -2,9 +2,10 @@
 
     python benchmarks/study.py configs/study.yaml [--only NAME,NAME]
 
-First the seconds of a step are measured for every run: close other programs meanwhile, a busy machine makes a run shorter.
-Then each trains as many steps as fit the minutes (one cosine from warm-up to the end), and its mean is scored on the held-out
-scan of configs/evaluate-held-out.yaml. Runs are kept under `out`, figures in the file `kept`: a run with figures is not
+The first run trains as many steps as fit the minutes, every other as many as take the same time: steps of both are timed in
+the same go, so that a slower day changes nothing (close other programs meanwhile), but where a run changes nothing that takes
+time (`same_cost`). Each is one cosine from warm-up to the end, and its mean is scored on the held-out scan of
+configs/evaluate-held-out.yaml. Runs are kept under `out`, figures in the file `kept`: a run with figures is not
 repeated (delete them to have it measured again), one that was stopped goes on. Prints a Markdown table. `train` and
 `evaluate` are the installed `lamella`'s.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ class Variant:
     folder: Path
     overrides: tuple[str, ...]
     about: str
+    same_cost: bool = False
 
 
 def main() -> int:
@@ -52,15 +55,17 @@ def main() -> int:
             Path(study["out"]) / run["name"].replace(" ", "-"),
             (*study["base"], *run.get("set", [])),
             run["about"],
+            run.get("same_cost", False),
         )
         for run in study["runs"]
-        if not chosen or run["name"] in chosen
     ]
+    base = variants[0]
+    variants = [one for one in variants if not chosen or one.name in chosen]
     kept = Path(study["kept"])
     figures = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}
     missing = [one for one in variants if one.name not in figures]
-    for one in missing:
-        plan(one, 60.0 * study["minutes"])
+    kept_steps = figures.get(base.name, {}).get("plan", {}).get("steps")
+    plan_all(base, missing, 60.0 * study["minutes"], kept_steps)
     for one in missing:
         train(one)
         figures[one.name] = score(one)
@@ -70,13 +75,18 @@ def main() -> int:
     return 0
 
 
-def plan(one: Variant, seconds: float) -> None:
-    """Decide, once, how many steps a run takes."""
-    written = one.folder / "plan.json"
-    if not written.is_file():
+def plan_all(base: Variant, missing: list[Variant], seconds: float, base_steps: int | None) -> None:
+    """Decide, once, how many steps each run takes; `base_steps` are those of the first run where it is done."""
+    open_plans = [one for one in missing if not (one.folder / "plan.json").is_file()]
+    if not open_plans:
+        return
+    base_s = seconds_a_step(base)
+    base_steps = base_steps or int(seconds / base_s)
+    for one in open_plans:
+        step_s = base_s if one.same_cost or one == base else seconds_a_step(one)
+        plan = {"step_s": step_s, "steps": max(TIMED_STEPS, int(base_steps * base_s / step_s)), "base_step_s": base_s}
         one.folder.mkdir(parents=True, exist_ok=True)
-        step_s = seconds_a_step(one)
-        written.write_text(json.dumps({"step_s": step_s, "steps": max(TIMED_STEPS, int(seconds / step_s))}))
+        (one.folder / "plan.json").write_text(json.dumps(plan))
 
 
 def train(one: Variant) -> None:
@@ -89,6 +99,7 @@ def train(one: Variant) -> None:
 def seconds_a_step(one: Variant) -> float:
     """From the times that a short run of its own logged, the first steps left out."""
     trial = one.folder / "trial"
+    shutil.rmtree(trial, ignore_errors=True)  # a finished one would not be trained again
     lamella(
         "train", CONFIG, f"run={trial}", *one.overrides, f"validate_every={TIMED_STEPS}", f"mean.steps={TIMED_STEPS}"
     )

@@ -16,9 +16,11 @@ from lamella.thinning import Mode, ThinSettings, thin, thin_grid
 from lamella.thinning.look import View
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
+    NoiseFit,
     ScanNoise,
     calm_structure,
     cap_structure,
+    fit_noise,
     level_noise,
     limit_scale,
     measure_noise,
@@ -64,12 +66,37 @@ def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(small
     log_scale = torch.full(shape, float(np.log(guess_hu)), dtype=torch.float16)
     log_scale[:, :, 0, 0] = float(np.log(10 * guess_hu))  # an edge
     view = View(torch.zeros(shape), log_scale, torch.empty(0))
-    scale_to_noise(view, found(volume, passage), small_model.mean.codec, 0.9)
+    fit = fit_noise(view, found(volume, passage), small_model.mean.codec, 0.9)
+    scale_to_noise(view.log_scale, fit, drawn=False)
     expected = 0.9 * THIN_SD * np.sqrt(0.8)
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
     # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
     edge = float(torch.exp(view.log_scale[0, 0, 0, 0]))
     assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
+
+
+def scaled(fit: NoiseFit, scales_hu: list[float], *, drawn: bool) -> list[float]:
+    """What becomes of scales."""
+    log_scale = torch.log(torch.tensor(scales_hu)).view(1, -1, 1, 1)
+    scale_to_noise(log_scale, fit, drawn=drawn)
+    return torch.exp(log_scale).flatten().tolist()
+
+
+def test_a_draw_of_a_quiet_scan_takes_guesses_around_the_median_for_noise_and_its_spread_does_not() -> None:
+    # SPEC C3: a head of 3 HU of noise, for which the network expects 20
+    quiet = NoiseFit(predicted_hu=20.0, measured_hu=3.0)
+    assert scaled(quiet, [10.0, 20.0, 40.0], drawn=True) == pytest.approx([1.5, 3.0, 6.0], rel=1e-3)
+    spread = scaled(quiet, [20.0, 40.0], drawn=False)
+    assert spread[0] == pytest.approx(6.0, rel=1e-3)  # no less than 0.3 of the guess
+    assert spread[1] == pytest.approx(np.sqrt(40**2 - 20**2 + 6**2), rel=1e-3)
+    edge = scaled(quiet, [400.0], drawn=True)[0]
+    assert edge == pytest.approx(np.sqrt(400**2 - 40**2 + 6**2), rel=1e-3)
+
+
+@pytest.mark.parametrize("measured_hu", [20.0, 35.0])
+def test_a_scan_no_quieter_than_expected_is_drawn_at_the_scale_of_its_spread(measured_hu: float) -> None:
+    fit = NoiseFit(predicted_hu=20.0, measured_hu=measured_hu)
+    assert scaled(fit, [10.0, 30.0, 90.0], drawn=True) == scaled(fit, [10.0, 30.0, 90.0], drawn=False)
 
 
 def test_noise_that_the_mean_adds_counts_as_its_error(small_model: Model) -> None:
@@ -78,7 +105,8 @@ def test_noise_that_the_mean_adds_counts_as_its_error(small_model: Model) -> Non
     passed = THIN_SD * np.sqrt(0.2)
     mean = float(np.hypot(passed, 20.0)) * torch.randn(shape, generator=torch.Generator().manual_seed(0))
     view = View(mean, torch.full(shape, 3.0).half(), torch.empty(0))
-    scale_to_noise(view, found(volume, passage), small_model.mean.codec, 1.0)
+    fit = fit_noise(view, found(volume, passage), small_model.mean.codec, 1.0)
+    scale_to_noise(view.log_scale, fit, drawn=False)
     expected = np.hypot(THIN_SD * np.sqrt(0.8), 20.0)
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
 
@@ -100,7 +128,8 @@ def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
     assert 1000 < soft_tissue_mask(bone, volume.geometry).sum() < 5000
     shape = (16, grid.shape[0], 24, 24)
     view = View(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
-    scale_to_noise(view, found(Volume(bone, volume.geometry), passage), small_model.mean.codec, 1.0)
+    fit = fit_noise(view, found(Volume(bone, volume.geometry), passage), small_model.mean.codec, 1.0)
+    scale_to_noise(view.log_scale, fit, drawn=False)
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 

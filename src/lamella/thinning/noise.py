@@ -32,7 +32,13 @@ _WINDOW_MM = 4.0
 """Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
 
 _RANGE = (0.3, 3.0)
-"""The scale is never changed by more than this."""
+"""The scale is never changed by more than this, but for draws on a scan quieter than predicted."""
+
+_DRAWN_LEAST = 0.1
+"""The least factor for draws: 28 HU were predicted where there were 3."""
+
+_DRAWN_REACH = 2.0
+"""So many medians of the scale count as noise in a draw on a scan quieter than predicted."""
 
 _LEAST_IN_SLICE = 200
 """A thin slice with fewer voxels of soft tissue takes its noise from its neighbours."""
@@ -105,12 +111,22 @@ def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
     )
 
 
-def scale_to_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: float) -> None:
-    """Change the noise part of `view.log_scale`, in place, so that it fits the scan.
+@dataclass(frozen=True)
+class NoiseFit:
+    """The scale that was predicted for homogeneous soft tissue, and the one that fits this scan.
 
-    Where the scale is s and its median in homogeneous soft tissue m, s^2 becomes s^2 + (f^2 - 1) min(s, m)^2: the noise is
-    multiplied by f, what lies above it (doubt about structure) is kept. The error there is the open noise and, as it has
-    nothing to do with it, what noise the mean holds beyond that of the measurement.
+    Attributes:
+        predicted_hu: median of the prediction.
+        measured_hu: error to be expected there: the open noise and, as it has nothing to do with it, what noise the mean
+            holds beyond that of the measurement.
+    """
+
+    predicted_hu: float
+    measured_hu: float
+
+
+def fit_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: float) -> NoiseFit:
+    """Compare the predicted scale with the noise of the scan.
 
     Args:
         view: what the network saw.
@@ -122,9 +138,29 @@ def scale_to_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: floa
     has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise, some)
     added = max(0.0, float((has**2).mean()) - noise.passed_hu**2)
     predicted = float(np.median(_in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise, some)))
-    factor = float(np.clip(math.hypot(noise.open_hu(share), math.sqrt(added)) / predicted, *_RANGE))
-    for part in view.log_scale:
-        _multiply_noise(part, factor, predicted)
+    return NoiseFit(predicted, math.hypot(noise.open_hu(share), math.sqrt(added)))
+
+
+def scale_to_noise(log_scale: Tensor, fit: NoiseFit, *, drawn: bool) -> None:
+    """Change the noise part of the scale, in place, so that it fits the scan.
+
+    Where the scale is s and its median in homogeneous soft tissue m, s^2 becomes s^2 + (f^2 - 1) min(s, m)^2: the noise is
+    multiplied by f, what lies above it (doubt about structure) is kept. On a scan much quieter than predicted the guesses
+    around m are as wrong as m itself. In a spread they are kept, to err on the side of doubt; a draw would show them as
+    noise that the scan does not have, so there min(s, 2 m) is multiplied.
+
+    Args:
+        log_scale: predicted.
+        fit: `fit_noise`.
+        drawn: for a draw rather than for the spread.
+    """
+    factor = fit.measured_hu / fit.predicted_hu
+    if drawn and factor < 1:
+        least, reach = _DRAWN_LEAST, _DRAWN_REACH
+    else:
+        least, reach = _RANGE[0], 1.0
+    for part in log_scale:
+        _multiply_noise(part, float(np.clip(factor, least, _RANGE[1])), reach * fit.predicted_hu)
 
 
 def level_noise(
@@ -138,7 +174,7 @@ def level_noise(
     variances solve a least-squares problem; they are no negative numbers (Lawson and Hanson 1974, chapter 23).
 
     Args:
-        view: what the network saw, its scale in line with the scan (`scale_to_noise`).
+        view: what the network saw, its scale in line with the scan (`scale_to_noise`, drawn).
         noise: of the scan.
         passage: the geometry.
         codec: how pixels are packed.

@@ -25,9 +25,11 @@ from lamella.thinning.grain import NO_GRAIN, Grain, match_grain, measure_grain
 from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
+    NoiseFit,
     ScanNoise,
     calm_structure,
     cap_structure,
+    fit_noise,
     level_noise,
     limit_scale,
     measure_noise,
@@ -126,8 +128,7 @@ def thin(
     with clock.stage("noise"):
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
         noise = measure_noise(volume, passage)
-        if noise is not None:
-            scale_to_noise(view, noise, model.mean.codec, model.calibration.noise_share)
+        fit = None if noise is None else fit_noise(view, noise, model.mean.codec, model.calibration.noise_share)
         grain = measure_grain(volume, noise, passage) if noise is not None and settings.mode != "mean" else None
     if noise is None:
         warnings.append(NO_SOFT_TISSUE)
@@ -135,8 +136,10 @@ def thin(
         warnings.append(NO_GRAIN)
     spread = None
     if settings.spread:
-        sd = _image(torch.exp(view.log_scale.float()), model, thick)[wanted] * model.calibration.spread
+        sd = _image(_spread(view.log_scale, fit), model, thick)[wanted] * model.calibration.spread
         spread = Volume(sd.numpy(), grid)
+    if fit is not None and settings.mode != "mean":
+        scale_to_noise(view.log_scale, fit, drawn=True)
     draws = []
     for image in _answers(model, view, noise, grain, passage, settings, pieces, where, clock, progress, thick):
         with clock.stage("finish"):
@@ -201,6 +204,14 @@ def _answers(
             image = _image(residual.add_(view.mean), model, thick)
         del residual  # as large as the image, and not needed beside it
         yield image
+
+
+def _spread(log_scale: Tensor, fit: NoiseFit | None) -> Tensor:
+    """Standard deviation of the error in HU; the scale that draws start from is left as it is."""
+    spread = log_scale.to(torch.float32, copy=True)
+    if fit is not None:
+        scale_to_noise(spread, fit, drawn=False)
+    return spread.exp_()
 
 
 def _pad(thick: Tensor, multiple: int) -> Tensor:
