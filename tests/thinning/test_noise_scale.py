@@ -133,6 +133,20 @@ def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 
+def test_a_small_field_of_view_takes_fat_for_want_of_muscle() -> None:
+    # SPEC C3: 15 HU of noise were drawn in scans of 3, whose few voxels of muscle were not enough
+    volume, passage, _ = noisy_tissue()
+    fat = np.full(volume.hu.shape, 900, np.int16)
+    fat[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66] - 140
+    assert soft_tissue_mask(fat, volume.geometry).sum() == 0
+    noise = found(Volume(fat, volume.geometry), passage)
+    assert noise.open_hu(1.0) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
+    fat[:, 8:-8, 8:-8] = volume.hu[:, 8:-8, 8:-8]
+    fat[:, 60:66, 8:-8] -= 140
+    both = found(Volume(fat, volume.geometry), passage)
+    np.testing.assert_array_equal(both.soft, soft_tissue_mask(fat, volume.geometry))  # muscle enough: no fat
+
+
 def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_scale(
     small_model: Model, thick_volume: Volume
 ) -> None:

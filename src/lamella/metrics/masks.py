@@ -90,23 +90,26 @@ def lung_mask(hu: Hu, body: Mask | None = None) -> Mask:
     return np.asarray((sizes >= _LUNG_SHARE * sizes.max())[labels] & air)
 
 
-def soft_tissue_mask(hu: Hu, geometry: Geometry, body: Mask | None = None) -> Mask:
+def soft_tissue_mask(
+    hu: Hu, geometry: Geometry, body: Mask | None = None, range_hu: tuple[float, float] = SOFT_TISSUE_HU
+) -> Mask:
     """Homogeneous soft tissue: where noise can be measured because nothing else is there.
 
-    A copy smoothed by a 3-D Gaussian of 2 mm sigma lies within 0 to 100 HU and changes by less than 8 HU/mm; the
-    region is then eroded by 2 mm on every side.
+    A copy smoothed by a 3-D Gaussian of 2 mm sigma lies within the range and changes by less than 8 HU/mm; the region is
+    then eroded by 2 mm on every side.
 
     Args:
         hu: (z, y, x) HU of the truth.
         geometry: its geometry, for the spacings.
         body: (z, y, x) from `body_mask`; None counts the whole image.
+        range_hu: of the smoothed copy.
 
     Returns:
         (z, y, x) mask.
     """
     spacing_mm = _spacing_mm(geometry)
     smooth = _smoothed(hu, geometry, _SMOOTHING_MM)
-    flat = (smooth >= SOFT_TISSUE_HU[0]) & (smooth <= SOFT_TISSUE_HU[1])
+    flat = (smooth >= range_hu[0]) & (smooth <= range_hu[1])
     steepness = np.zeros(hu.shape, dtype=np.float32)
     for axis, step_mm in enumerate(spacing_mm):
         if hu.shape[axis] > 1:

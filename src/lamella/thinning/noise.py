@@ -26,7 +26,13 @@ from lamella.thinning.look import View
 from lamella.volume import Volume
 
 _LEAST_VOXELS = 1000
-"""Fewer voxels of homogeneous soft tissue than this say nothing reliable about noise: some 100 independent ones."""
+"""Fewer voxels of homogeneous tissue than this say nothing reliable about noise: some 100 independent ones."""
+
+_ENOUGH_VOXELS = 5000
+"""Fewer voxels of muscle, blood and parenchyma than this, and fat is added to them."""
+
+_WITH_FAT_HU = (-150.0, 150.0)
+"""Homogeneous tissue in small fields of view, which hold little of anything."""
 
 _WINDOW_MM = 4.0
 """Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
@@ -65,7 +71,7 @@ def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class ScanNoise:
-    """Noise of the thick slices in homogeneous soft tissue, and what follows from it for thin ones.
+    """Noise of the thick slices in homogeneous tissue, and what follows from it for thin ones.
 
     Attributes:
         soft: (K, y, x) where it was measured.
@@ -96,8 +102,10 @@ class ScanNoise:
 
 
 def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
-    """Measure the noise of thick slices; None where there is too little homogeneous soft tissue."""
+    """Measure the noise of thick slices; None where there is too little homogeneous tissue."""
     soft = soft_tissue_mask(thick.hu, thick.geometry)
+    if int(soft.sum()) < _ENOUGH_VOXELS:
+        soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
     if int(soft.sum()) < _LEAST_VOXELS:
         return None
     row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
