@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import UsageError
 from lamella.slices import cubic_matrix
 from lamella.source import read_source
@@ -103,7 +103,7 @@ def load_views(folder: Path, series: Sequence[SeriesSettings]) -> list[ThinView]
     views: list[ThinView] = []
     for item in series:
         if item.phantom:
-            views += views_of(f"phantom-{item.phantom.seed}", thorax_phantom(item.phantom), item)
+            views += views_of(f"phantom-{item.phantom.seed}", paint_phantom(item.phantom), item)
             continue
         path = folder / item.path
         if not path.exists():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
@@ -143,8 +143,10 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
     try:
         if isinstance(source, PhantomCase):
             shape = (source.slices, source.rows, source.rows)
-            drawn = PhantomSettings(shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu)
-            painted = thorax_phantom(drawn)
+            drawn = PhantomSettings(
+                shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu, region=source.region
+            )
+            painted = paint_phantom(drawn)
             return scan_of(name, "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
             return scan_of(name, "thickened", source.person, stored_thin(source), crop)

@@ -30,7 +30,7 @@ def paint_bones(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
     for z_mm in VERTEBRAE_MM:
         for side in (-1.0, 1.0):
             path, cartilage = rib_paths(z_mm, side)
-            _add_blade(bone, grid, path, 3.6, 6.4)
+            add_blade(bone, grid, path, 3.6, 6.4)
             _paint_cartilage(hu, grid, cartilage)
         _add_vertebra(bone, hu, grid, z_mm)
     _add_breastbone(bone, grid)
@@ -70,7 +70,7 @@ def rib_paths(z_mm: float, side: float) -> tuple[NDArray[np.float64], NDArray[np
     return path, spline_path(np.array([end, bend, joint]), 3.0)
 
 
-def _add_blade(bone: Array, grid: Grid, path: NDArray[np.float64], thin_mm: float, tall_mm: float) -> None:
+def add_blade(bone: Array, grid: Grid, path: NDArray[np.float64], thin_mm: float, tall_mm: float) -> None:
     """Lower `bone` to the distance from a chain of flat segments whose broad side follows the body's surface."""
     for start, end in pairwise(path):
         reach = tall_mm + 5.0
@@ -99,7 +99,7 @@ def _paint_cartilage(hu: Array, grid: Grid, path: NDArray[np.float64]) -> None:
     if box is None:
         return
     near = np.full(tuple(s.stop - s.start for s in box), _FAR_MM, dtype=np.float32)
-    _add_blade(near, grid.part(box), path, 4.0, 6.0)
+    add_blade(near, grid.part(box), path, 4.0, 6.0)
     paint(hu[box], inside(near, grid.edge_mm), CARTILAGE_HU)
 
 
@@ -167,4 +167,4 @@ def _add_shoulder(bone: Array, grid: Grid) -> None:
             np.minimum(bone[box], plate.astype(np.float32), out=bone[box])
         knots = np.array([[14.0, -62.0, 82.0], [55.0, -74.0, 88.0], [100.0, -52.0, 98.0], [150.0, -20.0, 112.0]])
         knots[:, 0] *= side
-        _add_blade(bone, grid, spline_path(knots, 3.0), 5.0, 6.0)
+        add_blade(bone, grid, spline_path(knots, 3.0), 5.0, 6.0)

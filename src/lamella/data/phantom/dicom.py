@@ -9,6 +9,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from lamella.data.phantom.head import head_build
+from lamella.data.phantom.settings import Region
 from lamella.errors import NonFiniteError, UsageError
 from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
 
@@ -36,6 +38,7 @@ def write_phantom_study(
     series_number: int = 2,
     description: str | None = None,
     kernel: str = "STANDARD",
+    region: Region = "chest",
 ) -> list[Path]:
     """Write a phantom volume, thin or thickened, as a DICOM CT series.
 
@@ -49,6 +52,7 @@ def write_phantom_study(
         series_number: SeriesNumber (0020,0011).
         description: SeriesDescription (0008,103E); by default thickness and spacing.
         kernel: ConvolutionKernel (0018,1210).
+        region: what was painted.
 
     Returns:
         The files, in slice order.
@@ -66,7 +70,7 @@ def write_phantom_study(
     # The voxels are part of the name: other voxels are another series, whatever their grid.
     voxels = hashlib.sha256(np.ascontiguousarray(volume.hu).tobytes()).hexdigest()
     series = _uid(seed, series_number, description, kernel, geometry.shape, geometry.affine.tobytes().hex(), voxels)
-    common = _series_header(seed, series, series_number, description, kernel)
+    common = _series_header(seed, series, series_number, description, kernel, region)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for index in range(geometry.shape[0]):
@@ -76,7 +80,9 @@ def write_phantom_study(
     return files
 
 
-def _series_header(seed: int, series: str, series_number: int, description: str, kernel: str) -> Dataset:
+def _series_header(
+    seed: int, series: str, series_number: int, description: str, kernel: str, region: Region
+) -> Dataset:
     """Patient, study, series, equipment and acquisition: what all slices share."""
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 100"
@@ -91,15 +97,16 @@ def _series_header(seed: int, series: str, series_number: int, description: str,
     header.DeviceSerialNumber = "0"
     header.SoftwareVersions = "1"
     header.ReferringPhysicianName = ""
-    header.StudyDescription = "Lamella chest phantom, made by code"
+    header.StudyDescription = f"Lamella {region} phantom, made by code"
     header.SeriesDescription = description
     header.PatientName = "Lamella^Phantom"
     header.PatientID = f"LAMELLA-PHANTOM-{seed}"
     header.PatientBirthDate = ""
     header.PatientSex = "O"
-    header.BodyPartExamined = "CHEST"
+    header.BodyPartExamined = region.upper()
     header.KVP = "120"
-    header.ContrastBolusAgent = "Iodine, simulated"
+    if region == "chest" or head_build(seed)[1]:
+        header.ContrastBolusAgent = "Iodine, simulated"
     header.DataCollectionDiameter = "500"
     header.XRayTubeCurrent = "200"
     header.ExposureTime = "500"

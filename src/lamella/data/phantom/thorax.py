@@ -1,4 +1,4 @@
-"""The whole phantom: settings, nodules, and the order in which the parts are painted."""
+"""The whole chest: nodules, and the order in which the parts are painted."""
 
 from __future__ import annotations
 
@@ -11,72 +11,17 @@ from numpy.typing import NDArray
 
 from lamella.data.phantom.bones import paint_bones
 from lamella.data.phantom.noise import add_noise
+from lamella.data.phantom.settings import PhantomSettings
 from lamella.data.phantom.shapes import Grid, ball, paint
 from lamella.data.phantom.torso import fissure, lungs, paint_heart, paint_torso
 from lamella.data.phantom.trees import lung_points, lung_trees
 from lamella.data.phantom.vessels import paint_great_vessels, paint_lung_trees
-from lamella.errors import LamellaError
-from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
-
-THICKEST_MM = 3.0
-"""Edges are soft as in a thin slice; a slice thicker than this would not look like one."""
+from lamella.volume import AIR_HU, MAX_HU, Volume
 
 _LARGEST_NODULE_MM, _SMALLEST_NODULE_MM = 12.0, 3.0
 _NODULE_GAP_MM = 16.0
 _WITHIN_MM = 62.0
 """Nodules lie within this height above and below the origin, where the default grid sees all of them."""
-
-
-@dataclass(frozen=True)
-class PhantomSettings:
-    """The grid that looks at the phantom, and what is random.
-
-    Attributes:
-        shape: (slices, rows, columns); the grid is centred on the origin, in the heart.
-        spacing_mm: distance between slice centres.
-        pixel_mm: distance between rows and between columns.
-        thickness_mm: slab width of a slice, recorded in the geometry.
-        seed: chooses vessels, nodules, textures and noise.
-        noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
-        nodules: how many, with diameters from 3 to 12 mm.
-
-    Raises:
-        LamellaError: a value out of range.
-    """
-
-    shape: tuple[int, int, int] = (160, 256, 256)
-    spacing_mm: float = 1.0
-    pixel_mm: float = 1.4
-    thickness_mm: float = 1.0
-    seed: int = 0
-    noise_hu: float = 15.0
-    nodules: int = 9
-
-    def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 2:
-            raise LamellaError(f"A phantom needs at least two voxels on each axis. Found shape {self.shape}.")
-        for name in ("spacing_mm", "pixel_mm", "thickness_mm"):
-            value = getattr(self, name)
-            if not 0.0 < value <= THICKEST_MM:
-                raise LamellaError(
-                    f"The phantom's {name} is out of range. Found {value:g}, expected more than 0 and at most "
-                    f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.slices."
-                )
-        if not 0.0 <= self.noise_hu <= 200.0:
-            raise LamellaError(f"The phantom's noise is out of range. Found {self.noise_hu:g} HU, expected 0 to 200.")
-        if not 0 <= self.nodules <= 24:
-            raise LamellaError(f"The phantom has room for 0 to 24 nodules. Found {self.nodules}.")
-        if self.seed < 0:
-            raise LamellaError(f"The phantom's seed must not be negative. Found {self.seed}.")
-
-    @property
-    def geometry(self) -> Geometry:
-        """Axial slices from the feet upwards, centred on the origin."""
-        affine = np.zeros((4, 4))
-        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = self.spacing_mm, self.pixel_mm, self.pixel_mm, 1.0
-        half = [(n - 1) / 2 for n in self.shape]
-        affine[:3, 3] = [-half[2] * self.pixel_mm, -half[1] * self.pixel_mm, -half[0] * self.spacing_mm]
-        return Geometry(self.shape, affine, self.thickness_mm)
 
 
 @dataclass(frozen=True)

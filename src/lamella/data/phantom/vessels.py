@@ -70,11 +70,11 @@ def paint_lung_trees(hu: Array, grid: Grid, seed: int) -> None:
     """Paint the branching vessels of lungs and liver, and the airways, into `hu` (z, y, x) in place."""
     arteries, veins, airways = lung_trees(seed)
     share = np.zeros(grid.shape, dtype=np.float32)
-    _paint_pieces(hu, share, grid, [liver_tree(seed)], 0.0, LIVER_VEIN_HU)
-    _paint_pieces(hu, share, grid, veins, 0.0, VEIN_HU)
-    _paint_pieces(hu, share, grid, arteries, 0.0, ARTERY_HU)
-    _paint_pieces(hu, share, grid, airways, 0.65, WALL_HU)
-    _paint_pieces(hu, share, grid, airways, 0.0, LUMEN_HU)
+    paint_pieces(hu, share, grid, [liver_tree(seed)], 0.0, LIVER_VEIN_HU)
+    paint_pieces(hu, share, grid, veins, 0.0, VEIN_HU)
+    paint_pieces(hu, share, grid, arteries, 0.0, ARTERY_HU)
+    paint_pieces(hu, share, grid, airways, 0.65, WALL_HU)
+    paint_pieces(hu, share, grid, airways, 0.0, LUMEN_HU)
 
 
 def paint_great_vessels(hu: Array, grid: Grid) -> None:
@@ -84,26 +84,27 @@ def paint_great_vessels(hu: Array, grid: Grid) -> None:
         found = ball(grid, np.array(centre), radius_mm)
         if found is not None:
             paint(hu[found[0]], found[1], LYMPH_NODE_HU)
-    _paint_tube(hu, share, grid, OESOPHAGUS.knots, 0.0, OESOPHAGUS.value_hu)
+    paint_tube(hu, share, grid, OESOPHAGUS.knots, 0.0, OESOPHAGUS.value_hu)
     for tube in GREAT_VESSELS:
         if tube.wall_mm:
-            _paint_tube(hu, share, grid, tube.knots, tube.wall_mm, 48.0)
+            paint_tube(hu, share, grid, tube.knots, tube.wall_mm, 48.0)
     for tube in GREAT_VESSELS:
-        _paint_tube(hu, share, grid, tube.knots, 0.0, tube.value_hu)
+        paint_tube(hu, share, grid, tube.knots, 0.0, tube.value_hu)
     for knots in AIRWAYS:
-        _paint_tube(hu, share, grid, knots, 1.5, WALL_HU)
+        paint_tube(hu, share, grid, knots, 1.5, WALL_HU)
     for knots in AIRWAYS:
-        _paint_tube(hu, share, grid, knots, 0.0, LUMEN_HU)
+        paint_tube(hu, share, grid, knots, 0.0, LUMEN_HU)
 
 
-def _paint_tube(hu: Array, share: Array, grid: Grid, knots: Knots, wall_mm: float, value_hu: float) -> None:
+def paint_tube(hu: Array, share: Array, grid: Grid, knots: Knots, wall_mm: float, value_hu: float) -> None:
+    """Paint a tube along a smooth curve through knots, its radius grown by `wall_mm`. Leaves `share` at zero."""
     path = spline_path(np.array(knots, dtype=np.float64))
     radius = np.stack([path[:-1, 3], path[1:, 3]], axis=1)
     order = np.zeros(len(radius), dtype=np.int64)
-    _paint_pieces(hu, share, grid, [Branches(path[:-1, :3], path[1:, :3], radius, order)], wall_mm, value_hu)
+    paint_pieces(hu, share, grid, [Branches(path[:-1, :3], path[1:, :3], radius, order)], wall_mm, value_hu)
 
 
-def _paint_pieces(
+def paint_pieces(
     hu: Array, share: Array, grid: Grid, trees: Sequence[Branches], wall_mm: float, value_hu: float
 ) -> None:
     """Gather the shares of all pieces, so that forks do not add up, and mix one tissue in. Leaves `share` at zero."""

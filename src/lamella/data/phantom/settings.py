@@ -1,0 +1,70 @@
+"""What a phantom is asked for: the grid that looks at it, and what is random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from lamella.errors import LamellaError
+from lamella.volume import Geometry
+
+Region = Literal["chest", "head"]
+
+THICKEST_MM = 3.0
+"""Edges are soft as in a thin slice; a slice thicker than this would not look like one."""
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """The grid that looks at the phantom, and what is random.
+
+    Attributes:
+        shape: (slices, rows, columns); the grid is centred on the origin, in the heart or the middle of the brain.
+        spacing_mm: distance between slice centres.
+        pixel_mm: distance between rows and between columns.
+        thickness_mm: slab width of a slice, recorded in the geometry.
+        seed: chooses vessels, nodules, textures and noise; of a head also size, folds and contrast medium.
+        noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
+        nodules: how many, with diameters from 3 to 12 mm; none in a head.
+        region: what is painted.
+
+    Raises:
+        LamellaError: a value out of range.
+    """
+
+    shape: tuple[int, int, int] = (160, 256, 256)
+    spacing_mm: float = 1.0
+    pixel_mm: float = 1.4
+    thickness_mm: float = 1.0
+    seed: int = 0
+    noise_hu: float = 15.0
+    nodules: int = 9
+    region: Region = "chest"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 3 or min(self.shape) < 2:
+            raise LamellaError(f"A phantom needs at least two voxels on each axis. Found shape {self.shape}.")
+        for name in ("spacing_mm", "pixel_mm", "thickness_mm"):
+            value = getattr(self, name)
+            if not 0.0 < value <= THICKEST_MM:
+                raise LamellaError(
+                    f"The phantom's {name} is out of range. Found {value:g}, expected more than 0 and at most "
+                    f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.slices."
+                )
+        if not 0.0 <= self.noise_hu <= 200.0:
+            raise LamellaError(f"The phantom's noise is out of range. Found {self.noise_hu:g} HU, expected 0 to 200.")
+        if not 0 <= self.nodules <= 24:
+            raise LamellaError(f"The phantom has room for 0 to 24 nodules. Found {self.nodules}.")
+        if self.seed < 0:
+            raise LamellaError(f"The phantom's seed must not be negative. Found {self.seed}.")
+
+    @property
+    def geometry(self) -> Geometry:
+        """Axial slices from the feet upwards, centred on the origin."""
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = self.spacing_mm, self.pixel_mm, self.pixel_mm, 1.0
+        half = [(n - 1) / 2 for n in self.shape]
+        affine[:3, 3] = [-half[2] * self.pixel_mm, -half[1] * self.pixel_mm, -half[0] * self.spacing_mm]
+        return Geometry(self.shape, affine, self.thickness_mm)
