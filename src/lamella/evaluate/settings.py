@@ -85,7 +85,7 @@ class SplitCases:
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A drawn chest or head (`lamella.data.phantom`), thickened once a geometry; needs no data.
+    """A drawn chest, head or test object (`lamella.data.phantom`), thickened once a geometry; needs no data.
 
     Attributes:
         geometries: how it is thickened.
@@ -95,7 +95,7 @@ class PhantomCase:
         pixel_mm: distance between them.
         noise_hu: noise in soft tissue.
         seed: of anatomy and noise.
-        region: chest or head.
+        region: what is drawn.
     """
 
     geometries: tuple[GeometrySettings, ...]
@@ -105,7 +105,7 @@ class PhantomCase:
     pixel_mm: float = 1.4
     noise_hu: float = 15.0
     seed: int = 0
-    region: Literal["chest", "head"] = "chest"
+    region: Literal["chest", "head", "solids"] = "chest"
 
 
 @dataclass(frozen=True)

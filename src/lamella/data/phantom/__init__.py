@@ -1,5 +1,6 @@
-"""Chest and head made by code: `paint_phantom` paints, `phantom_nodules` lists a chest's nodules, `write_phantom_study`
-writes DICOM.
+"""Chest, head and test object made by code: `paint_phantom` paints, `write_phantom_study` writes DICOM.
+
+`phantom_nodules` lists the nodules of a chest.
 
 Nothing of a patient is in it. The anatomy depends on the seed alone and is fixed in LPS millimetres; the settings
 choose the grid that looks at it. Thin slices only: thick ones are made from thin ones by `lamella.slices`.
@@ -8,6 +9,7 @@ choose the grid that looks at it. Thin slices only: thick ones are made from thi
 from lamella.data.phantom.dicom import write_phantom_study
 from lamella.data.phantom.head import head_phantom
 from lamella.data.phantom.settings import PhantomSettings
+from lamella.data.phantom.solids import solids_phantom
 from lamella.data.phantom.thorax import Nodule, phantom_nodules, thorax_phantom
 from lamella.volume import Volume
 
@@ -17,6 +19,7 @@ __all__ = [
     "head_phantom",
     "paint_phantom",
     "phantom_nodules",
+    "solids_phantom",
     "thorax_phantom",
     "write_phantom_study",
 ]
@@ -24,4 +27,5 @@ __all__ = [
 
 def paint_phantom(settings: PhantomSettings) -> Volume:
     """The phantom of `settings.region`: float32 HU, the same for the same settings."""
-    return head_phantom(settings) if settings.region == "head" else thorax_phantom(settings)
+    painters = {"chest": thorax_phantom, "head": head_phantom, "solids": solids_phantom}
+    return painters[settings.region](settings)

@@ -103,9 +103,9 @@ def _series_header(
     header.PatientID = f"LAMELLA-PHANTOM-{seed}"
     header.PatientBirthDate = ""
     header.PatientSex = "O"
-    header.BodyPartExamined = region.upper()
+    header.BodyPartExamined = "PHANTOM" if region == "solids" else region.upper()
     header.KVP = "120"
-    if region == "chest" or head_build(seed)[1]:
+    if region == "chest" or (region == "head" and head_build(seed)[1]):
         header.ContrastBolusAgent = "Iodine, simulated"
     header.DataCollectionDiameter = "500"
     header.XRayTubeCurrent = "200"

@@ -10,7 +10,7 @@ import numpy as np
 from lamella.errors import LamellaError
 from lamella.volume import Geometry
 
-Region = Literal["chest", "head"]
+Region = Literal["chest", "head", "solids"]
 
 THICKEST_MM = 3.0
 """Edges are soft as in a thin slice; a slice thicker than this would not look like one."""
@@ -27,8 +27,8 @@ class PhantomSettings:
         thickness_mm: slab width of a slice, recorded in the geometry.
         seed: chooses vessels, nodules, textures and noise; of a head also size, folds and contrast medium.
         noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
-        nodules: how many, with diameters from 3 to 12 mm; none in a head.
-        region: what is painted.
+        nodules: how many, with diameters from 3 to 12 mm; in a chest alone.
+        region: what is painted: a chest, a head, or the solids of a test object.
 
     Raises:
         LamellaError: a value out of range.

@@ -1,0 +1,89 @@
+"""A test object: solids of many shapes and densities, turned all ways.
+
+People hold rounded shapes alone; test objects, implants and couches have flat faces and sharp corners, which a network
+that knows only people gets wrong. Everything is fixed in LPS millimetres and depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from lamella.data.phantom.noise import add_noise
+from lamella.data.phantom.settings import PhantomSettings
+from lamella.data.phantom.shapes import Array, Grid, inside, paint, smooth_max
+from lamella.volume import AIR_HU, MAX_HU, Volume
+
+DENSITIES_HU = (-1000.0, -190.0, -95.0, -35.0, 5.0, 45.0, 60.0, 120.0, 340.0, 900.0, 1300.0)
+"""Air, plastics from polymethylpentene to PTFE, water, tissue and bone, as test objects have them."""
+
+_GAS_HU = -1000.0
+_COUNT = 110
+_REACH_MM = 100.0
+_LEAST_MM, _MOST_MM = 1.5, 36.0
+_NEARLY_LEVEL, _TILT = 0.35, 0.12
+"""Share of solids whose faces nearly follow the slices, which a thick slice blurs most, and their tilt in radians."""
+
+
+def solids_phantom(settings: PhantomSettings) -> Volume:
+    """Paint the test object.
+
+    A cylinder of water or an empty shell; in it ellipsoids, boxes and rods of 3 to 72 mm, solid or hollow, some hardly
+    denser than what surrounds them; noise.
+
+    Returns:
+        Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
+    """
+    geometry, rng = settings.geometry, np.random.default_rng([settings.seed, 41])
+    grid = Grid.of(geometry)
+    (x, y, z), edge = grid.mesh, grid.edge_mm
+    hu = np.full(geometry.shape, _GAS_HU, dtype=np.float32)
+    radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([_GAS_HU, 0.0, 40.0]))
+    wall = np.sqrt(x**2 + y**2 + 0.0 * z) - np.float32(radius_mm)
+    paint(hu, inside(wall, edge), 120.0)
+    paint(hu, inside(wall + 6.0, edge), filling)
+    for _ in range(_COUNT):
+        _paint_solid(hu, grid, rng)
+    if settings.noise_hu > 0:
+        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
+    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), geometry)
+
+
+def _paint_solid(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
+    """One solid; draws the same numbers whether or not the grid sees it."""
+    centre = rng.uniform(-_REACH_MM, _REACH_MM, 3) * [0.75, 0.75, 1.0]
+    half = np.exp(rng.uniform(np.log(_LEAST_MM), np.log(_MOST_MM), 3))
+    slightly, fully = Rotation.from_rotvec(rng.normal(0.0, _TILT, 3)), Rotation.random(random_state=rng)
+    turn = (slightly if rng.random() < _NEARLY_LEVEL else fully).as_matrix().astype(np.float32)
+    kind, hollow, faint = int(rng.integers(3)), rng.random() < 0.25, rng.random() < 0.25
+    value, within, contrast = rng.choice(DENSITIES_HU), rng.choice(DENSITIES_HU), rng.uniform(-25.0, 25.0)
+    wall_mm = rng.uniform(0.8, 4.0)
+    reach = float(np.linalg.norm(half)) + 3.0 * grid.edge_mm
+    box = grid.box(centre - reach, centre + reach)
+    if box is None:
+        return
+    distance = _distance(grid.part(box), centre, half, turn, kind)
+    here = hu[box]
+    if faint:
+        here += inside(distance, grid.edge_mm) * np.float32(contrast)
+        return
+    paint(here, inside(distance, grid.edge_mm), float(value))
+    if hollow:
+        paint(here, inside(distance + np.float32(wall_mm), grid.edge_mm), float(within))
+
+
+def _distance(grid: Grid, centre: NDArray[np.float64], half: NDArray[np.float64], turn: Array, kind: int) -> Array:
+    """Signed distance, to first order, from an ellipsoid (0), a box (1) or a rod with flat ends (2)."""
+    x, y, z = grid.mesh
+    p = [x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])]
+    q = [turn[i, 0] * p[0] + turn[i, 1] * p[1] + turn[i, 2] * p[2] for i in range(3)]
+    h = half.astype(np.float32)
+    if kind == 0:
+        rho = np.sqrt(sum((a / b) ** 2 for a, b in zip(q, h, strict=True)))
+        slope = np.sqrt(sum((a / b**2) ** 2 for a, b in zip(q, h, strict=True)))
+        return np.asarray(rho * (rho - 1.0) / np.maximum(slope, 1e-6))
+    if kind == 1:
+        faces = [np.abs(a) - b for a, b in zip(q, h, strict=True)]
+        return smooth_max(smooth_max(faces[0], faces[1], 0.3), faces[2], 0.3)
+    return smooth_max(np.sqrt(q[0] ** 2 + q[1] ** 2) - h[0], np.abs(q[2]) - h[2], 0.3)
