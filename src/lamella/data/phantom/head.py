@@ -127,7 +127,7 @@ def _paint_soft(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     """Skin, fat, muscle and glands; beside them the head rest."""
     (x, y, z), edge = grid.mesh, grid.edge_mm
     skin = outline(x, y, z)
-    rest = np.abs(np.sqrt(x**2 + (y + 15.0) ** 2 + 0.0 * z) - 122.0) - 2.0
+    rest = np.abs(np.sqrt(x**2 + (y + 15.0) ** 2) - 122.0) - 2.0
     paint(hu, inside(smooth_max(rest, 40.0 - y, 4.0), edge), 60.0)
     paint(hu, inside(skin, edge), SKIN_HU)
     paint(hu, inside(skin + 2.2, edge), FAT_HU + 6.0 * texture["coarse"])
@@ -135,7 +135,7 @@ def _paint_soft(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     deep = smooth_max(skin + 7.0, 0.8 * (z + 12.0 + 0.35 * y), 10.0)
     temporal = smooth_max(np.abs(np.abs(x) - 69.0 + 0.08 * (z + 40.0)) - 6.0, np.abs(y + 22.0) - 30.0, 8.0)
     temporal = smooth_max(temporal, np.maximum(z - 30.0, -70.0 - z), 8.0)
-    bundles = smooth_max(smooth_min(deep, temporal, 4.0), 3.0 * (np.abs(texture["coarse"]) * -1.0 + 0.22), 2.0)
+    bundles = smooth_max(smooth_min(deep, temporal, 4.0), 3.0 * (0.22 - np.abs(texture["coarse"])), 2.0)
     paint(hu, inside(smooth_max(bundles, skin + 4.0, 2.0), edge), MUSCLE_HU + 3.0 * texture["folds"])
     tongue = ellipsoid(x, y, z, (0.0, -50.0, -98.0), (20.0, 30.0, 17.0))
     parotid = ellipsoid(np.abs(x), y, z, (56.0, 6.0, -76.0), (10.0, 15.0, 22.0))
@@ -149,7 +149,7 @@ def _paint_brain(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     room = cavity(x, y, z)
     paint(hu, inside(room, edge), CSF_HU)
     depth = -room - 1.5
-    across = np.abs(x) + 0.0 * (y + z)
+    across = np.abs(x)
     # The hemispheres: apart at the midline, cut from the cerebellum by the tentorium, folded where the field is near 0.
     tentorium = z + 18.0 - 0.25 * np.maximum(y - 10.0, 0.0) + 0.012 * x**2
     half = smooth_max(np.maximum(-depth, 1.3 - across), -smooth_max(tentorium, -8.0 - y, 14.0), 3.0)
@@ -213,7 +213,7 @@ def _brain_trees(seed: int) -> tuple[Branches, ...]:
 
 def _paint_eyes(hu: Array, grid: Grid) -> None:
     (x, y, z), edge = grid.mesh, grid.edge_mm
-    across = np.abs(x) + 0.0 * (y + z)
+    across = np.abs(x)
     cone = orbit(across, y, z)
     paint(hu, inside(cone, edge), FAT_HU)
     share = np.zeros(grid.shape, dtype=np.float32)

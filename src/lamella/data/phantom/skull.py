@@ -73,7 +73,7 @@ def orbit(across: Array, y: Array, z: Array) -> Array:
 def paint_skull(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     """Paint skull, jaws, teeth and upper neck into `hu` (z, y, x) in place."""
     (x, y, z), edge = grid.mesh, grid.edge_mm
-    across = np.abs(x) + 0.0 * (y + z)
+    across = np.abs(x)
     room = cavity(x, y, z)
     thick = 5.6 + 1.3 * texture["coarse"] + 2.0 * np.exp(-(((y - 84.0) / 18.0) ** 2))
     thick = thick + 6.0 * np.exp(-(((y + 86.0) / 9.0) ** 2) - ((z + 4.0) / 16.0) ** 2)
@@ -121,7 +121,7 @@ def paint_skull(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
 def paint_air(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     """Paint sinuses, nose, throat and ear canals into `hu` (z, y, x) in place, and what stands in them."""
     (x, y, z), edge = grid.mesh, grid.edge_mm
-    across = np.abs(x) + 0.0 * (y + z)
+    across = np.abs(x)
     for centre, radii in _SINUSES:
         room = ellipsoid(across, y, z, centre, radii) + 0.9
         paint(hu, inside(room, edge), MUCOSA_HU)

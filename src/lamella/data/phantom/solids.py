@@ -40,7 +40,7 @@ def solids_phantom(settings: PhantomSettings) -> Volume:
     (x, y, z), edge = grid.mesh, grid.edge_mm
     hu = np.full(geometry.shape, _GAS_HU, dtype=np.float32)
     radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([_GAS_HU, 0.0, 40.0]))
-    wall = np.sqrt(x**2 + y**2 + 0.0 * z) - np.float32(radius_mm)
+    wall = np.sqrt(x**2 + y**2) - np.float32(radius_mm)
     paint(hu, inside(wall, edge), 120.0)
     paint(hu, inside(wall + 6.0, edge), filling)
     for _ in range(_COUNT):
