@@ -134,16 +134,18 @@ def lamella(*words: str) -> None:
 
 
 def table(rows: list[tuple[Variant, dict[str, Any]]]) -> str:
-    """Markdown: a row a run; gains in dB over cubic, and over the first row's; of the first case, errors over cubic's."""
+    """Markdown: a row a run; time of a step over the first row's; gains in dB over cubic, and over the first row's; of the
+    first case, errors over cubic's."""
     titles = [title for title in rows[0][1] if title != "plan"] if rows else []
-    heads = ["run", "what is changed", "steps", "s a step", *titles, *REGIONS]
+    heads = ["run", "what is changed", "steps", "time of one", *titles, *REGIONS]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     first = rows[0][1] if rows else {}
     for one, found in rows:
         cells = [f"{found[t]['gain_db']:+.2f} ({found[t]['gain_db'] - first[t]['gain_db']:+.2f})" for t in titles]
         cells += [f"{found[titles[0]][region]:.3f}" for region in REGIONS]
         plan = found["plan"]
-        lines.append(f"| {one.name} | {one.about} | {plan['steps']} | {plan['step_s']:.2f} | {' | '.join(cells)} |")
+        slower = plan["step_s"] / plan.get("base_step_s", first["plan"]["step_s"])
+        lines.append(f"| {one.name} | {one.about} | {plan['steps']} | {slower:.2f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
