@@ -71,7 +71,8 @@ def main() -> int:
         figures[one.name] = score(one)
         kept.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
         print(f"done: {one.name}", file=sys.stderr, flush=True)
-    print(table([(one, figures[one.name]) for one in variants]))
+    rows = [(one, figures[one.name]) for one in variants]
+    print(table(rows, figures.get(base.name, rows[0][1])))
     return 0
 
 
@@ -133,13 +134,12 @@ def lamella(*words: str) -> None:
         )
 
 
-def table(rows: list[tuple[Variant, dict[str, Any]]]) -> str:
-    """Markdown: a row a run; time of a step over the first row's; gains in dB over cubic, and over the first row's; of the
+def table(rows: list[tuple[Variant, dict[str, Any]]], first: dict[str, Any]) -> str:
+    """Markdown: a row a run; time of a step over the first run's; gains in dB over cubic, and over the first run's; of the
     first case, errors over cubic's."""
-    titles = [title for title in rows[0][1] if title != "plan"] if rows else []
+    titles = [title for title in first if title != "plan"]
     heads = ["run", "what is changed", "steps", "time of one", *titles, *REGIONS]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    first = rows[0][1] if rows else {}
     for one, found in rows:
         cells = [f"{found[t]['gain_db']:+.2f} ({found[t]['gain_db'] - first[t]['gain_db']:+.2f})" for t in titles]
         cells += [f"{found[titles[0]][region]:.3f}" for region in REGIONS]
