@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,18 @@ def test_the_studys_table_shows_gains_over_the_first_run(tmp_path: Path) -> None
         )
         for name, gain in (("base", 1.5), ("other", 1.2))
     ]
-    assert "| other | - | 9 | 0.50 | +1.20 (-0.30) | 0.900 | 0.750 | 0.800 |" in study.table(rows)
+    assert "| other | - | 9 | 1.00 | +1.20 (-0.30) | 0.900 | 0.750 | 0.800 |" in study.table(rows, rows[0][1])
+
+
+def test_every_run_of_the_study_takes_the_time_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = script("study")
+    base, slow, same = (study.Variant(n, tmp_path / n, (), "-", n == "same") for n in ("base", "slow", "same"))
+    monkeypatch.setattr(study, "seconds_a_step", lambda one: {"base": 1.2, "slow": 2.4}[one.name])  # a slow day
+    study.plan_all(base, [slow, same], 540.0, 500)
+    steps = {one.name: json.loads((one.folder / "plan.json").read_text())["steps"] for one in (slow, same)}
+    assert steps == {"slow": 250, "same": 500}
+    monkeypatch.setattr(study, "seconds_a_step", lambda one: pytest.fail("planned already"))
+    study.plan_all(base, [slow, same], 540.0, 500)
 
 
 @pytest.mark.parametrize(
