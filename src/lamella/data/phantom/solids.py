@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from lamella.data.phantom.noise import add_noise
 from lamella.data.phantom.settings import PhantomSettings
-from lamella.data.phantom.shapes import Array, Grid, inside, paint, smooth_max
+from lamella.data.phantom.shapes import Array, Grid, ellipsoid, inside, paint, smooth_max
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 DENSITIES_HU = (-1000.0, -190.0, -95.0, -35.0, 5.0, 45.0, 60.0, 120.0, 340.0, 900.0, 1300.0)
@@ -37,7 +37,7 @@ def solids_phantom(settings: PhantomSettings) -> Volume:
     """
     geometry, rng = settings.geometry, np.random.default_rng([settings.seed, 41])
     grid = Grid.of(geometry)
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+    (x, y, _), edge = grid.mesh, grid.edge_mm
     hu = np.full(geometry.shape, _GAS_HU, dtype=np.float32)
     radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([_GAS_HU, 0.0, 40.0]))
     wall = np.sqrt(x**2 + y**2) - np.float32(radius_mm)
@@ -76,13 +76,11 @@ def _paint_solid(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
 def _distance(grid: Grid, centre: NDArray[np.float64], half: NDArray[np.float64], turn: Array, kind: int) -> Array:
     """Signed distance, to first order, from an ellipsoid (0), a box (1) or a rod with flat ends (2)."""
     x, y, z = grid.mesh
-    p = [x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])]
-    q = [turn[i, 0] * p[0] + turn[i, 1] * p[1] + turn[i, 2] * p[2] for i in range(3)]
     h = half.astype(np.float32)
     if kind == 0:
-        rho = np.sqrt(sum((a / b) ** 2 for a, b in zip(q, h, strict=True)))
-        slope = np.sqrt(sum((a / b**2) ** 2 for a, b in zip(q, h, strict=True)))
-        return np.asarray(rho * (rho - 1.0) / np.maximum(slope, 1e-6))
+        return ellipsoid(x, y, z, tuple(centre), tuple(h), turn)
+    p = [x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])]
+    q = [turn[i, 0] * p[0] + turn[i, 1] * p[1] + turn[i, 2] * p[2] for i in range(3)]
     if kind == 1:
         faces = [np.abs(a) - b for a, b in zip(q, h, strict=True)]
         return smooth_max(smooth_max(faces[0], faces[1], 0.3), faces[2], 0.3)
