@@ -117,7 +117,15 @@ def test_every_run_of_the_study_takes_the_time_of_the_first(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(
-    "name", ["evaluate", "evaluate-held-out", "evaluate-phantom", "evaluate-reference", "evaluate-steps"]
+    "name",
+    [
+        "evaluate",
+        "evaluate-fine-pixels",
+        "evaluate-held-out",
+        "evaluate-phantom",
+        "evaluate-reference",
+        "evaluate-steps",
+    ],
 )
 def test_evaluations_are_evaluations(name: str) -> None:
     settings = load(EvaluationSettings, ROOT / "configs" / f"{name}.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lamella.data.phantom.settings import Region
 from lamella.errors import UsageError
 from lamella.slices import Profile
 from lamella.thinning import Mode
@@ -105,7 +106,7 @@ class PhantomCase:
     pixel_mm: float = 1.4
     noise_hu: float = 15.0
     seed: int = 0
-    region: Literal["chest", "head", "solids"] = "chest"
+    region: Region = "chest"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from lamella.data.phantom.shapes import (
 )
 from lamella.data.phantom.skull import GAS_HU, cavity, orbit, paint_air, paint_skull
 from lamella.data.phantom.trees import Branches, Vector, grow
-from lamella.data.phantom.vessels import Knots, paint_pieces, paint_tube
+from lamella.data.phantom.vessels import Knots, mirrored, paint_pieces, paint_tube
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 SKIN_HU, FAT_HU, MUSCLE_HU, GLAND_HU = 30.0, -95.0, 58.0, 15.0
@@ -232,5 +232,4 @@ def _paint_eyes(hu: Array, grid: Grid) -> None:
 
 def _both_sides(tubes: tuple[Knots, ...]) -> list[Knots]:
     """The tubes and, of those that leave the midline, their mirror images."""
-    mirrored = [tuple((-x, y, z, r) for x, y, z, r in knots) for knots in tubes if any(knot[0] for knot in knots)]
-    return [*tubes, *mirrored]
+    return [*tubes, *(mirrored(knots) for knots in tubes if any(knot[0] for knot in knots))]

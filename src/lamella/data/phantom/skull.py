@@ -20,7 +20,7 @@ from lamella.data.phantom.shapes import (
     smooth_min,
     spline_path,
 )
-from lamella.data.phantom.vessels import Knots, paint_tube
+from lamella.data.phantom.vessels import Knots, mirrored, paint_tube
 
 CORTEX_HU, DIPLOE_HU, PETROUS_HU, TOOTH_HU, ENAMEL_HU = 1250.0, 520.0, 1750.0, 1500.0, 2500.0
 MUCOSA_HU, GAS_HU, PERILYMPH_HU, DISC_HU = 35.0, -1000.0, 30.0, 80.0
@@ -130,9 +130,9 @@ def paint_air(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     share = np.zeros(grid.shape, dtype=np.float32)
     for side in (-1, 1):
         for knots in (_NOSTRILS, _EAR_CANAL):
-            paint_tube(hu, share, grid, _mirrored(knots, side), 0.0, GAS_HU)
+            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, GAS_HU)
         for knots in _TURBINATES:
-            paint_tube(hu, share, grid, _mirrored(knots, side), 0.0, MUCOSA_HU)
+            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, MUCOSA_HU)
         # The drum's cavity and its bonelets.
         for place, radius_mm, value in (
             ((49, 8, -45), 5.0, GAS_HU),
@@ -157,7 +157,7 @@ def _paint_inner_ear(hu: Array, grid: Grid) -> None:
     share = np.zeros(grid.shape, dtype=np.float32)
     for side in (-1, 1):
         for knots in (_INNER_CANAL, _COCHLEA, *_HALF_CIRCLES):
-            paint_tube(hu, share, grid, _mirrored(knots, side), 0.0, PERILYMPH_HU)
+            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, PERILYMPH_HU)
         found = ball(grid, np.array([side * 39.0, 9.0, -44.0]), 2.2)
         if found is not None:
             paint(hu[found[0]], found[1], PERILYMPH_HU)
@@ -189,7 +189,3 @@ def _add_neck(bone: Array, hu: Array, grid: Grid) -> None:
         np.minimum(bone, smooth_min(body, arch, 2.0), out=bone)
         disc = smooth_max(np.sqrt((x / 1.25) ** 2 + (y - 26.0) ** 2) - 8.5, np.abs(z - middle_mm - 9.0) - 2.5, 1.5)
         paint(hu, inside(disc, edge), DISC_HU)
-
-
-def _mirrored(knots: Knots, side: int) -> Knots:
-    return tuple((side * x, y, z, radius) for x, y, z, radius in knots)

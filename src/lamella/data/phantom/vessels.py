@@ -104,6 +104,11 @@ def paint_tube(hu: Array, share: Array, grid: Grid, knots: Knots, wall_mm: float
     paint_pieces(hu, share, grid, [Branches(path[:-1, :3], path[1:, :3], radius, order)], wall_mm, value_hu)
 
 
+def mirrored(knots: Knots, side: float = -1.0) -> Knots:
+    """The tube on the other side of the midline; as it is for side +1."""
+    return tuple((side * x, y, z, radius) for x, y, z, radius in knots)
+
+
 def paint_pieces(
     hu: Array, share: Array, grid: Grid, trees: Sequence[Branches], wall_mm: float, value_hu: float
 ) -> None:
