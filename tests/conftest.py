@@ -7,25 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.model import Calibration, Limits, Model
+from lamella.model import Model
 from lamella.volume import Volume
-from tests.small_model import SMALL, upright
+from tests.small_model import SMALL, awake, upright
 
 
 @pytest.fixture(scope="session")
 def small_model() -> Model:
-    """Random weights, none of them zero: every path through the networks matters."""
-    generator = torch.Generator().manual_seed(0)
-    mean, flow = MeanScaleNet(SMALL), FlowNet(SMALL)
-    with torch.no_grad():
-        for network in (mean, flow):
-            for p in network.parameters():
-                p.copy_(0.3 * torch.randn(p.shape, generator=generator) / max(1, p[0].numel()) ** 0.5)
-    networks = (mean.eval().requires_grad_(False), flow.eval().requires_grad_(False))
-    return Model("small", "0" * 64, "Apache-2.0", SMALL, Limits(), Calibration(), *networks)
+    """See `awake`."""
+    return awake(SMALL)
 
 
 @pytest.fixture

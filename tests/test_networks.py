@@ -110,6 +110,19 @@ def test_null_space_noise_has_unit_variance_and_no_measured_part() -> None:
     assert float(passage.operator.blur(scale * noise).abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("side", [2, 4])
+def test_the_noise_level_is_a_plain_mean_over_as_many_pixels_whatever_the_packing(side: int) -> None:
+    thick = torch.randn((1, 1, 1, 48, 40), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    levels = torch.exp(noise_level(thick, side)) * 20 - 1
+    padded = np.pad(thick[0, 0, 0].numpy(), 1, mode="edge")
+    around = sum(padded[i : i + 48, j : j + 40] for i in range(3) for j in range(3)) / 9
+    rough = np.abs(thick[0, 0, 0].numpy() - around)
+    for index, pixels in enumerate((4, 12, 36)):
+        half = pixels // side // 2 * side  # beside the packed pixel that holds (24, 20)
+        window = rough[max(0, 24 - half) : 24 + side + half, max(0, 20 - half) : 20 + side + half]
+        assert float(levels[0, index, 0, 24 // side, 20 // side]) == pytest.approx(window.mean(), rel=1e-9)
+
+
 def test_the_noise_level_follows_the_noise() -> None:
     generator = torch.Generator().manual_seed(0)
     white = torch.randn((1, 1, 2, 64, 64), generator=generator)

@@ -21,8 +21,8 @@ from lamella.passage import Passage
 from lamella.thin_head import ThinHead, ThinHeadSettings
 from lamella.unet import UNet3d, UNetSettings
 
-NOISE_WINDOWS = (1, 3, 9)
-"""The local noise level is averaged over squares of this many packed pixels (4, 12 and 36 pixels at side 4)."""
+NOISE_WINDOWS = (4, 12, 36)
+"""The local noise level is averaged over squares of about this many pixels: an odd number of packed ones."""
 
 RESIDUAL_HU = 50.0
 """Unit of the mean's correction."""
@@ -44,6 +44,7 @@ class EmbeddedSettings:
         side: in-plane packing of `PackedCodec`.
         trunk_channels, trunk_blocks: levels of the U-Net on the thick grid.
         head_hidden, head_basis: width of the thin head and its sets of features per thick slice.
+        flow_hidden: channels of the summary of the thin head's features that the flow reads; 0: the features themselves.
         flow_channels, flow_blocks: levels of the flow's U-Net on the thin grid.
         compand_hu: HU enter as asinh(HU / compand_hu): linear in soft tissue, logarithmic in bone and air.
     """
@@ -53,6 +54,7 @@ class EmbeddedSettings:
     trunk_blocks: tuple[int, ...] = (2, 3)
     head_hidden: int = 48
     head_basis: int = 4
+    flow_hidden: int = 0
     flow_channels: tuple[int, ...] = (48, 96)
     flow_blocks: tuple[int, ...] = (1, 2)
     compand_hu: float = 150.0
@@ -87,9 +89,16 @@ def noise_level(thick_hu: Tensor, side: int) -> Tensor:
     planes = thick_hu.reshape(b * k, 1, y, x)
     smooth = F.avg_pool2d(F.pad(planes, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     level = F.avg_pool2d((planes - smooth).abs(), side)
-    levels = [F.avg_pool2d(level, n, stride=1, padding=n // 2, count_include_pad=False) for n in NOISE_WINDOWS]
+    levels = [_mean_around(level, pixels // side // 2 * 2 + 1) for pixels in NOISE_WINDOWS]
     stack = torch.cat(levels, dim=1).view(b, k, len(NOISE_WINDOWS), y // side, x // side)
     return torch.log((stack.transpose(1, 2) + 1.0) / 20.0)
+
+
+def _mean_around(planes: Tensor, n: int) -> Tensor:
+    """Mean over n x n, fewer at the borders; along one axis after the other, which is the same and quicker."""
+    for kernel in ((n, 1), (1, n)):
+        planes = F.avg_pool2d(planes, kernel, 1, tuple(k // 2 for k in kernel), count_include_pad=False)
+    return planes
 
 
 def residual_noise(white: Tensor, scale: Tensor, passage: Passage) -> Tensor:
@@ -170,10 +179,13 @@ class FlowNet(nn.Module):
 
     def __init__(self, settings: EmbeddedSettings) -> None:
         super().__init__()
-        n = settings.side**2
+        self.side, n = settings.side, settings.side**2
+        h, own = settings.head_hidden, settings.flow_hidden
+        self.summary = nn.Conv3d(h, own, 1) if own else None
+        self.read_channels = own or h
         self.unet = UNet3d(
             UNetSettings(
-                in_channels=2 * n + settings.head_hidden,
+                in_channels=2 * n + self.read_channels,
                 out_channels=n,
                 channels=settings.flow_channels,
                 blocks=settings.flow_blocks,
@@ -187,14 +199,18 @@ class FlowNet(nn.Module):
         nn.init.zeros_(self.unet.out.weight)
         nn.init.zeros_(self.linear.weight)
 
-    def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, hidden: Tensor, geometry: Tensor) -> Tensor:
+    def summarise(self, hidden: Tensor) -> Tensor:
+        """What the flow reads of the outlook's features: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
+        return hidden if self.summary is None else torch.as_tensor(self.summary(hidden))
+
+    def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, summary: Tensor, geometry: Tensor) -> Tensor:
         """One evaluation.
 
         Args:
             z_t: (b, n, D, y', x') noisy residual, scaled to unit variance.
             t: (b,) noise level in [0, 1].
             log_scale: (b, n, D, y', x') natural logarithm of the scale in HU.
-            hidden: (b, h, D, y', x') of the outlook.
+            summary: (b, read_channels, D, y', x') of `summarise`.
             geometry: (b, 3) `Passage.condition`.
 
         Returns:
@@ -202,8 +218,8 @@ class FlowNet(nn.Module):
         """
         waves = torch.stack([t, torch.cos(torch.pi * t), torch.cos(2 * torch.pi * t), torch.log(t + 0.02) / 4], dim=1)
         condition = self.embed(torch.cat([waves, geometry], dim=1))
-        level = (log_scale - torch.log(torch.tensor(SCALE_HU))).to(hidden.dtype)
+        level = (log_scale - torch.log(torch.tensor(SCALE_HU))).to(summary.dtype)
         gate = (1.0 - t)[:, None, None, None, None]
-        inputs = torch.cat([(z_t * gate).to(hidden.dtype), level, hidden], dim=1)
+        inputs = torch.cat([(z_t * gate).to(summary.dtype), level, summary], dim=1)
         gain = self.linear_gain(condition)[:, :, None, None, None]
-        return torch.as_tensor(self.unet(inputs, condition) + (1.0 + gain) * self.linear(z_t.to(hidden.dtype)))
+        return torch.as_tensor(self.unet(inputs, condition) + (1.0 + gain) * self.linear(z_t.to(summary.dtype)))

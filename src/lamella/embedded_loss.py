@@ -137,6 +137,6 @@ def flow_network(flow: FlowNet) -> Callable[[Tensor, Tensor, FlowCondition], Ten
 
     def evaluate(z_t: Tensor, t: Tensor, condition: FlowCondition) -> Tensor:
         outlook, geometry = condition
-        return torch.as_tensor(flow(z_t, t, outlook.log_scale, outlook.hidden, geometry))
+        return torch.as_tensor(flow(z_t, t, outlook.log_scale, flow.summarise(outlook.hidden), geometry))
 
     return evaluate

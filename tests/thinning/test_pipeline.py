@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tests.small_model import upright
+from tests.small_model import SMALL, SUMMARISED, awake, upright
 
+from lamella.embedded import EmbeddedSettings
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
 from lamella.model import Model
 from lamella.thinning import ThinSettings, consistency, plan, runtime, thin, thin_grid
@@ -36,19 +37,20 @@ def test_averaging_the_written_integers_gives_the_scan_back(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("blocks", [(2, 3, 2, 4), (3, 7, 5, 8), (100, 100, 100, 100)])
+@pytest.mark.parametrize("shape", [SMALL, SUMMARISED])
+@pytest.mark.parametrize("blocks", [(2, 3, 2, 16), (3, 7, 5, 32), (100, 100, 100, 400)])
 def test_results_do_not_depend_on_the_size_of_tiles(
-    small_model: Model,
     thick_volume: Volume,
     mode: str,
+    shape: EmbeddedSettings,
     blocks: tuple[int, int, int, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # SPEC A16, issue: at most 0.1 HU; here not even one stored grey level
-    grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
-    whole = thin(thick_volume, small_model, grid, settings(mode, spread=True))
+    grid, model = thin_grid(thick_volume.geometry, spacing_mm=1.0), awake(shape)
+    whole = thin(thick_volume, model, grid, settings(mode, spread=True))
     monkeypatch.setattr(pipeline_room, "plan", lambda *_: MemoryPlan(*blocks, 0, 0))
-    tiled = thin(thick_volume, small_model, grid, settings(mode, spread=True))
+    tiled = thin(thick_volume, model, grid, settings(mode, spread=True))
     assert whole.spread is not None
     assert tiled.spread is not None
     np.testing.assert_allclose(tiled.spread.hu, whole.spread.hu, rtol=1e-4)

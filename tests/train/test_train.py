@@ -118,7 +118,14 @@ def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None
     for network in ("mean", "flow"):
         for name, tensor in getattr(first, network).state_dict().items():
             assert torch.equal(tensor, getattr(second, network).state_dict()[name]), name
-    other = dataclasses.replace(again, model=dataclasses.replace(SMALL, head_basis=3))
+    other = dataclasses.replace(again, model=dataclasses.replace(SMALL, flow_hidden=6, flow_channels=(4, 8)))
+    with pytest.raises(UsageError, match="has other settings"):
+        train_embedded(other)
+    third = Model.load(train_embedded(dataclasses.replace(other, run=str(tmp_path / "third"), start_flow=False)))
+    assert third.flow.read_channels == 6
+    for name, tensor in first.mean.state_dict().items():
+        assert torch.equal(tensor, third.mean.state_dict()[name]), name
+    other = dataclasses.replace(other, model=dataclasses.replace(SMALL, head_basis=3), start_flow=False)
     with pytest.raises(UsageError, match="has other settings"):
         train_embedded(other)
 

@@ -29,12 +29,12 @@ class View:
     Attributes:
         mean: (n, D, y', x') HU, consistent with the measurement.
         log_scale: (n, D, y', x') float16, natural logarithm of the expected error in HU.
-        hidden: (h, D, y', x') features for the flow; empty where no draw is wanted.
+        summary: (h, D, y', x') features as the flow reads them (`FlowNet.summarise`); empty where no draw is wanted.
     """
 
     mean: Tensor
     log_scale: Tensor
-    hidden: Tensor
+    summary: Tensor
 
 
 @contextmanager
@@ -56,10 +56,10 @@ def look(
     plan: MemoryPlan,
     runtime: Runtime,
     *,
-    keep_hidden: bool,
+    flow: FlowNet | None,
     advance: Advance,
 ) -> View:
-    """One look at the thick slices (K, y, x) in HU; y and x divisible by twice the packing."""
+    """One look at the thick slices (K, y, x) in HU; y and x divisible by `plan.pixel_step`. `flow`: whose summary is wanted."""
     condition = torch.tensor([passage.condition], device=runtime.device)
     features = torch.cat(
         [network.features(part[None, None]) for part in torch.split(thick_hu, plan.slab_thick)], dim=2
@@ -68,7 +68,8 @@ def look(
     dtype = torch.bfloat16 if runtime.bf16 else torch.float32
     settings = network.head.settings
     offers = torch.empty((settings.basis * settings.hidden, *grid), dtype=dtype)
-    pieces = list(blocks(grid, (plan.slab_thick, plan.tile, plan.tile), network.trunk.reach, network.trunk.factor))
+    tile = plan.tile // network.codec.side
+    pieces = list(blocks(grid, (plan.slab_thick, tile, tile), network.trunk.reach, network.trunk.factor))
     for i, block in enumerate(pieces):
         with _format(runtime):
             out = network.offers(features[:, *block.halo][None].to(runtime.device), condition)[0]
@@ -76,7 +77,7 @@ def look(
         advance(0.5 * (i + 1) / len(pieces))
     del features
     packed = network.codec.encode(thick_hu[None, None])[0]
-    view = _read(network, offers, packed, passage, plan, runtime, keep_hidden, lambda f: advance(0.5 + 0.5 * f))
+    view = _read(network, offers, packed, passage, plan, runtime, flow, lambda f: advance(0.5 + 0.5 * f))
     del offers
     _null_in_place(view.mean, passage)
     for part in range(view.mean.shape[0]):
@@ -91,7 +92,7 @@ def _read(
     passage: Passage,
     plan: MemoryPlan,
     runtime: Runtime,
-    keep_hidden: bool,
+    flow: FlowNet | None,
     advance: Advance,
 ) -> View:
     """Read the offers at every thin slice; `mean` still holds the raw correction."""
@@ -100,9 +101,10 @@ def _read(
     count, n = offsets.shape[0], network.codec.channels
     shape = (count, *offers.shape[-2:])
     correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
-    hidden = torch.empty((network.head.settings.hidden if keep_hidden else 0, *shape), dtype=offers.dtype)
+    summary = torch.empty((flow.read_channels if flow else 0, *shape), dtype=offers.dtype)
     ratios = passage.ratios.to(runtime.device)
-    pieces = list(blocks(shape, (plan.slab_thin, plan.tile, plan.tile), (network.head.reach, network.head.reach)))
+    tile = plan.tile // network.codec.side
+    pieces = list(blocks(shape, (plan.slab_thin, tile, tile), (network.head.reach, network.head.reach)))
     for i, block in enumerate(pieces):
         z, y, x = block.halo
         near = slice(max(0, int(nearest[z].min()) - 1), int(nearest[z].max()) + 2)
@@ -116,10 +118,12 @@ def _read(
             )
         correction[:, *block.core] = outlook.correction[0][:, *block.crop].cpu()
         log_scale[:, *block.core] = outlook.log_scale[0][:, *block.crop].cpu()
-        if keep_hidden:
-            hidden[:, *block.core] = outlook.hidden[0][:, *block.crop].to("cpu", hidden.dtype)
+        if flow:
+            with _format(runtime):
+                read = flow.summarise(outlook.hidden[:, :, *block.crop])[0]
+            summary[:, *block.core] = read.to("cpu", summary.dtype)
         advance((i + 1) / len(pieces))
-    return View(correction, log_scale, hidden)
+    return View(correction, log_scale, summary)
 
 
 def _null_in_place(packed: Tensor, passage: Passage) -> None:
@@ -132,18 +136,17 @@ def flow_network(
 ) -> Callable[[Tensor, Tensor, None], Tensor]:
     """The flow's raw network over the whole volume: ((1, n, D, y', x') standardised, t (1,)) -> the same shape."""
     condition = torch.tensor([passage.condition], device=runtime.device)
-    reach_z, reach_plane = network.unet.reach
+    tile = plan.tile // network.side
+    reach = (max(1, network.unet.reach[0]), max(1, network.unet.reach[1]))  # of the linear path at least
 
     def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
         raw = torch.empty_like(z_t)
         grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
-        reach = (max(1, reach_z), max(1, reach_plane))
-        for block in blocks(grid, (plan.slab_flow, plan.tile // 2, plan.tile), reach, network.unet.factor):
-            parts = (z_t[0], view.log_scale, view.hidden)
-            noisy, level, hidden = (part[:, *block.halo][None].to(runtime.device) for part in parts)
-            level = level.float()
+        for block in blocks(grid, (plan.slab_flow, tile // 2, tile), reach, network.unet.factor):
+            parts = (z_t[0], view.log_scale, view.summary)
+            noisy, level, summary = (part[:, *block.halo][None].to(runtime.device) for part in parts)
             with _format(runtime):
-                out = network(noisy, t.to(runtime.device), level, hidden, condition)[0]
+                out = network(noisy, t.to(runtime.device), level.float(), summary, condition)[0]
             raw[0][:, *block.core] = out[:, *block.crop].cpu()
         return raw
 

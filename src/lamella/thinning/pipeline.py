@@ -36,7 +36,7 @@ from lamella.thinning.noise import (
     scale_to_noise,
     typical_scale,
 )
-from lamella.thinning.plan import MemoryPlan, Runtime, plan, runtime
+from lamella.thinning.plan import MemoryPlan, Runtime, pixel_step, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import AIR_HU, Geometry, Volume
@@ -112,8 +112,10 @@ def thin(
     longer, wanted = covering_grid(grid, volume.geometry)
     passage = Passage.between(longer, volume.geometry)
     thick = torch.from_numpy(volume.hu.astype(np.float32))
-    padded = _pad(thick, 2 * model.settings.side)
-    prepare(model.mean, where)
+    padded = _pad(thick, pixel_step(model))
+    flow = model.flow if settings.mode != "mean" else None
+    for network in filter(None, (model.mean, flow)):
+        prepare(network, where)
     with clock.stage("mean"):
         view = look(
             model.mean,
@@ -121,7 +123,7 @@ def thin(
             passage,
             pieces,
             where,
-            keep_hidden=settings.mode != "mean",
+            flow=flow,
             advance=lambda f: progress("mean", f),
         )
     del padded
@@ -183,7 +185,6 @@ def _answers(
         cap_structure(view.log_scale, level_hu, figures.texture_cap)
     else:
         calm_structure(view.log_scale, level_hu, figures.sample_calm)
-    prepare(model.flow, where)
     side = model.settings.side
     shape = (view.mean.shape[1], view.mean.shape[2] * side, view.mean.shape[3] * side)
     for sample in range(settings.draw_count):

@@ -21,8 +21,8 @@ RESERVE = 0.85
 BASE_BYTES = int(0.6 * GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 32, 16, 160), (8, 16, 8, 160), (4, 8, 8, 96), (2, 4, 4, 48))
-"""(thick slices, thin slices, thin slices of the flow, packed pixels a side) of a block, from fast to frugal."""
+_CHOICES = ((16, 32, 16, 640), (8, 16, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
+"""(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class MemoryPlan:
         slab_thick: thick slices a block of the trunk.
         slab_thin: thin slices a block of the head.
         slab_flow: thin slices a block of the flow.
-        tile: packed pixels a side of a block; the flow's have half as many rows.
+        tile: pixels a side of a block; the flow's have half as many rows.
         peak_bytes: expected peak of the process.
         available_bytes: what may be used.
     """
@@ -89,6 +89,11 @@ def runtime(settings: ThinSettings) -> Runtime:
     return Runtime(device, native if settings.precision == "auto" else settings.precision == "bf16")
 
 
+def pixel_step(model: Model) -> int:
+    """Rows and columns are padded to a multiple of this many pixels."""
+    return model.settings.side * math.lcm(model.mean.trunk.factor, model.flow.unet.factor)
+
+
 def usable_bytes(settings: ThinSettings) -> float:
     """Main memory that may be planned for."""
     available = float(RESERVE * psutil.virtual_memory().available)
@@ -122,25 +127,26 @@ def _peak(
     thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int, int]
 ) -> int:
     """Sum of what is alive at the worst moment (see `pipeline`), in bytes."""
-    side = model.settings.side
+    side, step = model.settings.side, pixel_step(model)
     bf16 = runtime(settings).bf16
     half = 2 if bf16 else 4
     longer, _ = covering_grid(grid, thick)
-    plane = math.prod(-(-n // (2 * side)) * 2 * side for n in thick.shape[1:])
+    plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     offers = thick.shape[0] * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
-    hidden = longer.shape[0] * plane // side**2 * model.settings.head_hidden * half
+    summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
     slab_thick, slab_thin, slab_flow, tile = choice
-    pixels = min(plane // side**2, (tile + 48) ** 2)
+    pixels = min(plane // side**2, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
     trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
     head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
-    rows, columns = (-(-n // (2 * side)) * 2 for n in thick.shape[1:])
-    part = min(rows, tile // 2 + 30) * min(columns, tile + 30)
+    rows, columns = (-(-n // step) * step // side for n in thick.shape[1:])
+    halo = 2 * model.flow.unet.reach[1]
+    part = min(rows, tile // side // 2 + halo) * min(columns, tile // side + halo)
     flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
     source = math.prod(thick.shape) * 4
-    looking = offers + hidden * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
+    looking = offers + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
     state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
-    drawing = hidden + max(state + flow, 5.0 * thin_volume)
+    drawing = summary + max(state + flow, 5.0 * thin_volume)
     finishing = 3.5 * thin_volume
     worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
     return int(BASE_BYTES + source + 3 * thick_volume + worst)

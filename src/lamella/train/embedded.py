@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
     if not run.start:
         return MeanScaleNet(run.model), FlowNet(run.model)
     first = Model.load(run.start)
+    if not run.start_flow:
+        names = [field.name for field in dataclasses.fields(run.model) if field.name.startswith("flow_")]
+        own = {name: getattr(run.model, name) for name in names}
+        first = dataclasses.replace(first, settings=dataclasses.replace(first.settings, **own), flow=FlowNet(run.model))
     if first.settings != run.model:
         raise UsageError(f"The model {run.start} has other settings: {first.settings}. Expected {run.model}.")
     return first.mean.train().requires_grad_(True), first.flow.train().requires_grad_(True)

@@ -81,6 +81,7 @@ class EmbeddedRun:
         calibration: figures chosen after training; they go into the card as they are.
         limits: geometry that the model is for; into the card as well.
         start: model name or folder whose weights the networks begin with; empty for random ones.
+        start_flow: whether the flow does so too; if not, its shape may be another, and it begins with random ones.
         card: YAML file whose fields the model's card repeats (data, licences, limits in words); empty for none.
         validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
@@ -100,6 +101,7 @@ class EmbeddedRun:
     calibration: Calibration = field(default_factory=Calibration)
     limits: Limits = field(default_factory=Limits)
     start: str = ""
+    start_flow: bool = True
     card: str = ""
     precision: str = "bf16-mixed"
     validate_every: int = 250
