@@ -12,9 +12,16 @@ from lamella.model import Calibration, Limits, Model
 from lamella.volume import Geometry
 
 SMALL = EmbeddedSettings(
-    trunk_channels=(8, 16), trunk_blocks=(1, 2), head_hidden=8, head_basis=2, flow_channels=(8, 16), flow_blocks=(1, 1)
+    side=4,
+    trunk_channels=(8, 16),
+    trunk_blocks=(1, 2),
+    head_hidden=8,
+    head_basis=2,
+    flow_hidden=0,
+    flow_channels=(8, 16),
+    flow_blocks=(1, 1),
 )
-
+"""Packed 4 x 4, with a flow that reads the features themselves."""
 
 SUMMARISED = dataclasses.replace(SMALL, side=2, flow_hidden=6)
 """Packed 2 x 2, with a flow that reads a summary."""

@@ -215,6 +215,22 @@ def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: Mod
     assert float(levels[-1]) == pytest.approx(float(levels[0]), rel=0.1)
 
 
+def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it(small_model: Model) -> None:
+    # a field of view that leaves the heart: most slices have no soft tissue, the last that has is full of doubt
+    volume, passage, grid = noisy_tissue()
+    hu = volume.hu.copy()
+    hu[4:] = 900  # the mask keeps away from it
+    shape = (16, grid.shape[0], 24, 24)
+    log_scale = torch.full(shape, 3.0).half()
+    log_scale[:, 10:15] = 4.5  # the third thick slice
+    view = View(torch.zeros(shape), log_scale, torch.empty(0))
+    noise, codec = found(Volume(hu, volume.geometry), passage), small_model.mean.codec
+    assert fit_noise(view, noise, codec, 1.0).predicted_hu == pytest.approx(np.exp(3.0), rel=0.01)
+    levels = level_noise(view, noise, passage, codec, 1.0)
+    above = torch.exp(view.log_scale[0, 20:, 12, 12].float())  # what the network said, brought to the level
+    np.testing.assert_allclose(above, levels[20:, 0, 0], rtol=0.01)
+
+
 def test_the_scale_approaches_its_limit_and_small_ones_stay() -> None:
     log_scale = torch.log(torch.tensor([10.0, 300.0, 800.0])).view(1, 3, 1, 1).half()
     limit_scale(log_scale, float("inf"))

@@ -9,7 +9,7 @@ leaves open is known too. Real noise is a little correlated along z; `Calibratio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,9 +143,10 @@ def fit_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: float) ->
         share: `Calibration.noise_share`.
     """
     some = range(0, len(noise.nearest), max(1, len(noise.nearest) // _SLICES))
-    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise, some)
+    measured = _with_tissue(noise, some)
+    has = np.array([_noise_of_slice(view.mean, d, noise, codec) for d in measured])
     added = max(0.0, float((has**2).mean()) - noise.passed_hu**2)
-    predicted = float(np.median(_in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise, some)))
+    predicted = float(np.median([_scale_of_slice(view.log_scale, d, noise, codec) for d in measured]))
     return NoiseFit(predicted, math.hypot(noise.open_hu(share), math.sqrt(added)))
 
 
@@ -192,11 +193,10 @@ def level_noise(
     Returns:
         (D, 1, 1) the noise level of the new scale in HU.
     """
-    every = range(len(noise.nearest))
-    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise, every)
+    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise)
     wanted = noise.passed_hu**2 + noise.open_hu(share) ** 2
     levels = gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), passage)
-    guessed = _in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise, every)
+    guessed = _in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise)
     factors = np.clip(levels / guessed, *_RANGE)
     for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):
         _multiply_noise(view.log_scale[:, index], float(factor), float(guess))
@@ -239,12 +239,22 @@ def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
     log_scale.copy_(0.5 * torch.log(squared))
 
 
-def _in_slices(measure: Callable[[int], float], noise: ScanNoise, asked: range) -> NDArray[np.float64]:
-    """(D,) a figure of each thin slice, interpolated where it is not asked for or the slice has too little soft tissue."""
+def _with_tissue(noise: ScanNoise, asked: Iterable[int]) -> list[int]:
+    """The thin slices asked for that have enough soft tissue to be measured; at least one."""
     counts = noise.soft.sum(axis=(1, 2))[noise.nearest]
-    enough = [index for index in asked if counts[index] >= min(_LEAST_IN_SLICE, counts.max())]
-    enough = enough or [int(counts.argmax())]
-    return np.interp(np.arange(len(counts)), enough, [measure(index) for index in enough])
+    return [index for index in asked if counts[index] >= min(_LEAST_IN_SLICE, counts.max())] or [int(counts.argmax())]
+
+
+def _in_slices(measure: Callable[[int], float], noise: ScanNoise) -> NDArray[np.float64]:
+    """(D,) a figure of each thin slice.
+
+    Where a slice has too little soft tissue it is interpolated; beyond the last that has enough it is the median: the last
+    ones hold the least tissue, and what they say of it is no measure for all slices above them.
+    """
+    measured = _with_tissue(noise, range(len(noise.nearest)))
+    figures = [measure(index) for index in measured]
+    middle = float(np.median(figures))
+    return np.interp(np.arange(len(noise.nearest)), measured, figures, left=middle, right=middle)
 
 
 def _noise_of_slice(mean: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:
