@@ -49,13 +49,13 @@ class EmbeddedSettings:
         compand_hu: HU enter as asinh(HU / compand_hu): linear in soft tissue, logarithmic in bone and air.
     """
 
-    side: int = 4
-    trunk_channels: tuple[int, ...] = (64, 128)
+    side: int = 2
+    trunk_channels: tuple[int, ...] = (40, 80)
     trunk_blocks: tuple[int, ...] = (2, 3)
-    head_hidden: int = 48
+    head_hidden: int = 32
     head_basis: int = 4
-    flow_hidden: int = 0
-    flow_channels: tuple[int, ...] = (48, 96)
+    flow_hidden: int = 16
+    flow_channels: tuple[int, ...] = (16, 64)
     flow_blocks: tuple[int, ...] = (1, 2)
     compand_hu: float = 150.0
 

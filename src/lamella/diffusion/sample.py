@@ -208,7 +208,8 @@ def trigflow(
 
     Args:
         denoiser: the model, on any schedule.
-        noise: standard normal, (b, ...): the state at the first time.
+        noise: standard normal, (b, ...): the state at the first time. Overwritten if it is float32 or float64: a volume takes
+            0.3 GB.
         condition: handed to the network.
         steps: network evaluations.
         project: applied to every x0 estimate. The result is a sum of these and of the noise, so what is to hold of it must
@@ -223,13 +224,12 @@ def trigflow(
         LamellaError: `steps` not to be had; a noise head at SNR 0.
     """
     x = _start("trigflow", noise)
-    del noise  # as large as the state, and not needed beside it
     for step in _steps(denoiser.schedule, steps, "trailing"):
         x0 = _estimate("trigflow", denoiser, x, condition, step, project)
         angle, reached = math.atan2(step.sigma, step.alpha), math.atan2(step.next_sigma, step.next_alpha)
         length, reached_length = math.hypot(step.sigma, step.alpha), math.hypot(step.next_sigma, step.next_alpha)
         kept = reached_length / length * (1 - (angle - reached) / math.tan(angle))
-        x = (x * kept).add_(x0, alpha=reached_length * (angle - reached) / math.sin(angle))
+        x.mul_(kept).add_(x0, alpha=reached_length * (angle - reached) / math.sin(angle))
         _finish("trigflow", x, x0, step, on_step)
         del x0  # not to be kept while the next is made
     return x

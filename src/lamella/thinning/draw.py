@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from lamella.latent.packed import PackedCodec
 from lamella.passage import Passage
 from lamella.thinning.look import Advance, View, flow_network
 from lamella.thinning.plan import MemoryPlan, Runtime
+
+_ROWS = 32
+"""Rows treated at a time where an operation runs along z alone."""
 
 
 def slice_generator(seed: int, sample: int, index: int) -> torch.Generator:
@@ -38,6 +42,12 @@ def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, s
         plane = torch.randn((1, 1, 1, y, x), generator=slice_generator(seed, sample, index))
         noise[:, index] = codec.encode(plane)[0, :, 0]
     return noise
+
+
+def _columns(packed: Tensor, log_scale: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """(D, some rows, x') of a packed volume and of its scale, to be changed in place: few whole volumes are to spare."""
+    for part, level in zip(packed, log_scale, strict=True):
+        yield from zip(part.split(_ROWS, dim=1), level.split(_ROWS, dim=1), strict=True)
 
 
 def draw(
@@ -77,17 +87,14 @@ def draw(
     denoiser: Denoiser[None] = Denoiser(evaluate, FlowSchedule(), "preconditioned", given)
 
     def project(z: Tensor) -> Tensor:
-        for part, level in zip(z[0], log_scale, strict=True):
+        for part, level in _columns(z[0], log_scale):
             width = torch.exp(level.float())
             part.copy_(passage.operator.null(width * part) / width)
         return z
 
-    # A packed channel at a time, in place: at full size a volume takes 0.3 GB, and there are few to spare.
-    for part, level in zip(noise, log_scale, strict=True):
+    for part, level in _columns(noise, log_scale):
         part.copy_(residual_noise(part, torch.exp(level.float()), passage))
-    start = [noise[None]]
-    del noise  # handed over, so that the sampler can let go of it after the first step
-    z = trigflow(denoiser, start.pop(), None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
-    for part, level in zip(z, log_scale, strict=True):
+    z = trigflow(denoiser, noise[None], None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
+    for part, level in _columns(z, log_scale):
         part.mul_(torch.exp(level.float()))
     return z

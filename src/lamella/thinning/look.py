@@ -5,9 +5,10 @@ Packed volumes are (n, z, y', x') float32 in main memory; one block at a time vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.passage import Passage
 from lamella.slices import along_z
 from lamella.thinning.plan import MemoryPlan, Runtime
-from lamella.thinning.tiles import blocks
+from lamella.thinning.tiles import Block, blocks
 
 Advance = Callable[[float], None]
 """Called with the fraction done, 0 to 1."""
@@ -60,34 +61,62 @@ def look(
     advance: Advance,
 ) -> View:
     """One look at the thick slices (K, y, x) in HU; y and x divisible by `plan.pixel_step`. `flow`: whose summary is wanted."""
-    condition = torch.tensor([passage.condition], device=runtime.device)
-    features = torch.cat(
-        [network.features(part[None, None]) for part in torch.split(thick_hu, plan.slab_thick)], dim=2
-    )[0]
-    grid = (features.shape[1], features.shape[2], features.shape[3])
-    dtype = torch.bfloat16 if runtime.bf16 else torch.float32
-    settings = network.head.settings
-    offers = torch.empty((settings.basis * settings.hidden, *grid), dtype=dtype)
-    tile = plan.tile // network.codec.side
-    pieces = list(blocks(grid, (plan.slab_thick, tile, tile), network.trunk.reach, network.trunk.factor))
-    for i, block in enumerate(pieces):
-        with _format(runtime):
-            out = network.offers(features[:, *block.halo][None].to(runtime.device), condition)[0]
-        offers[:, *block.core] = out[:, *block.crop].to("cpu", dtype)
-        advance(0.5 * (i + 1) / len(pieces))
-    del features
     packed = network.codec.encode(thick_hu[None, None])[0]
-    view = _read(network, offers, packed, passage, plan, runtime, flow, lambda f: advance(0.5 + 0.5 * f))
-    del offers
+    view = _read(
+        network, _Offers(network, thick_hu, passage, plan, runtime), packed, passage, plan, runtime, flow, advance
+    )
     _null_in_place(view.mean, passage)
     for part in range(view.mean.shape[0]):
         view.mean[part] += along_z(passage.start_matrix, packed[part])
     return view
 
 
+class _Offers:
+    """What the thick slices offer the head, (basis * hidden, K, y', x') in all.
+
+    Of a whole volume it would be the largest thing in memory, so it is computed a slab at a time, in order, and let go when
+    no thin slice needs it any more.
+    """
+
+    def __init__(
+        self, network: MeanScaleNet, thick_hu: Tensor, passage: Passage, plan: MemoryPlan, runtime: Runtime
+    ) -> None:
+        parts = [network.features(part[None, None]) for part in torch.split(thick_hu, plan.slab_thick)]
+        self._network, self._runtime = network, runtime
+        self._features = torch.cat(parts, dim=2)[0]
+        self._condition = torch.tensor([passage.condition], device=runtime.device)
+        self.dtype = torch.bfloat16 if runtime.bf16 else torch.float32
+        self.plane = (self._features.shape[2], self._features.shape[3])
+        grid = (self._features.shape[1], *self.plane)
+        tile = plan.tile // network.codec.side
+        pieces = blocks(grid, (plan.slab_thick, tile, tile), network.trunk.reach, network.trunk.factor)
+        self._slabs = groupby(pieces, key=lambda block: (block.core[0].start, block.core[0].stop))
+        settings = network.head.settings
+        self._held = torch.empty((settings.basis * settings.hidden, 0, *self.plane), dtype=self.dtype)
+        self._first = 0
+
+    def between(self, low: int, high: int) -> Tensor:
+        """Those of thick slices `low` to `high` - 1. Those before `low` are forgotten: ask in order."""
+        while self._first + self._held.shape[1] < high:
+            done_with = min(max(0, low - self._first), self._held.shape[1])
+            self._held, self._first = self._held[:, done_with:].clone(), self._first + done_with
+            (start, stop), slab = next(self._slabs)
+            self._held = torch.cat([self._held, self._of_slab(start, stop, slab)], dim=1)
+        return self._held[:, low - self._first : high - self._first]
+
+    def _of_slab(self, start: int, stop: int, slab: Iterable[Block]) -> Tensor:
+        offers = self._held.new_empty((self._held.shape[0], stop - start, *self.plane))
+        for block in slab:
+            with _format(self._runtime):
+                features = self._features[:, *block.halo][None].to(self._runtime.device)
+                out = self._network.offers(features, self._condition)[0]
+            offers[:, :, *block.core[1:]] = out[:, *block.crop].to("cpu", self.dtype)
+        return offers
+
+
 def _read(
     network: MeanScaleNet,
-    offers: Tensor,
+    offers: _Offers,
     packed: Tensor,
     passage: Passage,
     plan: MemoryPlan,
@@ -99,7 +128,7 @@ def _read(
     offsets = torch.as_tensor(passage.offsets, dtype=torch.float32)
     nearest = offsets.abs().argmin(dim=1)
     count, n = offsets.shape[0], network.codec.channels
-    shape = (count, *offers.shape[-2:])
+    shape = (count, *offers.plane)
     correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
     summary = torch.empty((flow.read_channels if flow else 0, *shape), dtype=offers.dtype)
     ratios = passage.ratios.to(runtime.device)
@@ -107,11 +136,11 @@ def _read(
     pieces = list(blocks(shape, (plan.slab_thin, tile, tile), (network.head.reach, network.head.reach)))
     for i, block in enumerate(pieces):
         z, y, x = block.halo
-        near = slice(max(0, int(nearest[z].min()) - 1), int(nearest[z].max()) + 2)
+        near = slice(max(0, int(nearest[z].min()) - 1), min(int(nearest[z].max()) + 2, offsets.shape[1]))
         start = along_z(passage.start_matrix[z], packed[:, :, y, x])
         with _format(runtime):
             outlook = network.read(
-                offers[:, near, y, x][None].to(runtime.device),
+                offers.between(near.start, near.stop)[..., y, x][None].to(runtime.device),
                 start[None].to(runtime.device),
                 offsets[z, near].to(runtime.device),
                 ratios,

@@ -143,7 +143,9 @@ def thin(
     if fit is not None and settings.mode != "mean":
         scale_to_noise(view.log_scale, fit, drawn=True)
     draws = []
-    for image in _answers(model, view, noise, grain, passage, settings, pieces, where, clock, progress, thick):
+    answers = _answers(model, view, noise, grain, passage, settings, pieces, where, clock, progress, thick)
+    del view  # the largest thing in memory: let go with the last answer, before that is finished
+    for image in answers:
         with clock.stage("finish"):
             draws.append(finish(image, thick, passage)[wanted])
     samples = tuple(Volume(hu, grid) for hu in draws)
@@ -172,7 +174,9 @@ def _answers(
 ) -> Iterator[Tensor]:
     """The mean, or one draw after the other, as (D, y, x) HU."""
     if settings.mode == "mean":
-        yield _image(view.mean, model, thick)
+        image = _image(view.mean, model, thick)
+        del view
+        yield image
         return
     figures = model.calibration
     codec = model.mean.codec
@@ -204,6 +208,8 @@ def _answers(
                 match_grain(residual, view.log_scale, torch.as_tensor(level_hu), grain, passage, codec)
             image = _image(residual.add_(view.mean), model, thick)
         del residual  # as large as the image, and not needed beside it
+        if sample == settings.draw_count - 1:
+            del view
         yield image
 
 

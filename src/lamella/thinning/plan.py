@@ -21,7 +21,7 @@ RESERVE = 0.85
 BASE_BYTES = int(0.6 * GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 32, 16, 640), (8, 16, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
+_CHOICES = ((16, 16, 16, 640), (8, 16, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
 """(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
 
 
@@ -133,9 +133,10 @@ def _peak(
     longer, _ = covering_grid(grid, thick)
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
-    offers = thick.shape[0] * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
     slab_thick, slab_thin, slab_flow, tile = choice
+    held = min(thick.shape[0], 2 * slab_thick + 8)  # thick slices whose offers are kept, those being added among them
+    offers = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     pixels = min(plane // side**2, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
     trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
     head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
