@@ -63,7 +63,7 @@ def look(
     """One look at the thick slices (K, y, x) in HU; y and x divisible by `plan.pixel_step`. `flow`: whose summary is wanted."""
     packed = network.codec.encode(thick_hu[None, None])[0]
     view = _read(
-        network, _Offers(network, thick_hu, passage, plan, runtime), packed, passage, plan, runtime, flow, advance
+        network, Offers(network, thick_hu, passage, plan, runtime), packed, passage, plan, runtime, flow, advance
     )
     _null_in_place(view.mean, passage)
     for part in range(view.mean.shape[0]):
@@ -71,7 +71,7 @@ def look(
     return view
 
 
-class _Offers:
+class Offers:
     """What the thick slices offer the head, (basis * hidden, K, y', x') in all.
 
     Of a whole volume it would be the largest thing in memory, so it is computed a slab at a time, in order, and let go when
@@ -95,6 +95,11 @@ class _Offers:
         self._held = torch.empty((settings.basis * settings.hidden, 0, *self.plane), dtype=self.dtype)
         self._first = 0
 
+    @property
+    def held(self) -> int:
+        """Thick slices whose offers are in memory."""
+        return self._held.shape[1]
+
     def between(self, low: int, high: int) -> Tensor:
         """Those of thick slices `low` to `high` - 1. Those before `low` are forgotten: ask in order."""
         while self._first + self._held.shape[1] < high:
@@ -116,7 +121,7 @@ class _Offers:
 
 def _read(
     network: MeanScaleNet,
-    offers: _Offers,
+    offers: Offers,
     packed: Tensor,
     passage: Passage,
     plan: MemoryPlan,

@@ -21,7 +21,7 @@ RESERVE = 0.85
 BASE_BYTES = int(0.6 * GIB)
 """Python, torch and the weights."""
 
-_CHOICES = ((16, 16, 16, 640), (8, 16, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
+_CHOICES = ((16, 16, 16, 640), (8, 8, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
 """(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
 
 
