@@ -117,15 +117,7 @@ def thin(
     for network in filter(None, (model.mean, flow)):
         prepare(network, where)
     with clock.stage("mean"):
-        view = look(
-            model.mean,
-            padded,
-            passage,
-            pieces,
-            where,
-            flow=flow,
-            advance=lambda f: progress("mean", f),
-        )
+        view = look(model.mean, padded, passage, pieces, where, flow=flow, advance=lambda f: progress("mean", f))
     del padded
     with clock.stage("noise"):
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
