@@ -37,6 +37,13 @@ def test_a_model_survives_the_round_trip(small_model: Model, folder: Path) -> No
     assert sorted(f.name for f in folder.iterdir()) == [CARD, WEIGHTS]
 
 
+def test_a_card_from_before_the_flow_could_read_a_summary_is_still_understood(small_model: Model, folder: Path) -> None:
+    settings = yaml.safe_load((folder / CARD).read_text())["settings"]
+    del settings["flow_hidden"], settings["compand_hu"]
+    rewrite(folder, settings=settings)
+    assert Model.load(folder).settings == small_model.settings
+
+
 def test_altered_weights_are_refused(folder: Path) -> None:
     # SPEC C4
     data = bytearray((folder / WEIGHTS).read_bytes())

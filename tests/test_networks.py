@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet, noise_level, residual_noise
+from lamella.embedded import noise_level, residual_noise
 from lamella.model import Model
 from lamella.passage import Passage
 from lamella.unet import UNet3d, UNetSettings
@@ -132,9 +132,3 @@ def test_the_noise_level_follows_the_noise() -> None:
     expected = 50 * (8 / 9) ** 0.5 * (2 / np.pi) ** 0.5
     assert float(torch.exp(loud[0, 2].mean()) * 20 - 1) == pytest.approx(expected, rel=0.05)
     assert float((loud - quiet)[0, 2].mean()) == pytest.approx(np.log((expected + 1) / (expected / 10 + 1)), abs=0.05)
-
-
-def test_the_shipped_size_stays_small() -> None:
-    settings = EmbeddedSettings()
-    count = sum(p.numel() for n in (MeanScaleNet(settings), FlowNet(settings)) for p in n.parameters())
-    assert 4 * count < 20_000_000

@@ -44,7 +44,8 @@ class EmbeddedSettings:
         side: in-plane packing of `PackedCodec`.
         trunk_channels, trunk_blocks: levels of the U-Net on the thick grid.
         head_hidden, head_basis: width of the thin head and its sets of features per thick slice.
-        flow_hidden: channels of the summary of the thin head's features that the flow reads; 0: the features themselves.
+        flow_hidden: channels of the summary of the thin head's features that the flow reads; 0: the features themselves, as in
+            cards from before there was a choice.
         flow_channels, flow_blocks: levels of the flow's U-Net on the thin grid.
         compand_hu: HU enter as asinh(HU / compand_hu): linear in soft tissue, logarithmic in bone and air.
     """
@@ -54,7 +55,7 @@ class EmbeddedSettings:
     trunk_blocks: tuple[int, ...] = (2, 3)
     head_hidden: int = 32
     head_basis: int = 4
-    flow_hidden: int = 16
+    flow_hidden: int = 0
     flow_channels: tuple[int, ...] = (16, 64)
     flow_blocks: tuple[int, ...] = (1, 2)
     compand_hu: float = 150.0
