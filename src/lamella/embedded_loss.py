@@ -42,20 +42,26 @@ class MeanLossSettings:
         charbonnier_hu: error at which the mean's penalty turns from squared to absolute.
         scale_weight: of the scale's likelihood beside the mean's penalty.
         projected: whether the penalty sees the answer after its projection, as it is used, or before.
+        balance: the mean's penalty is divided by this power of the predicted scale, which is held fixed there. 0: every
+            squared HU counts the same, and steep edges outweigh soft tissue. The best answer is the same for any power (it is
+            the mean of what is possible); what changes is where a small network is good (Seitzer et al., arXiv 2203.09168).
 
     Raises:
-        LamellaError: a number that is not positive.
+        LamellaError: a number that is not positive, or a balance outside [0, 2].
     """
 
     charbonnier_hu: float = 60.0
     scale_weight: float = 0.1
     projected: bool = True
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.charbonnier_hu > 0 and self.scale_weight > 0):
             raise LamellaError(
                 f"charbonnier_hu and scale_weight must be above 0. Found {self.charbonnier_hu:g} and {self.scale_weight:g}."
             )
+        if not 0 <= self.balance <= 2:
+            raise LamellaError(f"balance must lie in [0, 2]. Found {self.balance:g}.")
 
 
 def counted_mean(values: Tensor, counted: Tensor) -> Tensor:
@@ -75,6 +81,8 @@ def mean_scale_loss(
         counts = truth - pairs.passage.start(network.codec.encode(pairs.thick_hu)) - outlook.correction
     # 2 turn^2 (sqrt(1 + (e / turn)^2) - 1), without its cancellation
     charbonnier = 2 * (counts / MEAN_HU) ** 2 / (torch.sqrt(1 + (counts / turn) ** 2) + 1)
+    if settings.balance:
+        charbonnier = charbonnier * torch.exp(-settings.balance * (outlook.log_scale.detach() - math.log(MEAN_HU)))
     log_b = outlook.log_scale - _LAPLACE_TO_SD
     laplace = error.detach().abs() * torch.exp(-log_b) + log_b
     mean_loss, scale_loss = counted_mean(charbonnier, pairs.counted), counted_mean(laplace, pairs.counted)

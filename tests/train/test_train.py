@@ -14,9 +14,9 @@ from lamella.data.views import SeriesSettings, load_views
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.loss import LossSettings, diffusion_loss
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded import RESIDUAL_HU, MeanScaleNet
+from lamella.embedded import RESIDUAL_HU, SCALE_HU, MeanScaleNet
 from lamella.embedded_loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
-from lamella.errors import NonFiniteError, UsageError
+from lamella.errors import LamellaError, NonFiniteError, UsageError
 from lamella.model import Model
 from lamella.nifti import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
@@ -74,7 +74,8 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # SPEC A17, A18
-    straight = train_embedded(run_of(data_folder, tmp_path / "straight", 6))
+    ahead = dataclasses.replace(run_of(data_folder, tmp_path / "straight", 6), workers=2)
+    straight = train_embedded(ahead)  # patches drawn by other processes are the same
     from lamella.train import stages
 
     report = stages.Stage.report
@@ -164,6 +165,26 @@ def test_the_mean_is_penalised_before_or_after_its_projection(data_folder: Path)
         expected = float(counted_mean((error - off).square(), pairs.counted)) / 30.0**2
         assert found[projected] == pytest.approx(expected, rel=1e-3)
     assert found[False] > 2 * found[True]
+
+
+def test_a_balance_weighs_squared_errors_by_the_predicted_scale(data_folder: Path) -> None:
+    pairs = pairs_of(data_folder)
+    network = MeanScaleNet(SMALL)
+    n = network.codec.channels
+    scale_hu = torch.linspace(5.0, 80.0, n)
+    with torch.no_grad():
+        network.head.out.weight.zero_()
+        network.head.out.bias.zero_()
+        network.head.out.bias[n:] = torch.log(scale_hu / SCALE_HU)
+    error = network.codec.encode(pairs.thin_hu) - pairs.passage.start(network.codec.encode(pairs.thick_hu))
+    for balance in (0.0, 0.7):
+        settings = MeanLossSettings(1e4, balance=balance)
+        found = float(mean_scale_loss(network, pairs, pairs.condition, settings)[1]["mean_loss"])
+        weighed = error.square() / scale_hu[:, None, None, None] ** balance
+        expected = float(counted_mean(weighed, pairs.counted)) / 30.0 ** (2 - balance)
+        assert found == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(LamellaError, match="balance"):
+        MeanLossSettings(balance=-1.0)
 
 
 def test_a_large_turning_point_makes_the_penalty_a_square(data_folder: Path) -> None:

@@ -30,23 +30,27 @@ class _Batches(pl.LightningDataModule):
         held_out: Sequence[ThinView],
         patches: PatchSettings,
         stage: StageSettings,
-        every: int,
+        run: EmbeddedRun,
     ) -> None:
         super().__init__()
-        self._views, self._held_out, self._patches, self._stage, self._every = views, held_out, patches, stage, every
+        self._views, self._held_out, self._patches, self._stage = views, held_out, patches, stage
+        self._every, self._workers = run.validate_every, run.workers
 
     def train_dataloader(self) -> Any:
         assert self.trainer is not None, "Lightning attaches the trainer before it asks for data"
         first = self.trainer.current_epoch * self._every
         last = min(first + self._every, self._stage.steps)
-        return DataLoader(PatchBatches(self._views, self._patches, first, last), batch_size=None)
+        return self._loader(PatchBatches(self._views, self._patches, first, last))
 
     def val_dataloader(self) -> Any:
         seed = self._patches.seed + 1
         plain = dataclasses.replace(
             self._patches, seed=seed, noise=0.0, kernel=0.0, magnify=0.0, other_profile=0.0, thick_noise=0.0
         )
-        return DataLoader(PatchBatches(self._held_out, plain, 0, _VALIDATION_BATCHES), batch_size=None)
+        return self._loader(PatchBatches(self._held_out, plain, 0, _VALIDATION_BATCHES))
+
+    def _loader(self, batches: PatchBatches) -> Any:
+        return DataLoader(batches, batch_size=None, num_workers=self._workers)
 
 
 def run_stage(
@@ -66,7 +70,7 @@ def run_stage(
     # Optimiser and random state live in Lightning's own format, a pickle; it is this run's own file, never a foreign one.
     done = int(torch.load(last, map_location="cpu", weights_only=False)["global_step"]) if last.exists() else 0
     if done < stage.steps:
-        _fit(folder, module, run, stage, _Batches(views, held_out, patches, stage, run.validate_every), done)
+        _fit(folder, module, run, stage, _Batches(views, held_out, patches, stage, run), done)
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
     module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
     module.cpu()

@@ -86,6 +86,7 @@ class EmbeddedRun:
         validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
         device: auto, cpu or cuda.
+        workers: processes that draw patches ahead; 0 draws them between the steps, which on a CPU costs little.
         kind: tells `lamella train` what this is.
     """
 
@@ -107,4 +108,5 @@ class EmbeddedRun:
     validate_every: int = 250
     threads: int = 0
     device: str = "auto"
+    workers: int = 0
     kind: Literal["embedded"] = "embedded"
