@@ -90,13 +90,13 @@ def noise_level(thick_hu: Tensor, side: int) -> Tensor:
     planes = thick_hu.reshape(b * k, 1, y, x)
     smooth = F.avg_pool2d(F.pad(planes, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     level = F.avg_pool2d((planes - smooth).abs(), side)
-    levels = [_mean_around(level, pixels // side // 2 * 2 + 1) for pixels in NOISE_WINDOWS]
+    levels = [mean_around(level, pixels // side // 2 * 2 + 1) for pixels in NOISE_WINDOWS]
     stack = torch.cat(levels, dim=1).view(b, k, len(NOISE_WINDOWS), y // side, x // side)
     return torch.log((stack.transpose(1, 2) + 1.0) / 20.0)
 
 
-def _mean_around(planes: Tensor, n: int) -> Tensor:
-    """Mean over n x n, fewer at the borders; along one axis after the other, which is the same and quicker."""
+def mean_around(planes: Tensor, n: int) -> Tensor:
+    """(b, c, y, x): mean over n x n, fewer at the borders; along one axis after the other, which is the same and quicker."""
     for kernel in ((n, 1), (1, n)):
         planes = F.avg_pool2d(planes, kernel, 1, tuple(k // 2 for k in kernel), count_include_pad=False)
     return planes

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamella.slices import Profile, SliceOperator, along_z, cubic_matrix, profile_matrix
+from lamella.slices import Profile, SliceOperator, along_z, cubic_matrix, linear_matrix, profile_matrix
 from lamella.volume import Geometry
 
 
@@ -22,6 +22,7 @@ class Passage:
     Attributes:
         operator: the measurement, A.
         start_matrix: (D, K) float64: cubic interpolation projected onto the measurement.
+        linear_matrix: (D, K) float64: linear interpolation projected onto it; the calmest answer in homogeneous tissue.
         offsets: (D, K) float64: (thin centre - thick centre) / thick spacing.
         spacing_mm: between thick slices.
         thickness_mm: of a thick slice.
@@ -30,6 +31,7 @@ class Passage:
 
     operator: SliceOperator
     start_matrix: NDArray[np.float64]
+    linear_matrix: NDArray[np.float64]
     offsets: NDArray[np.float64]
     spacing_mm: float
     thickness_mm: float
@@ -54,9 +56,10 @@ class Passage:
     ) -> Passage:
         """The same from positions along the slice axis, in mm."""
         operator = SliceOperator.from_matrix(profile_matrix(thin_mm, thin_spacing_mm, thick_mm, thickness_mm, profile))
-        start = operator.consistent_cubic(cubic_matrix(thick_mm, thin_mm))
+        start = operator.consistent(cubic_matrix(thick_mm, thin_mm))
+        linear = operator.consistent(linear_matrix(thick_mm, thin_mm))
         offsets = (thin_mm[:, None] - thick_mm[None, :]) / spacing_mm
-        return cls(operator, start, offsets, spacing_mm, thickness_mm, thin_spacing_mm)
+        return cls(operator, start, linear, offsets, spacing_mm, thickness_mm, thin_spacing_mm)
 
     def start(self, thick_hu: Tensor) -> Tensor:
         """(..., K, y, x) HU -> (..., D, y, x) HU: the best guess without a network, consistent with the measurement."""

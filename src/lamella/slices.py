@@ -110,6 +110,11 @@ def cubic_matrix(thick_mm: NDArray[np.floating], thin_mm: NDArray[np.floating]) 
     return np.asarray(CubicSpline(thick_mm, np.eye(len(thick_mm)), axis=0)(inside))
 
 
+def linear_matrix(thick_mm: NDArray[np.floating], thin_mm: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(D, K) linear interpolation along z, read at the thin centres; constant beyond the outer thick centres."""
+    return np.stack([np.interp(thin_mm, thick_mm, unit) for unit in np.eye(len(thick_mm))], axis=1)
+
+
 def covering_grid(thin: Geometry, thick: Geometry, profile: Profile = "box") -> tuple[Geometry, slice]:
     """Extend a thin grid until it covers every thick slab.
 
@@ -220,9 +225,9 @@ class SliceOperator:
         """(D,) variance that unit white noise keeps at each thin slice once its measured part is removed."""
         return np.asarray((self.null_matrix**2).sum(axis=1))
 
-    def consistent_cubic(self, cubic: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(D, K) matrix of the starting image: cubic interpolation, projected onto the measurement."""
-        return np.asarray(cubic + self.inverse @ (np.eye(cubic.shape[1]) - self.matrix @ cubic))
+    def consistent(self, interpolation: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(D, K) matrix of an interpolation -> of the same, projected onto the measurement."""
+        return np.asarray(interpolation + self.inverse @ (np.eye(interpolation.shape[1]) - self.matrix @ interpolation))
 
     def blur(self, x: Tensor) -> Tensor:
         """A x: (..., D, y, x) -> (..., K, y, x)."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Mask, check_grid, check_mask
 from lamella.metrics.error import rmse_hu
-from lamella.slices import cubic_matrix
+from lamella.slices import cubic_matrix, linear_matrix
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
@@ -93,10 +93,6 @@ def _nearest(thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
     return np.asarray(np.eye(len(thick_mm))[np.searchsorted(middles + _TIE_MM, thin_mm)])
 
 
-def _linear(thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
-    return np.stack([np.interp(thin_mm, thick_mm, unit) for unit in np.eye(len(thick_mm))], axis=1)
-
-
 def _lanczos(thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
     count = len(thick_mm)
     if count == 1:
@@ -118,7 +114,7 @@ def _lanczos(thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-_WEIGHTS = {"nearest": _nearest, "linear": _linear, "cubic": cubic_matrix, "lanczos": _lanczos}
+_WEIGHTS = {"nearest": _nearest, "linear": linear_matrix, "cubic": cubic_matrix, "lanczos": _lanczos}
 """Kind -> (thin x thick) weights from the positions of both; rows sum to 1."""
 
 

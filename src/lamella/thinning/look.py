@@ -65,7 +65,7 @@ def look(
     view = _read(
         network, Offers(network, thick_hu, passage, plan, runtime), packed, passage, plan, runtime, flow, advance
     )
-    _null_in_place(view.mean, passage)
+    null_in_place(view.mean, passage)
     for part in range(view.mean.shape[0]):
         view.mean[part] += along_z(passage.start_matrix, packed[part])
     return view
@@ -160,7 +160,8 @@ def _read(
     return View(correction, log_scale, summary)
 
 
-def _null_in_place(packed: Tensor, passage: Passage) -> None:
+def null_in_place(packed: Tensor, passage: Passage) -> None:
+    """Leave of (n, D, y', x') only what the measurement cannot see."""
     for part in range(packed.shape[0]):
         packed[part] = passage.operator.null(packed[part])
 

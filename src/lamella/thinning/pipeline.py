@@ -39,6 +39,7 @@ from lamella.thinning.noise import (
 from lamella.thinning.plan import MemoryPlan, Runtime, pixel_step, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
+from lamella.thinning.shrink import shrink_correction
 from lamella.volume import AIR_HU, Geometry, Volume
 
 Progress = Callable[[str, float], None]
@@ -118,9 +119,11 @@ def thin(
         prepare(network, where)
     with clock.stage("mean"):
         view = look(model.mean, padded, passage, pieces, where, flow=flow, advance=lambda f: progress("mean", f))
-    del padded
-    with clock.stage("noise"):
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
+        packed = model.mean.codec.encode(padded[None, None])[0]
+        shrink_correction(view, packed, passage, model.calibration.correction_doubt)
+    del padded, packed
+    with clock.stage("noise"):
         noise = measure_noise(volume, passage)
         fit = None if noise is None else fit_noise(view, noise, model.mean.codec, model.calibration.noise_share)
         grain = measure_grain(volume, noise, passage) if noise is not None and settings.mode != "mean" else None
