@@ -47,8 +47,8 @@ class Calibration:
     Attributes:
         noise_share: noise that the measurement leaves open, over what noise white along z would leave (`thinning.noise`).
         scale_limit_hu: HU beyond which the network's scale means less and less: s becomes s / sqrt(1 + (s / limit)^2).
-        correction_doubt: share of the scale that counts as the mean's own error: its correction is shrunk where it is small
-            beside that (`thinning.shrink`). 0: nowhere.
+        correction_doubt: share of the scale that counts as the mean's own error: in mode `mean` its correction is
+            shrunk where it is small beside that (`thinning.shrink`). 0: nowhere.
         spread: factor from the network's scale to the standard deviation that is reported.
         texture_cap: the texture's scale is capped at this many times the scan's own noise scale.
         noise_gain: factor on the noise that is drawn where it was measured what the mean lacks.

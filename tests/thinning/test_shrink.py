@@ -73,7 +73,7 @@ def test_slices_beyond_the_outer_slabs_stay() -> None:
 
 
 @pytest.mark.parametrize("mode", ["mean", "sample"])
-def test_the_cards_figure_reaches_every_mode(mode: str) -> None:
+def test_the_cards_figure_shrinks_the_mean_and_no_draw(mode: str) -> None:
     geometry = upright((6, 16, 16), 5.0, 5.0)
     rng = np.random.default_rng(0)
     hu = (40 + 25 * rng.standard_normal(geometry.shape)).astype(np.int16)
@@ -83,5 +83,5 @@ def test_the_cards_figure_reaches_every_mode(mode: str) -> None:
     plain, shrunk = (
         thin(Volume(hu, geometry), one, thin_grid(geometry, spacing_mm=1.0), settings) for one in (model, doubtful)
     )
-    assert not np.array_equal(plain.volume.hu, shrunk.volume.hu)
+    assert np.array_equal(plain.volume.hu, shrunk.volume.hu) == (mode != "mean")
     assert shrunk.report["consistency_rmse_hu"] < 0.5

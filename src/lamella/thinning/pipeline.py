@@ -120,9 +120,10 @@ def thin(
     with clock.stage("mean"):
         view = look(model.mean, padded, passage, pieces, where, flow=flow, advance=lambda f: progress("mean", f))
         limit_scale(view.log_scale, model.calibration.scale_limit_hu)
-        packed = model.mean.codec.encode(padded[None, None])[0]
-        shrink_correction(view, packed, passage, model.calibration.correction_doubt)
-    del padded, packed
+        if settings.mode == "mean":  # the flow draws what the whole correction leaves
+            packed = model.mean.codec.encode(padded[None, None])[0]
+            shrink_correction(view, packed, passage, model.calibration.correction_doubt)
+    del padded
     with clock.stage("noise"):
         noise = measure_noise(volume, passage)
         fit = None if noise is None else fit_noise(view, noise, model.mean.codec, model.calibration.noise_share)
