@@ -120,6 +120,7 @@ def test_every_run_of_the_study_takes_the_time_of_the_first(tmp_path: Path, monk
     "name",
     [
         "evaluate",
+        "evaluate-calibration",
         "evaluate-fine-pixels",
         "evaluate-held-out",
         "evaluate-phantom",

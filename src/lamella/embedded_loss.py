@@ -43,8 +43,9 @@ class MeanLossSettings:
         scale_weight: of the scale's likelihood beside the mean's penalty.
         projected: whether the penalty sees the answer after its projection, as it is used, or before.
         balance: the mean's penalty is divided by this power of the predicted scale, which is held fixed there. 0: every
-            squared HU counts the same, and steep edges outweigh soft tissue. The best answer is the same for any power (it is
-            the mean of what is possible); what changes is where a small network is good (Seitzer et al., arXiv 2203.09168).
+            squared HU counts the same, and steep edges outweigh soft tissue. With squared errors the best answer is the same
+            for any power (the mean of what is possible); what changes is where a small network is good (Seitzer et al., arXiv
+            2203.09168).
 
     Raises:
         LamellaError: a number that is not positive, or a balance outside [0, 2].
