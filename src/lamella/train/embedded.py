@@ -76,5 +76,7 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:
         "patches_per_step": {"mean": run.patches.batch, "flow": run.flow_patches.batch},
         "precision": run.precision,
     }
+    if run.start:
+        about["training"]["start"] = Model.load(run.start).sha256
     model.save(out, about)
     return out
