@@ -17,7 +17,7 @@ from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import RESIDUAL_HU, SCALE_HU, MeanScaleNet
 from lamella.embedded_loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
 from lamella.errors import LamellaError, NonFiniteError, UsageError
-from lamella.model import Model
+from lamella.model import Model, read_card
 from lamella.nifti import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import DataSettings, StageSettings
@@ -119,6 +119,8 @@ def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None
     for network in ("mean", "flow"):
         for name, tensor in getattr(first, network).state_dict().items():
             assert torch.equal(tensor, getattr(second, network).state_dict()[name]), name
+    assert read_card(tmp_path / "second" / "model")["training"]["start"] == first.sha256
+    assert "start" not in read_card(tmp_path / "first" / "model")["training"]
     other = dataclasses.replace(again, model=dataclasses.replace(SMALL, flow_hidden=6, flow_channels=(4, 8)))
     with pytest.raises(UsageError, match="has other settings"):
         train_embedded(other)
