@@ -64,7 +64,13 @@ def _thinning(thin_command: list[str], out: Path) -> subprocess.Popen[str]:
     """A thinning that has begun to write, with much more to come."""
     draws = ["--mode", "texture", "--steps", "1", "--samples", "60", "--slices", "30"]
     words = [sys.executable, "-m", "lamella", *thin_command, str(out), *draws]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job inherits it ignored
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         if any(out.parent.glob(f".{out.name}.lamella-*/new/out/sample-01/IM_*.dcm")):
