@@ -17,7 +17,7 @@ PACKAGE = Path(lamella.__file__).parent
 CONTRIBUTING = PACKAGE.parents[1] / "CONTRIBUTING.md"
 
 RANKS = (
-    ("__version__", "volume", "memory"),
+    ("__version__", "volume", "memory", "processor"),
     ("slices", "window", "dicom", "nifti", "publish", "unet", "thin_head", "diffusion_unet"),
     ("source", "passage", "latent", "diffusion", "metrics"),
     ("data", "embedded", "latent_diffusion"),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lamella.latent.packed import PackedCodec
 from lamella.passage import Passage
+from lamella.processor import Conv3d
 from lamella.thin_head import ThinHead, ThinHeadSettings
 from lamella.unet import UNet3d, UNetSettings
 
@@ -182,7 +183,7 @@ class FlowNet(nn.Module):
         super().__init__()
         self.side, n = settings.side, settings.side**2
         h, own = settings.head_hidden, settings.flow_hidden
-        self.summary = nn.Conv3d(h, own, 1) if own else None
+        self.summary = Conv3d(h, own, 1) if own else None
         self.read_channels = own or h
         self.unet = UNet3d(
             UNetSettings(
@@ -195,7 +196,7 @@ class FlowNet(nn.Module):
             )
         )
         self.embed = nn.Sequential(nn.Linear(7, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU())
-        self.linear = nn.Conv3d(n, n, 3, padding=1, bias=False)
+        self.linear = Conv3d(n, n, 3, padding=1, bias=False)
         self.linear_gain = nn.Linear(CONDITION, n)
         nn.init.zeros_(self.unet.out.weight)
         nn.init.zeros_(self.linear.weight)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lamella.processor import Conv3d
+
 
 @dataclass(frozen=True)
 class ThinHeadSettings:
@@ -44,14 +46,14 @@ class ThinHead(nn.Module):
     def __init__(self, settings: ThinHeadSettings) -> None:
         super().__init__()
         self.settings = s = settings
-        self.offer = nn.Conv3d(s.trunk_channels, s.basis * s.hidden, 1)
+        self.offer = Conv3d(s.trunk_channels, s.basis * s.hidden, 1)
         self.weigh = nn.Sequential(
             nn.Linear(3 + s.ratios, 32), nn.SiLU(), nn.Linear(32, 32), nn.SiLU(), nn.Linear(32, s.basis)
         )
         self.modulate = nn.Sequential(nn.Linear(2 + s.ratios, 32), nn.SiLU(), nn.Linear(32, 2 * s.hidden))
-        self.image = nn.Conv3d(s.image_channels, s.hidden, 3, padding=1)
-        self.conv = nn.Conv3d(s.hidden, s.hidden, 3, padding=1)
-        self.out = nn.Conv3d(s.hidden, s.out_channels, 1)
+        self.image = Conv3d(s.image_channels, s.hidden, 3, padding=1)
+        self.conv = Conv3d(s.hidden, s.hidden, 3, padding=1)
+        self.out = Conv3d(s.hidden, s.out_channels, 1)
         with torch.no_grad():
             for parameter in self.out.parameters():
                 parameter.zero_()

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lamella.processor import Conv3d
+
 
 @dataclass(frozen=True)
 class UNetSettings:
@@ -42,9 +44,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, z_kernel: int, condition: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv3d(channels, channels, (z_kernel, 3, 3), padding=(z_kernel // 2, 1, 1))
+        self.conv1 = Conv3d(channels, channels, (z_kernel, 3, 3), padding=(z_kernel // 2, 1, 1))
         self.modulate = nn.Linear(condition, 2 * channels)
-        self.conv2 = nn.Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1))
+        self.conv2 = Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1))
         # A residual net without normalisation starts near the identity, or it does not start at all.
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
@@ -67,7 +69,7 @@ class Up(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(channels_in, 4 * channels_out, 1)
+        self.conv = Conv3d(channels_in, 4 * channels_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, z, y, x) -> (b, c', z, 2 y, 2 x)."""
@@ -87,16 +89,16 @@ class UNet3d(nn.Module):
         names = [f"down{level}" for level in range(depth)] + [f"up{level}" for level in reversed(range(depth - 1))]
         count = sum(s.blocks) + sum(s.blocks[:-1])
         reach = [s.z_kernels[i % len(s.z_kernels)] for i in range(count)]
-        self.stem = nn.Conv3d(s.in_channels, s.channels[0], (1, 3, 3), padding=(0, 1, 1))
+        self.stem = Conv3d(s.in_channels, s.channels[0], (1, 3, 3), padding=(0, 1, 1))
         self.stages = nn.ModuleDict()
         for name in names:
             level = int(name[-1])
             kernels, reach = reach[: s.blocks[level]], reach[s.blocks[level] :]
             self.stages[name] = nn.ModuleList(ResidualBlock(s.channels[level], k, s.condition) for k in kernels)
         pairs = list(zip(s.channels[:-1], s.channels[1:], strict=True))
-        self.downs = nn.ModuleList(nn.Conv3d(a, b, (1, 2, 2), stride=(1, 2, 2)) for a, b in pairs)
+        self.downs = nn.ModuleList(Conv3d(a, b, (1, 2, 2), stride=(1, 2, 2)) for a, b in pairs)
         self.ups = nn.ModuleList(Up(b, a) for a, b in pairs)
-        self.out = nn.Conv3d(s.channels[0], s.out_channels, 1)
+        self.out = Conv3d(s.channels[0], s.out_channels, 1)
 
     @property
     def factor(self) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.model import Model
+from lamella.processor import native_bf16
 from lamella.slices import covering_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
@@ -85,8 +86,7 @@ def runtime(settings: ThinSettings) -> Runtime:
         raise UsageError(
             f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu."
         )
-    native = device.type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
-    return Runtime(device, native if settings.precision == "auto" else settings.precision == "bf16")
+    return Runtime(device, native_bf16(device.type) if settings.precision == "auto" else settings.precision == "bf16")
 
 
 def pixel_step(model: Model) -> int:

@@ -32,7 +32,8 @@ class ThinSettings:
         device: "auto", "cpu", "cuda" or "cuda:N".
         spread: also return the predicted standard deviation.
         memory_gb: plan for at most this much memory; None for what the machine has free.
-        precision: "auto" (bf16 where the processor multiplies it natively, else fp32), "bf16" or "fp32".
+        precision: "auto" (bf16 where the processor multiplies it natively, else fp32), "bf16" (many times slower where it
+            does not) or "fp32".
         project: for studies of latent diffusion models: False leaves the answer as it was decoded, so that averaging it
             does not give the thick slices back.
     """

@@ -15,6 +15,7 @@ from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
 from lamella.model import Model
 from lamella.train.loop import run_stage
+from lamella.train.precision import precision_on
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import FlowStage, MeanStage
 
@@ -74,7 +75,7 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:
         "lamella": lamella.__version__,
         "steps": {"mean": run.mean.steps, "flow": run.flow.steps},
         "patches_per_step": {"mean": run.patches.batch, "flow": run.flow_patches.batch},
-        "precision": run.precision,
+        "precision": precision_on(run.precision, run.device),
     }
     if run.start:
         about["training"]["start"] = Model.load(run.start).sha256

@@ -29,6 +29,7 @@ from torch.utils.data import Dataset
 from lamella.errors import NonFiniteError, UsageError
 from lamella.train.checkpoints import WholeCheckpoints, set_rates, steps_done
 from lamella.train.parts import Parts
+from lamella.train.precision import Precision, precision_on
 from lamella.train.strategy import Strategy, strategy_of
 
 LAST, BEST = "last", "best"
@@ -49,7 +50,7 @@ class FitSettings:
         weight_decay: of AdamW.
         clip: largest norm of the gradient.
         ema: decay of the weights' average, a step; validation and the finished model use the average. 0: none.
-        precision: "bf16-mixed" or "32-true".
+        precision: "bf16-mixed", "32-true", or "auto" for the one that the processor is fast in.
         devices, nodes: processes on each machine, and machines.
         strategy: "auto", "ddp" or "fsdp" (weights and optimiser shared out; see `strategy`).
         threads: CPU threads of each process; 0 leaves torch's choice.
@@ -71,7 +72,7 @@ class FitSettings:
     weight_decay: float = 0.01
     clip: float = 1.0
     ema: float = 0.999
-    precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed"
+    precision: Precision = "bf16-mixed"
     devices: int = 1
     nodes: int = 1
     strategy: Strategy = "auto"
@@ -263,7 +264,7 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
         devices=s.devices,
         num_nodes=s.nodes,
         strategy=strategy_of(s.strategy, s.device, s.world),
-        precision=s.precision,
+        precision=precision_on(s.precision, s.device),
         accumulate_grad_batches=s.accumulate,
         gradient_clip_val=s.clip or None,
         check_val_every_n_epoch=s.validate_every // s.checkpoint_every,

@@ -26,6 +26,7 @@ from lamella.model import Limits
 from lamella.publish import staged_file
 from lamella.slices import along_z, cubic_matrix
 from lamella.train.fit import FitModule, FitSettings, fit
+from lamella.train.precision import precision_on
 from lamella.train.sources import SourceSettings, load_sources
 
 _LICENCE = "Apache-2.0"
@@ -228,5 +229,5 @@ def _about(run: LatentRun) -> dict[str, Any]:
         "lamella": lamella.__version__,
         "steps": s.steps,
         "samples_per_step": run.blocks.batch * s.accumulate * s.world,
-        "precision": s.precision,
+        "precision": precision_on(s.precision, s.device),
     }

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from lamella.data.patches import PatchBatches, PatchSettings
 from lamella.data.views import ThinView
+from lamella.train.precision import precision_on
 from lamella.train.settings import EmbeddedRun, StageSettings
 from lamella.train.stages import Stage
 
@@ -83,7 +84,7 @@ def _fit(folder: Path, module: Stage, run: EmbeddedRun, stage: StageSettings, da
         max_epochs=-(-stage.steps // run.validate_every),
         accelerator=run.device,
         devices=1,
-        precision=run.precision,  # type: ignore[arg-type]  # a plain string in the settings; Lightning checks it
+        precision=precision_on(run.precision, run.device),
         gradient_clip_val=stage.clip,
         callbacks=[
             EMAWeightAveraging(decay=stage.ema),

@@ -12,6 +12,7 @@ from lamella.diffusion.schedule import FlowSchedule
 from lamella.embedded import EmbeddedSettings
 from lamella.embedded_loss import MeanLossSettings
 from lamella.model import Calibration, Limits
+from lamella.train.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class EmbeddedRun:
         flow: second stage.
         mean_loss: how the first stage's errors are counted.
         flow_times: noise levels that the second learns at: most of them in the middle, where structure is decided.
-        precision: "bf16-mixed" or "32-true".
+        precision: "auto" (bf16-mixed where the processor multiplies it itself, else 32-true), "bf16-mixed" or "32-true".
         calibration: figures chosen after training; they go into the card as they are.
         limits: geometry that the model is for; into the card as well.
         start: model name or folder whose weights the networks begin with; empty for random ones.
@@ -104,7 +105,7 @@ class EmbeddedRun:
     start: str = ""
     start_flow: bool = True
     card: str = ""
-    precision: str = "bf16-mixed"
+    precision: Precision = "auto"
     validate_every: int = 250
     threads: int = 0
     device: str = "auto"

@@ -1,0 +1,28 @@
+"""What this machine's processors multiply well."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def native_bf16(device_type: str) -> bool:
+    """Whether a device multiplies bfloat16 itself. A CPU that does not imitates it, 10 to 100 times slower than float32."""
+    return device_type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+
+
+class Conv3d(nn.Conv3d):
+    """`nn.Conv3d` whose answers on a CPU always come from oneDNN.
+
+    torch (`use_mkldnn` in ATen/native/Convolution.cpp) leaves one float32 block to a loop several times slower if
+    channels * z * y is 20,480 or less: a few slices, or few channels. In training and in bfloat16 it does not.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        learning = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
+        # Neither a compiler nor a tracer knows the call below.
+        followed = torch.compiler.is_compiling() or torch._C._is_tracing()
+        plain = input.device.type == "cpu" and input.dtype == torch.float32 and torch._C._has_mkldnn
+        if learning or followed or not plain or isinstance(self.padding, str):
+            return torch.as_tensor(super()._conv_forward(input, weight, bias))
+        return torch.mkldnn_convolution(input, weight, bias, self.padding, self.stride, self.dilation, self.groups)
