@@ -127,7 +127,8 @@ def costs(speed: dict[str, Any]) -> str:
     modes = timed_modes(speed)
     cost = ", ".join(f"`{m}` {modes[m]['seconds']:.0f} s and {modes[m]['peak_bytes'] / 1e9:.1f} GB" for m in modes)
     return (
-        f"55 x 512 x 512 to 275 x 512 x 512, DICOM to DICOM on two cores: {cost}; positions in the files off by "
+        "55 x 512 x 512 to 275 x 512 x 512, DICOM to DICOM on two cores "
+        f"([other cores](docs/embedded-model.md#what-settings-are-faster)): {cost}; positions in the files off by "
         f"{max(modes[m]['off_mm'] for m in modes):.4f} mm at most. `lamella --help`: {speed['help_seconds']:.2f} s. Made by "
         "`lamella evaluate configs/evaluate.yaml` and `benchmarks/speed.py`; all else is in [docs/results.md](docs/results.md)."
     )
