@@ -88,7 +88,7 @@ def main() -> int:
     rows = [first, *([replace(first, bf16=False)] if first.bf16 else [])]
     rows += [replace(first, channels_last=False), replace(first, threads=1), replace(first, engine="compiled")]
     rows += [replace(first, engine="OpenVINO")] if find_spec("openvino") else []
-    nets = [network_of(row, answer) for row in rows]
+    nets = [network_of(row) for row in rows]
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in rows]
     found: list[Tensor] = [torch.empty(0)] * len(rows)
     for _ in range(asked.steps + 1):
@@ -122,11 +122,11 @@ def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
     pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 0, 1)[0]
     thin = torch.from_numpy(chest.hu[:THIN].astype("float32"))
     passage = Passage.along(np.arange(THIN) - 2.0, 1.0, np.arange(THICK) * 5.0, 5.0, 5.0)
-    thick = thin.view(THICK, THIN // THICK, SIDE_PX, SIDE_PX).mean(dim=1)
+    thick = passage.operator.blur(thin)
     return pairs, Answer(thick[None, None], passage, torch.tensor([passage.condition]))
 
 
-def network_of(row: Settings, answer: Answer) -> MeanScaleNet:
+def network_of(row: Settings) -> MeanScaleNet:
     """The shipped weights in the row's layout, computed as the row says."""
     net = Model.load("embedded").mean.requires_grad_(row.engine != "OpenVINO")
     if row.channels_last:
