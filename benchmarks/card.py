@@ -68,7 +68,8 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
     """The README's table: one column a case of a person's scan."""
     cases = [case for case in results["cases"] if case["kind"] == "thickened"]
     first = cases[0]
-    heads = [f"{c['thick']['thickness_mm']:g} mm every {c['thick']['spacing_mm']:g}" for c in cases]
+    heads = [f"{c['thick']['thickness_mm']:g} mm every {c['thick']['spacing_mm']:g} mm" for c in cases]
+    heads[0] = heads[0].replace("mm every", "mm slices every")
 
     def row(what: str, figure: Any) -> str:
         return f"| {what} | " + " | ".join(figure(case) for case in cases) + " |"
@@ -87,6 +88,9 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
     def below(mode: str) -> Any:
         return lambda c: f"{c['figures'][mode]['psnr_4095_db'] - c['figures']['mean']['psnr_4095_db']:+.2f} dB"
 
+    def inside(case: dict[str, Any]) -> str:
+        return f"{case['figures']['mean']['coverage_68']:.0f} %"
+
     noise = ("noise_in_plane_ratio", "noise_along_z_ratio")
     lines = [
         f"| {first['group']}, a scan the model has never seen, to its own {first['thin']['spacing_mm']:g} mm | "
@@ -95,7 +99,7 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
         row("`mean`: gain in PSNR (range 4095 HU) over cubic interpolation (95 % interval within the scan)", gain),
         row("`mean`: RMSE in the body, HU (cubic)", pair("rmse_body_hu")),
         row("`mean`: RMSE in the lung, HU (cubic)", pair("rmse_lung_hu")),
-        row("`mean`: errors in the predicted 68 % interval, body", lambda c: f"{c['figures']['mean']['coverage_68']:.0f} %"),
+        row("`mean`: share of errors inside the predicted 68 % interval, body (68 % is right)", inside),
         row("`texture`: PSNR over `mean`", below("texture")),
         row("`texture`: noise in soft tissue over the real thin scan's, in plane, along z", figures("texture", *noise)),
         row("`sample`: the same", figures("sample", *noise)),
@@ -115,7 +119,8 @@ def real_pairs(results: dict[str, Any]) -> str:
     for case in (one for one in results["cases"] if one["kind"] == "pair"):
         mean, cubic = case["figures"]["mean"], case["figures"]["cubic"]
         told.append(
-            f"Real thick and thin series of one scan ({case['group']}), `mean`: RMSE {mean['rmse_hu']:.1f} HU, aligned cubic "
+            f"Real thick and thin series of one scan ({case['group']}), `mean`: RMSE of the whole picture "
+            f"{mean['rmse_hu']:.1f} HU, cubic placed by position "
             f"{cubic['rmse_hu']:.1f} HU; best alignment of both at {mean['best_shift_mm']:+.2f} and "
             f"{cubic['best_shift_mm']:+.2f} mm."
         )

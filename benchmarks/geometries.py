@@ -54,7 +54,8 @@ def main() -> int:
     asked = parser.parse_args()
     model = Model.load(asked.model)
     scans = [_phantom(0.5, 200), _phantom(1.0, 120), *(_read(text) for text in asked.series)]
-    print(f"Model {model.name}, SHA-256 {model.sha256[:12]}. PSNR of `mean` less that of cubic interpolation, dB.\n")
+    print(f"Model {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
+    print("PSNR of `mean` within the body less that of cubic interpolation, dB.\n")
     print("## Thickness and spacing\n")
     print("Target: the series' own slices.\n")
     _table([f"{t:g} every {s:g}" for t, s in THICK_MM], scans, lambda scan, i: gain_db(scan, model, *THICK_MM[i]))

@@ -119,7 +119,10 @@ def main() -> int:
     """Print the verdict, one line a target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder of the evaluation")
-    results = json.loads((parser.parse_args().results / "results.json").read_text(encoding="utf-8"))
+    file = parser.parse_args().results / "results.json"
+    if not file.is_file():
+        parser.error(f"{file} does not exist. Run first: lamella evaluate configs/evaluate.yaml")
+    results = json.loads(file.read_text(encoding="utf-8"))
     judged = [target for case in results["cases"] for target in targets_of_case(results, case)]
     print_targets(judged)
     return 0 if all(target.passed for target in judged) else 1

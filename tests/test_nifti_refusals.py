@@ -79,6 +79,24 @@ def test_qform_against_sform(tmp_path):
         read_nifti(tmp_path / "in.nii")
 
 
+def test_pixdim_against_sform(tmp_path):
+    path = save(tmp_path / "in.nii", ct(), qform=0)
+    data = bytearray(path.read_bytes())
+    data[88:92] = np.array([3.0], "<f4").tobytes()  # pixdim[3]
+    path.write_bytes(data)
+    with pytest.raises(
+        RefusedInput, match=r"pixdim and the affine of in.nii disagree.* 0.7 x 0.8 x 3 and 0.7 x 0.8 x 5 mm"
+    ):
+        read_nifti(path)
+
+
+def test_an_unknown_unit_is_said(tmp_path):
+    image = nib.Nifti1Image(ct(), affine_for())
+    image.header.set_xyzt_units("unknown")
+    nib.save(image, tmp_path / "in.nii")
+    assert "unit of length is unknown: millimetres assumed" in read_nifti(tmp_path / "in.nii").header.notes
+
+
 @pytest.mark.parametrize("name", ["in.nii", "in.nii.gz"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.98])
 def test_half_a_file(tmp_path, name, share):

@@ -47,7 +47,7 @@ def thin(
         like: a series of the same scan whose slice positions are wanted instead.
         mode: "mean", "texture" or "sample".
         model: name of a shipped model, or a model folder.
-        steps: of a draw; None for the model's own number, 8 or (latent diffusion) 20.
+        steps: of a draw; None for the model's own number, 4 or (latent diffusion) 20.
         samples: draws of texture or sample, or in a latent diffusion model's mean; None for the model's own number.
         seed: of the draws.
         spread: also return the predicted standard deviation.

@@ -35,6 +35,7 @@ from lamella.nifti_checks import (
     header_of,
     scale_of,
     shape_of,
+    unit_notes,
 )
 from lamella.volume import AIR_HU, Geometry, Volume
 
@@ -113,7 +114,7 @@ def read_nifti(path: Path) -> Volume:
     spacing = float(np.linalg.norm(affine[:3, axes[0]]))
     geometry = Geometry(hu.shape, affine[:, [*axes, 3]], spacing)
     thickness = f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm"
-    return Volume(hu, geometry, NiftiHeader(path.name, axes, flipped, code, (thickness, *notes)))
+    return Volume(hu, geometry, NiftiHeader(path.name, axes, flipped, code, (thickness, *unit_notes(header), *notes)))
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:

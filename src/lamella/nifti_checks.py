@@ -19,6 +19,9 @@ MAX_VOXELS = 2**32
 QFORM_MM = 0.25
 """How far the corners of the volume may differ between sform and qform: quaternions are float32 and lose that much."""
 
+PIXDIM_RELATIVE = 0.01
+"""How far the voxel size in pixdim may differ from that of the affine: both are rounded."""
+
 SHEAR_COSINE = 1e-4
 """Largest cosine between two axes that still count as perpendicular."""
 
@@ -115,7 +118,13 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDAr
                 f"sform and qform of {name} disagree. Found {apart:.2f} mm between them at a corner, allowed "
                 f"{QFORM_MM} mm. Export it again, or remove the wrong one."
             )
-    unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    lengths, stated = np.linalg.norm(affine[:3, :3], axis=0), np.abs(header["pixdim"][1:4].astype(np.float64))
+    if not np.allclose(lengths, stated, rtol=PIXDIM_RELATIVE, atol=0):
+        raise RefusedInput(
+            f"pixdim and the affine of {name} disagree on the size of a voxel. Found {_mm(stated)} and {_mm(lengths)} mm, "
+            f"allowed difference {100 * PIXDIM_RELATIVE:g} %. Export it again, or write the right size into both."
+        )
+    unit = affine[:3, :3] / lengths
     cosine = float(np.abs(unit.T @ unit - np.eye(3)).max())
     if cosine > SHEAR_COSINE:
         raise RefusedInput(
@@ -123,6 +132,15 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDAr
             f"{SHEAR_COSINE:g}. Resample it to perpendicular axes first."
         )
     return LPS_RAS @ affine, int(header["qform_code"] if sform is None else header["sform_code"])
+
+
+def _mm(lengths: NDArray[np.float64]) -> str:
+    return " x ".join(f"{one:.4g}" for one in lengths)
+
+
+def unit_notes(header: Any) -> tuple[str, ...]:
+    """What is assumed where the header does not say in which unit its positions are."""
+    return () if int(header["xyzt_units"]) & 7 else ("unit of length is unknown: millimetres assumed",)
 
 
 def scale_of(name: str, header: Any) -> tuple[float, float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import yaml
 from tests.dicom_builder import PATIENT_NAME, build_series, phantom_hu
 
 from lamella.cli import main
@@ -98,6 +100,38 @@ def test_like_says_when_the_kernels_differ(thin_command: list[str], thin_study: 
     assert said[0] == []
     assert len(said[1]) == 1
     assert "and B70f): sharpness, noise, texture and spread of the result are those of the thick series" in said[1][0]
+
+
+def test_like_says_when_its_slices_are_thicker_than_those_made(
+    thin_command: list[str], thin_study: Path, tmp_path: Path
+) -> None:
+    # SPEC B6: the tag is what was made
+    thicker, report = tmp_path / "thicker", tmp_path / "report.json"
+    thicker.mkdir()
+    for file in thin_study.iterdir():
+        header = pydicom.dcmread(file)
+        header.SliceThickness = 2
+        header.save_as(thicker / file.name)
+    assert main([*thin_command, str(tmp_path / "out"), "--like", str(thicker), "--report", str(report)]) == 0
+    made = {float(pydicom.dcmread(file).SliceThickness) for file in (tmp_path / "out").iterdir()}
+    assert made == {1.0}
+    assert any("2 mm thick every 1 mm" in text for text in json.loads(report.read_text())["warnings"])
+
+
+def test_another_card_is_another_image(thin_command: list[str], tiny_model: Path, tmp_path: Path) -> None:
+    # SPEC C5: the same SOPInstanceUID must never stand for two different images
+    other = tmp_path / "model"
+    shutil.copytree(tiny_model, other)
+    card = yaml.safe_load((other / "model.yaml").read_text())
+    card["calibration"]["correction_doubt"] = 2.0
+    (other / "model.yaml").write_text(yaml.safe_dump(card))
+    folders = [tmp_path / name for name in ("first", "again", "changed")]
+    for folder in folders:
+        command = [*thin_command, str(folder), *(["--model", str(other)] if folder.name == "changed" else [])]
+        assert main(command) == 0
+    first, again, changed = ({pydicom.dcmread(f).SOPInstanceUID for f in folder.iterdir()} for folder in folders)
+    assert first == again
+    assert not first & changed
 
 
 def test_nifti_to_nifti_with_spread(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.dicom_builder import AXIAL, build_series, phantom_hu
 
 from lamella.dicom import list_series, read_series
 from lamella.dicom.header import SeriesHeader
+from lamella.errors import RefusedInput
 
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
 
@@ -143,21 +144,43 @@ def test_the_same_file_twice_is_dropped_and_named(tmp_path):
     assert "the same file twice, one dropped: again.dcm" in volume.header.notes
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"RescaleIntercept": -2000}, {"RescaleSlope": 2}, {"SliceThickness": 5.001}, {"PixelSpacing": [0.7, 0.5]}],
+)
+def test_the_same_values_with_another_meaning_are_no_copy(tmp_path, changes):
+    # SPEC C6
+    build_series(tmp_path, phantom_hu())
+    again = pydicom.dcmread(tmp_path / "0003.dcm")
+    again.update(changes)
+    again.save_as(tmp_path / "again.dcm")
+    with pytest.raises(RefusedInput, match=r"Two different images share one SOPInstanceUID"):
+        read_series(tmp_path)
+
+
+def test_a_picture_of_a_dose_report_is_no_second_series(tmp_path):
+    build_series(tmp_path, phantom_hu())
+    picture = {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ImageType": ["DERIVED", "SECONDARY"]}
+    build_series(tmp_path / "dose", phantom_hu(1, seed=1), series_uid="1.2.3.77", tags=picture)
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.hu, phantom_hu())
+    assert any("series ignored: 1.2.3.77" in note for note in volume.header.notes)
+
+
 def test_the_same_image_in_two_encodings_is_one_image(tmp_path):
     build_series(tmp_path, phantom_hu())
     build_series(tmp_path / "more", phantom_hu(), syntax=uid.JPEGLSLossless)
     np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
 
 
-def test_foreign_and_empty_files_are_ignored_and_listed(tmp_path):
+def test_foreign_files_are_ignored_and_listed(tmp_path):
     build_series(tmp_path / "a" / "b", phantom_hu())
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 100)
     (tmp_path / "readme.txt").write_text("hello")
-    (tmp_path / "a" / "empty.dcm").write_bytes(b"")
+    (tmp_path / "a" / ".nomedia").write_bytes(b"")
     (tmp_path / "DICOMDIR").write_bytes(b"not really a DICOMDIR")
     notes = read_series(tmp_path).header.notes
-    assert "3 files are not DICOM, ignored: DICOMDIR, Thumbs.db, readme.txt" in notes
-    assert "1 file is empty, ignored: empty.dcm" in notes
+    assert "4 files are not DICOM, ignored: DICOMDIR, Thumbs.db, readme.txt, .nomedia" in notes
 
 
 def test_the_chosen_series_of_two(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 from tests.dicom_builder import build_enhanced, build_series, phantom_hu
@@ -43,6 +44,19 @@ def test_frames_in_any_order(tmp_path):
     volume = read_series(tmp_path)
     np.testing.assert_array_equal(volume.hu, hu)
     assert [one.InstanceNumber for one in volume.header.slices] == [2, 4, 6, 1, 5, 3]
+
+
+def test_frames_keep_their_number_whatever_they_were_converted_from(tmp_path):
+    # SPEC C5: a reference names a frame of this file; PS3.3 C.7.6.16.2.25 keeps the classic image's InstanceNumber
+    build_enhanced(tmp_path / "e.dcm", phantom_hu(4))
+    dataset = pydicom.dcmread(tmp_path / "e.dcm")
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        converted = pydicom.Dataset()
+        converted.InstanceNumber = 101 + number
+        group.UnassignedPerFrameConvertedAttributesSequence = [converted]
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = uid.LegacyConvertedEnhancedCTImageStorage
+    dataset.save_as(tmp_path / "e.dcm")
+    assert [one.InstanceNumber for one in read_series(tmp_path).header.slices] == [1, 2, 3, 4]
 
 
 def test_listing(tmp_path):

@@ -34,9 +34,23 @@ def test_empty_folder(tmp_path):
 
 def test_folder_without_dicom(tmp_path):
     (tmp_path / "readme.txt").write_text("hello")
-    (tmp_path / "void").write_bytes(b"")
-    with pytest.raises(RefusedInput, match=r"no DICOM images.*not DICOM, ignored: readme.txt; 1 file is empty"):
+    with pytest.raises(RefusedInput, match=r"no DICOM images.*1 file is not DICOM, ignored: readme.txt"):
         list_series(tmp_path)
+
+
+@pytest.mark.parametrize(("left", "state"), [(0, "empty"), (100, "nothing but zeros"), (None, "named like DICOM")])
+@pytest.mark.parametrize("number", ["0003", "0007"])
+def test_a_slice_whose_copy_failed_is_refused_also_at_the_end(tmp_path, left, state, number):
+    # SPEC C6: a file less at the end leaves a regular stack, and nobody would know
+    build_series(tmp_path, phantom_hu())
+    file = tmp_path / f"{number}.dcm"
+    if left is None:
+        file.write_bytes(b"\xff" * 5000)
+    else:
+        bare = file.rename(tmp_path / "IM0001")
+        bare.write_bytes(bare.read_bytes()[:left])
+    with pytest.raises(RefusedInput, match=rf"{state}.*its copy failed"):
+        read_series(tmp_path)
 
 
 def test_truncated_uncompressed_pixels(tmp_path):

@@ -8,6 +8,7 @@ from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.thinning import thin_grid
+from lamella.volume import Geometry
 
 
 @settings(max_examples=300, deadline=None)
@@ -44,10 +45,30 @@ def test_like_takes_the_centres_of_another_series_within_the_covered_range() -> 
     thick = upright((10, 4, 4), 5.0, 5.0)
     other = thick.with_slices(80, 0.7, -6.0, 0.9)
     grid = thin_grid(thick, like=other)
-    assert grid.thickness_mm == 0.9
+    assert grid.thickness_mm == 0.7  # what was made, not what the other series is
     assert set(np.round(grid.centres_mm, 6)) <= set(np.round(other.centres_mm, 6))
     assert grid.centres_mm[0] - 0.35 >= thick.centres_mm[0] - 2.51
     assert grid.centres_mm[0] - 0.35 - 0.7 < thick.centres_mm[0] - 2.51
+
+
+def test_like_meets_the_other_series_in_the_middle_of_its_images() -> None:
+    # SPEC B6: directions in headers are rounded; half a metre from the origin that must not move a slice
+    thick = upright((10, 401, 401), 5.0, 5.0)
+    affine = np.array(thick.with_slices(50, 1.0, -2.0, 1.0).affine)
+    affine[:3, 3] += (500.0, -300.0, 0.0)
+
+    def leaning(turn: float) -> Geometry:
+        bent = affine.copy()
+        bent[:3, :3] = np.array([[1, 0, -turn], [0, 1, 0], [turn, 0, 1]]) @ affine[:3, :3]
+        return Geometry((50, 401, 401), bent, 1.0)
+
+    other = leaning(1.5e-4)
+    grid = thin_grid(thick, like=other)
+    first = int(np.argmin(np.abs(other.centres_mm - grid.centres_mm[0])))
+    height = other.position(first, 200, 200)[2]
+    assert grid.position(0, 200, 200)[2] == pytest.approx(height, abs=1e-6)
+    with pytest.raises(RefusedInput, match="different orientations"):
+        thin_grid(thick, like=leaning(5e-4))
 
 
 def test_what_makes_no_sense_is_refused() -> None:

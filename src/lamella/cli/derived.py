@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from lamella.volume import Volume
 
 
-def derivation(job: Job, source: Volume, volume: Volume, model: Model | LatentModel, sample: int) -> Derivation:
-    """Origin of one series: `volume` is the answer, `sample` its number from 0."""
+def derivation(
+    job: Job, source: Volume, volume: Volume, model: Model | LatentModel, precision: str, sample: int
+) -> Derivation:
+    """Origin of one series: `volume` is the answer, `sample` its number from 0, `precision` that of the networks."""
     from lamella.dicom.labels import Derivation
 
     thick, thin = source.geometry, volume.geometry
@@ -29,11 +31,18 @@ def derivation(job: Job, source: Volume, volume: Volume, model: Model | LatentMo
         model_name=model.name,
         model_sha256=model.sha256,
         model_licence=model.licence,
-        settings_key=f"{job.mode}{drawn.split(', sample')[0]}",
+        settings_key=f"{job.mode}{drawn.split(', sample')[0]}, Lamella {__version__}, {precision}, {_card(model)}",
         mode=job.mode,
         series_label=f"AI thin {thin.spacing_mm:.3g}mm {job.mode}{f' {sample + 1}' if sample else ''} RESEARCH",
         sample=sample,
     )
+
+
+def _card(model: Model | LatentModel) -> str:
+    """What a model's card says beside the weights and voxels depend on: two such answers are not one image."""
+    from lamella.model import LATENT
+
+    return f"{model.settings} {model.codec.settings if model.kind == LATENT else model.calibration}"  # type: ignore[union-attr]
 
 
 def _drawn(job: Job, model: Model | LatentModel, sample: int) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from lamella.thinning import LatentPlan, MemoryPlan, Thinned, ThinSettings
     from lamella.volume import Geometry, Volume
 
+_LIKE_THICKNESS_MM = 0.01
+"""Differences of slice thickness below this are the rounding of headers."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -192,7 +195,10 @@ def _write(job: Job, source: Volume, thinned: Thinned, model: Model | LatentMode
     derivations = (
         ()
         if is_nifti_name(job.output)
-        else [derivation(job, source, volume, model, number) for number, volume in enumerate(thinned.samples)]
+        else [
+            derivation(job, source, volume, model, thinned.report["precision"], number)
+            for number, volume in enumerate(thinned.samples)
+        ]
     )
     uid = write_result(
         job.output, thinned.samples, source, derivations, overwrite=job.overwrite, progress=progress.counter("write")
@@ -261,6 +267,11 @@ def _like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[
         )
     if (kernels := other_kernel(source, like)) is not None:
         warnings.append(f"--like: {kernels}")
+    if abs(like.geometry.thickness_mm - grid.thickness_mm) > _LIKE_THICKNESS_MM:
+        warnings.append(
+            f"--like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
+            f"made at their positions are {grid.thickness_mm:.3g} mm thick."
+        )
     beyond = like.geometry.shape[0] - grid.shape[0]
     if beyond:
         warnings.append(
@@ -275,8 +286,9 @@ def _frame_uid(volume: Volume) -> str | None:
 
 
 def _summarise(job: Job, report: dict[str, Any], progress: Progress) -> None:
+    each = f"{_count(job)} series of " if _count(job) > 1 else ""
     progress.say(
-        f"wrote   {job.output}: {report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, "
+        f"wrote   {job.output}: {each}{report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, "
         f"consistent with the measurement to {report['consistency_rmse_hu']:.2f} HU RMSE"
     )
     for path in (job.spread, job.report, job.preview):

@@ -31,7 +31,9 @@ def thin(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", help="Draws of texture or sample; or how many a latent model's mean averages, 4."),
+        typer.Option(
+            "--samples", help="Draws of texture or sample, 1. In mode mean of a latent model: draws averaged, 4."
+        ),
     ] = None,
     spread: Annotated[
         Path | None,

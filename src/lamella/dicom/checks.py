@@ -113,11 +113,13 @@ def _directions(one: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _check_alike(slices: Sequence[Slice]) -> None:
-    """Every slice must share the grid, the direction, the frame of reference and the thickness of the others."""
+    """Every slice must share the patient, the grid, the direction, the frame of reference and the thickness of the others."""
     _check_same(slices, "matrix size", lambda one: (one.rows, one.columns), lambda one: f"{one.rows} x {one.columns}")
     _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
     _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, COSINE, "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
+    for keyword in ("StudyInstanceUID", "PatientID"):
+        _check_same(slices, keyword, lambda one, keyword=keyword: text_of(one.header, keyword))  # type: ignore[misc]
     _check_same(slices, "FrameOfReferenceUID", lambda one: text_of(one.header, "FrameOfReferenceUID"))
     one = slices[0]
     if max(one.rows, one.columns) > MAX_SIDE_PX or min(one.rows, one.columns) < 1:
@@ -259,7 +261,7 @@ def _remarks(ordered: Sequence[Slice], spacing: float) -> list[str]:
         notes.append(
             f"SpacingBetweenSlices says {float(claimed):g} mm, the positions {spacing:.4g} mm: positions are used"
         )
-    for keyword in ("ConvolutionKernel", "KVP"):
+    for keyword in ("ConvolutionKernel", "KVP", "PatientPosition"):
         if len({text_of(one.header, keyword) for one in ordered}) > 1:
             notes.append(f"{keyword} differs within the series")
     return notes

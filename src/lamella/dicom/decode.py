@@ -83,6 +83,12 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
             f"The pixels of {name} are not stored as CT demands. Found BitsAllocated {allocated}, BitsStored {bits}, "
             f"HighBit {whole_number(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1."
         )
+    sign = whole_number(dataset, "PixelRepresentation")
+    if sign not in (0, 1):
+        raise RefusedInput(
+            f"Whether the pixels of {name} have a sign is not said. Found PixelRepresentation "
+            f"{'missing' if sign is None else sign}; expected 0 or 1. Export the series again."
+        )
     meta = getattr(dataset, "file_meta", None)
     syntax = (meta.get("TransferSyntaxUID") if meta else None) or _native_syntax(dataset)
     if syntax not in READABLE:
@@ -96,7 +102,7 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
         rows=whole_number(dataset, "Rows") or 0,
         columns=whole_number(dataset, "Columns") or 0,
         bits=bits,
-        signed=value_of(dataset, "PixelRepresentation") == 1,
+        signed=sign == 1,
         # Retired: overlays in the unused high bits (PS3.3-2004 C.9.2); OverlayBitPosition 0 means elsewhere.
         overlaid=any(
             (dataset.get((group, 0x0102)) or _ZERO).value not in (0, None) for group in range(0x6000, 0x6020, 2)

@@ -47,9 +47,10 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     for index, group in enumerate(per_frame):
         header = Dataset()
         header.update(common)
-        # A new element: setting the value would change the one that all frames share.
-        header.add_new("InstanceNumber", "IS", index + 1)
         _lay(header, group)
+        # The frame's number, last: a legacy converted frame may bring its old InstanceNumber along. A new element, for
+        # setting the value would change the one that all frames share.
+        header.add_new("InstanceNumber", "IS", index + 1)
         header.set_original_encoding(*dataset.original_encoding)
         header.file_meta = dataset.file_meta
         yield header

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import PurePosixPath
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -30,6 +31,7 @@ _PREAMBLE_BYTES = 128
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _FIRST_GROUPS = {0x0002, 0x0008}
 _MAX_FIRST_VALUE_BYTES = 1024
+_DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 
 
 class NotDicom(Exception):
@@ -63,10 +65,11 @@ def read_header(entry: Entry) -> tuple[Dataset, list[str]]:
         (data set, "(gggg,eeee)" of each element that was left out because it cannot be converted).
 
     Raises:
-        NotDicom: empty, another format, or a DICOMDIR.
-        RefusedInput: it says it is DICOM and cannot be parsed; a deflated data set beyond the inflation limit.
+        NotDicom: another format, or a DICOMDIR.
+        RefusedInput: empty; it says it is DICOM, in its name or within, and cannot be parsed; a deflated data set beyond
+            the inflation limit.
     """
-    bare = _sniff(entry.read(HEAD_BYTES))
+    bare = _sniff(entry)
     dataset = _parsed(entry, bare, pixels=False)
     removed = settle(dataset.file_meta) + settle(dataset)
     if bare and not ("SOPClassUID" in dataset and "SeriesInstanceUID" in dataset):
@@ -82,7 +85,7 @@ def read_pixel_data(entry: Entry) -> bytes:
     Raises:
         RefusedInput: there is none, or the file can no longer be parsed.
     """
-    dataset = _parsed(entry, bare=_sniff(entry.read(HEAD_BYTES)), pixels=True)
+    dataset = _parsed(entry, bare=_sniff(entry), pixels=True)
     data = value_of(dataset, "PixelData")
     if not isinstance(data, bytes) or not data:
         # Also where pixel data without an end makes pydicom drop the whole data set.
@@ -105,16 +108,24 @@ def _parsed(entry: Entry, bare: bool, pixels: bool) -> Dataset:
         ) from None
 
 
-def _sniff(head: bytes) -> bool:
-    """Whether the file is DICOM without a preamble; raises NotDicom where it is no DICOM at all."""
-    if not head:
-        raise NotDicom("empty")
+def _sniff(entry: Entry) -> bool:
+    """Whether the file is DICOM without a preamble; raises NotDicom where it is no DICOM at all.
+
+    What is left of a slice whose copy failed is refused: without it the series would be short, and nobody would know.
+    """
+    head = entry.read(HEAD_BYTES)
     if head[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM":
         return False
     if is_zip(head):
         raise NotDicom("a ZIP")
     if looks_bare(head):
         return True
+    path = PurePosixPath(entry.name)
+    if not path.name.startswith(".") and (not head.strip(b"\0") or path.suffix.lower() in _DICOM_SUFFIXES):
+        state = "empty or holds nothing but zeros" if not head.strip(b"\0") else "named like DICOM and is none"
+        raise RefusedInput(
+            f"The file {entry.name} is {state}: if it was a slice, its copy failed. Copy or export it again, or take it out."
+        )
     raise NotDicom("not DICOM")
 
 

@@ -41,6 +41,12 @@ class RawSeries:
         return tuple((entry, header) for entry, header in self.files if not is_localizer(header))
 
     @property
+    def is_ct(self) -> bool:
+        """Whether it holds CT slices; pictures of a dose report may say Modality CT, too."""
+        classes = {CTImageStorage, *ENHANCED_CLASSES}
+        return self.modality == "CT" and any(value_of(header, "SOPClassUID") in classes for _, header in self.images)
+
+    @property
     def slice_count(self) -> int:
         """Frames of all images."""
         return sum(max(1, frame_count(header)) for _, header in self.images)
@@ -86,7 +92,7 @@ class Scan:
                 f"There is no series {series_uid} in SOURCE. Found: {_listing(self.series)}. "
                 "Give one of these as --series."
             )
-        stacks = [one for one in self.series if one.modality == "CT" and one.images]
+        stacks = [one for one in self.series if one.is_ct]
         if len(stacks) > 1:
             raise RefusedInput(
                 f"SOURCE holds {len(stacks)} CT series and none was chosen: {_listing(stacks)}. "
@@ -201,7 +207,7 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
 
 
 def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
-    """Drops exact copies (same SOPInstanceUID, place and pixels).
+    """Drops exact copies (same SOPInstanceUID, place, pixels and meaning of these).
 
     Raises:
         RefusedInput: one SOPInstanceUID stands for two different images.
@@ -212,12 +218,17 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
         twin = kept.setdefault(one.instance_uid, one)
         if twin is one:
             continue
-        if twin.position_mm != one.position_mm or not np.array_equal(_stored(twin), _stored(one)):
+        if _meaning(twin) != _meaning(one) or not np.array_equal(_stored(twin), _stored(one)):
             raise RefusedInput(
                 f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out."
             )
         dropped.append(one.name)
     return list(kept.values()), dropped
+
+
+def _meaning(one: Slice) -> tuple[object, ...]:
+    """Where a slice lies and what its stored values mean; `_stored` tells signed from unsigned by their type."""
+    return (one.position_mm, one.orientation, one.pixel_mm, one.thickness_mm, one.slope, one.intercept, one.padding)
 
 
 def _stored(one: Slice) -> Stored:

@@ -253,7 +253,7 @@ def _slice_locations(header: SeriesHeader, source: Geometry, geometry: Geometry)
 
 
 def _uid(header: SeriesHeader, geometry: Geometry, derivation: Derivation, what: str) -> str:
-    """The same request gives the same UID, so that a repeated run does not litter an archive."""
+    """The same request gives the same UID, so that a repeated run does not litter an archive; another answer another one."""
     grid = [decimal(v) for v in (*geometry.position(0), geometry.spacing_mm, geometry.thickness_mm)]
     return derived_uid(
         header.series_uid,

@@ -140,7 +140,7 @@ def _noise() -> dict[str, Figure]:
         "none",
         "noise",
         "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; compare "
-        "with the truth's own, which scatters about 1: well above it means stripes.",
+        "with the truth's own, which lies about 1 or below: well above it means stripes.",
         1,
     )
     return figures

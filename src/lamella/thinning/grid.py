@@ -8,6 +8,9 @@ from lamella.errors import RefusedInput, UsageError
 from lamella.volume import Geometry
 
 _COARSER_TOLERANCE = 1e-6
+_LIKE_COSINE = 2e-4
+"""Orientation cosines of the two series of --like may differ by this much: 0.05 mm at 250 mm from the middle."""
+
 _LIKE_TOLERANCE_MM = 0.01
 """How far beyond the thick slices' extent a slice of --like may reach and still be asked for."""
 
@@ -21,7 +24,8 @@ def thin_grid(
         thick: the input's grid, n slices.
         spacing_mm: s; slice i lies at first centre - S/2 + (i + 0.5) s, and there are round(n S / s) of them.
         slices: a count N instead; s = n S / N.
-        like: the grid of another series of the same scan: its centres within the covered range, its thickness.
+        like: the grid of another series of the same scan: its centres within the covered range. The slices made there are
+            as thick as they are apart, however thick the other's are: nothing else is known of them.
 
     Returns:
         The grid; the in-plane grid is that of `thick`.
@@ -57,19 +61,22 @@ def _refuse_coarser(step: float, thick: Geometry) -> None:
 
 
 def _like(thick: Geometry, like: Geometry) -> Geometry:
-    if not np.allclose(thick.axes, like.axes, atol=1e-3):
+    if not np.allclose(thick.axes, like.axes, rtol=0, atol=_LIKE_COSINE):
         raise RefusedInput(
             "--like: the two series have different orientations. Expected a series of the same scan in the same plane."
         )
     _refuse_coarser(like.spacing_mm, thick)
+    # Both series' centres along the same axis, where the other's image has its middle: their directions may differ a little.
+    middle = like.position(0, (like.shape[1] - 1) / 2, (like.shape[2] - 1) / 2)
+    centres_mm = float(thick.axes[:, 0] @ middle) + like.spacing_mm * np.arange(like.shape[0])
     low = thick.centres_mm[0] - thick.spacing_mm / 2 - _LIKE_TOLERANCE_MM
     high = thick.centres_mm[-1] + thick.spacing_mm / 2 + _LIKE_TOLERANCE_MM
     half = like.spacing_mm / 2
-    inside = np.flatnonzero((like.centres_mm - half >= low) & (like.centres_mm + half <= high))
+    inside = np.flatnonzero((centres_mm - half >= low) & (centres_mm + half <= high))
     if not len(inside):
         raise RefusedInput(
             f"--like: none of its slices lies within the input. The input covers {low:.2f} to {high:.2f} mm along its "
-            f"normal, the other series {like.centres_mm[0]:.2f} to {like.centres_mm[-1]:.2f} mm. Are they of the same scan?"
+            f"normal, the other series {centres_mm[0]:.2f} to {centres_mm[-1]:.2f} mm. Are they of the same scan?"
         )
-    offset = float(like.centres_mm[inside[0]] - thick.centres_mm[0])
-    return thick.with_slices(len(inside), like.spacing_mm, offset, like.thickness_mm)
+    offset = float(centres_mm[inside[0]] - thick.centres_mm[0])
+    return thick.with_slices(len(inside), like.spacing_mm, offset, like.spacing_mm)

@@ -27,8 +27,9 @@ from lamella.latent_model import LatentModel
 from lamella.passage import Passage
 from lamella.slices import along_z, covering_grid, cubic_matrix
 from lamella.thinning.draw import slice_generator
+from lamella.thinning.finish import consistency, finish, misfit_warnings, whole_hu
 from lamella.thinning.latent_plan import HALO_CELLS, LatentPlan, latent_plan
-from lamella.thinning.pipeline import Clock, Progress, Thinned, consistency, finish, heading, silent, whole_hu
+from lamella.thinning.pipeline import Clock, Progress, Thinned, heading, silent
 from lamella.thinning.plan import Runtime, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
@@ -71,10 +72,10 @@ def thin_latent(
         if settings.spread:
             spread = Volume(running.deviation()[wanted].numpy(), grid)
     samples = tuple(Volume(hu, grid) for hu in draws)
-    codec = dataclasses.asdict(task.codec.settings)
+    codec, kept = dataclasses.asdict(task.codec.settings), consistency(samples[0], volume)
     report = {
         **heading(model, dataclasses.asdict(settings), where, clock, task.passage),
-        **consistency(samples[0], volume),
+        **kept,
         "codec": {name: codec[name] for name in ("low_hu", "high_hu", "axes", "tile")},
         "scale": task.codec.settings.scale,
         "condition": model.settings.condition,
@@ -82,7 +83,7 @@ def thin_latent(
         "steps": settings.step_count,
         "draws": settings.draw_count,
         "projected": settings.project,
-        "warnings": warnings,
+        "warnings": [*warnings, *(misfit_warnings(kept) if settings.project else ())],
     }
     return Thinned(samples[0], samples, spread, report)
 

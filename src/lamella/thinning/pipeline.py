@@ -1,4 +1,4 @@
-"""The embedded model's answer for one volume, and what every answer shares: clock, last touches, report, consistency."""
+"""The embedded model's answer for one volume, and what every answer shares: clock and heading of the report."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
 from lamella.latent_model import LatentModel
 from lamella.model import Model
 from lamella.passage import Passage
-from lamella.slices import SliceOperator, along_z, covering_grid
+from lamella.slices import covering_grid
 from lamella.thinning.draw import draw, position_noise
+from lamella.thinning.finish import consistency, finish, misfit_warnings
 from lamella.thinning.grain import NO_GRAIN, Grain, match_grain, measure_grain
 from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import (
@@ -40,16 +40,10 @@ from lamella.thinning.plan import MemoryPlan, Runtime, pixel_step, plan, runtime
 from lamella.thinning.range import range_warnings
 from lamella.thinning.settings import ThinSettings
 from lamella.thinning.shrink import shrink_correction
-from lamella.volume import AIR_HU, Geometry, Volume
+from lamella.volume import Geometry, Volume
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done."""
-
-_ROUNDS = 40
-"""At most this many alternations between "nothing below air" and "consistent with the measurement"."""
-
-_BELOW_AIR_HU = 0.25
-"""A column is done when nothing in it lies further below air than this: rounding does the rest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +141,11 @@ def thin(
     samples = tuple(Volume(hu, grid) for hu in draws)
     asked = dataclasses.asdict(settings)
     del asked["project"]  # always so here
+    kept = consistency(samples[0], volume)
     report = {
         **heading(model, asked, where, clock, passage),
-        **consistency(samples[0], volume),
-        "warnings": warnings,
+        **kept,
+        "warnings": [*warnings, *misfit_warnings(kept)],
     }
     return Thinned(samples[0], samples, spread, report)
 
@@ -229,36 +224,6 @@ def _image(packed: Tensor, model: Model, thick: Tensor) -> Tensor:
     return image[:, : thick.shape[1], : thick.shape[2]]
 
 
-def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
-    """Nothing below air, consistent with the measurement, whole numbers.
-
-    Both conditions are convex and have a volume in common, so alternating projections reach it (von Neumann); it is done
-    in the columns that need it, before rounding. A slab that averages to the lowest value holds nothing else.
-    """
-    low = (image.amin(dim=0) < AIR_HU) | (thick.amin(dim=0) <= AIR_HU)
-    hu = whole_hu(image)
-    if bool(low.any()):
-        columns, measured = image[:, low][..., None], thick[:, low][..., None]
-        below = torch.arange(columns.shape[1])
-        for _ in range(_ROUNDS):
-            columns[:, below] = passage.operator.project(columns[:, below].clamp(min=AIR_HU), measured[:, below])
-            below = below[columns[:, below, 0].amin(dim=0) < AIR_HU - _BELOW_AIR_HU]
-            if not len(below):
-                break
-        touches = (passage.operator.matrix > 0).T.astype(np.float64)
-        columns[along_z(touches, (measured <= AIR_HU).float()) > 0] = AIR_HU
-        hu[:, low.numpy()] = whole_hu(columns[..., 0])
-    return hu
-
-
-def whole_hu(image: Tensor) -> NDArray[np.int16]:
-    """(D, ...) HU as they are stored: whole numbers, nothing below air."""
-    hu = np.empty(tuple(image.shape), np.int16)
-    for index, plane in enumerate(image):  # one at a time: the whole would be copied three times on its way
-        hu[index] = plane.round().clamp(AIR_HU, np.iinfo(np.int16).max).numpy()
-    return hu
-
-
 def heading(
     model: Model | LatentModel, asked: dict[str, Any], where: Runtime, clock: Clock, passage: Passage
 ) -> dict[str, Any]:
@@ -273,28 +238,4 @@ def heading(
         "seconds": {k: round(v, 2) for k, v in clock.seconds.items()},
         "condition_number": round(passage.operator.condition, 2),
         "ridge": passage.operator.ridge,
-    }
-
-
-def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
-    """How well averaging the written integers over each thick slice gives the thick slice back, in HU.
-
-    Only thick slices whose slab lies within the thin grid are counted; where slabs overlap the outermost do not.
-    """
-    thin, thick = thin_volume.geometry, thick_volume.geometry
-    half = thick.thickness_mm / 2
-    edge = thin.spacing_mm / 2 + 1e-6
-    inside = (thick.centres_mm - half >= thin.centres_mm[0] - edge) & (
-        thick.centres_mm + half <= thin.centres_mm[-1] + edge
-    )
-    kept = np.flatnonzero(inside)
-    if not len(kept):
-        return {"consistency_rmse_hu": float("nan"), "consistency_mean_hu": float("nan")}
-    part = thick.with_slices(len(kept), thick.spacing_mm, float(kept[0]) * thick.spacing_mm, thick.thickness_mm)
-    operator = SliceOperator.between(thin, part)
-    measured = torch.from_numpy(thick_volume.hu[kept[0] : kept[-1] + 1].astype(np.float32))
-    misfit = operator.residual(torch.from_numpy(thin_volume.hu.astype(np.float32)), measured).double()
-    return {
-        "consistency_rmse_hu": round(float(misfit.square().mean().sqrt()), 4),
-        "consistency_mean_hu": round(float(misfit.mean()), 4),
     }

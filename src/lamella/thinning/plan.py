@@ -118,8 +118,8 @@ def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) 
     smallest = plans[-1]
     raise RefusedInput(
         f"The volume is too large for the memory. {thick.shape[0]} x {thick.shape[1]} x {thick.shape[2]} to "
-        f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices or a coarser spacing, use mode mean, or "
-        "a machine with more memory."
+        f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices, a coarser spacing"
+        f"{'' if settings.mode == 'mean' else ', mode mean'} or a machine with more memory."
     )
 
 

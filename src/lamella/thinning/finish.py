@@ -1,0 +1,97 @@
+"""The last touches of every answer: nothing below air, consistent with the measurement, whole numbers; and how consistent."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lamella.passage import Passage
+from lamella.slices import SliceOperator, along_z
+from lamella.volume import AIR_HU, Volume
+
+_ROUNDS = 40
+"""At most this many alternations between "nothing below air" and "consistent with the measurement"."""
+
+_BELOW_AIR_HU = 0.25
+"""A column is done when nothing in it lies further below air than this: rounding does the rest."""
+
+_TOUCH = 1e-6
+"""A thin slice with less weight than this in a slab only touches it, by the rounding of positions."""
+
+_MISFIT_HU = 1.0
+"""Root mean square misfit above which a report says so; rounding and the ridge of overlapping slabs stay below."""
+
+
+def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
+    """Nothing below air, consistent with the measurement, whole numbers.
+
+    Both conditions are convex, so alternating projections reach what they have in common (von Neumann); it is done in the
+    columns that need it, before rounding. A slab that averages to the lowest value holds nothing else, but a thin slice
+    that also lies in another slab is left to the projections: that slab has a say in it.
+
+    Args:
+        image: (D, y, x) HU, changed in place.
+        thick: (K, y, x) HU, the measurement.
+        passage: between the two grids.
+    """
+    low = (image.amin(dim=0) < AIR_HU) | (thick.amin(dim=0) <= AIR_HU)
+    hu = whole_hu(image)
+    if bool(low.any()):
+        columns, measured = image[:, low][..., None], thick[:, low][..., None]
+        below = torch.arange(columns.shape[1])
+        for _ in range(_ROUNDS):
+            columns[:, below] = passage.operator.project(columns[:, below].clamp(min=AIR_HU), measured[:, below])
+            below = below[columns[:, below, 0].amin(dim=0) < AIR_HU - _BELOW_AIR_HU]
+            if not len(below):
+                break
+        lies_in = (passage.operator.matrix > _TOUCH).T.astype(np.float64)
+        empty = (measured <= AIR_HU).float()
+        columns[(along_z(lies_in, empty) > 0) & (along_z(lies_in, 1 - empty) == 0)] = AIR_HU
+        hu[:, low.numpy()] = whole_hu(columns[..., 0])
+    return hu
+
+
+def whole_hu(image: Tensor) -> NDArray[np.int16]:
+    """(D, ...) HU as they are stored: whole numbers, nothing below air."""
+    hu = np.empty(tuple(image.shape), np.int16)
+    for index, plane in enumerate(image):  # one at a time: the whole would be copied three times on its way
+        hu[index] = plane.round().clamp(AIR_HU, np.iinfo(np.int16).max).numpy()
+    return hu
+
+
+def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
+    """How well averaging the written integers over each thick slice gives the thick slice back, in HU.
+
+    Only thick slices whose slab lies within the thin grid are counted; where slabs overlap the outermost do not.
+    """
+    thin, thick = thin_volume.geometry, thick_volume.geometry
+    half = thick.thickness_mm / 2
+    edge = thin.spacing_mm / 2 + 1e-6
+    inside = (thick.centres_mm - half >= thin.centres_mm[0] - edge) & (
+        thick.centres_mm + half <= thin.centres_mm[-1] + edge
+    )
+    kept = np.flatnonzero(inside)
+    if not len(kept):
+        return {"consistency_rmse_hu": float("nan"), "consistency_mean_hu": float("nan")}
+    part = thick.with_slices(len(kept), thick.spacing_mm, float(kept[0]) * thick.spacing_mm, thick.thickness_mm)
+    operator = SliceOperator.between(thin, part)
+    measured = torch.from_numpy(thick_volume.hu[kept[0] : kept[-1] + 1].astype(np.float32))
+    misfit = operator.residual(torch.from_numpy(thin_volume.hu.astype(np.float32)), measured).double()
+    return {
+        "consistency_rmse_hu": round(float(misfit.square().mean().sqrt()), 4),
+        "consistency_mean_hu": round(float(misfit.mean()), 4),
+    }
+
+
+def misfit_warnings(kept: dict[str, float]) -> list[str]:
+    """What a reader must know where `consistency` found more than rounding."""
+    misfit = kept["consistency_rmse_hu"]
+    if not misfit > _MISFIT_HU:
+        return []
+    return [
+        f"Averaged over the thick slices, the result differs from them by {misfit:.1f} HU (root mean square): no slices of "
+        f"this spacing with nothing below {AIR_HU} HU average to them. This happens where tissue meets {AIR_HU} HU between "
+        "two thick slices, or where overlapping ones contradict each other; another target spacing may do."
+    ]

@@ -1,0 +1,71 @@
+"""The last touches: nothing below air, and the measurement kept wherever tissue meets air."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.small_model import upright
+
+from lamella.passage import Passage
+from lamella.slices import covering_grid
+from lamella.thinning import thin_grid
+from lamella.thinning.finish import finish, misfit_warnings
+from lamella.volume import AIR_HU, Geometry
+
+
+def tissue_below_air() -> torch.Tensor:
+    """(10, 6, 6) HU: five thick slices of tissue with noise, five of the lowest value."""
+    hu = torch.full((10, 6, 6), float(AIR_HU))
+    hu[:5] = (40 + 10 * torch.randn((5, 6, 6), generator=torch.Generator().manual_seed(0))).round()
+    return hu
+
+
+def finished(thick: torch.Tensor, geometry: Geometry, **wanted: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(thin HU, misfit of each thick voxel); interpolation stands for a network's answer."""
+    longer, _ = covering_grid(thin_grid(geometry, **wanted), geometry)
+    passage = Passage.between(longer, geometry)
+    hu = finish(passage.start(thick).contiguous(), thick, passage)
+    return hu, passage.operator.residual(torch.from_numpy(hu.astype(np.float32)), thick).numpy()
+
+
+@pytest.mark.parametrize(
+    ("origin_mm", "spacing_mm", "wanted"),
+    [
+        (-123.7, 5.0, {"spacing_mm": 1.0}),
+        (481.295, 5.0, {"spacing_mm": 1.0}),  # cells and slabs overlap by the rounding of float64
+        (120.0, 4.99999, {"spacing_mm": 1.0}),  # positions in a file are rounded, too
+        (120.0, 4.999, {"spacing_mm": 1.0}),
+        (120.0, 5.0, {"slices": 37}),
+        (120.0, 5.0, {"spacing_mm": 0.7}),
+        (120.0, 5.0, {"spacing_mm": 1.5}),
+        (120.0, 7.0, {"spacing_mm": 1.25}),
+    ],
+)
+def test_tissue_beside_air_keeps_its_measurement(origin_mm: float, spacing_mm: float, wanted: dict[str, Any]) -> None:
+    # SPEC C1
+    thick = tissue_below_air()
+    at = upright((10, 6, 6), spacing_mm, 5.0)
+    affine = np.array(at.affine)
+    affine[2, 3] = origin_mm
+    hu, misfit = finished(thick, Geometry(at.shape, affine, 5.0), **wanted)
+    assert hu.min() >= AIR_HU
+    assert np.abs(misfit[:5]).max() <= 1.0  # whole numbers alone cost up to 0.5
+    # Where one thin slice lies in tissue and in air only an absurd answer keeps both; the air gives way.
+    assert np.abs(misfit[5]).max() <= 20.0
+    assert np.abs(misfit[6:]).max() < 1e-3
+
+
+def test_what_lies_in_a_gap_is_not_taken_for_air() -> None:
+    hu, _ = finished(tissue_below_air(), upright((10, 6, 6), 7.0, 5.0), spacing_mm=1.0)
+    assert hu[:25].min() > -200  # every seventh slice was measured by no slab
+
+
+def test_a_result_that_does_not_give_the_measurement_back_says_so() -> None:
+    # SPEC C1: never silently
+    assert misfit_warnings({"consistency_rmse_hu": 0.54}) == []
+    assert misfit_warnings({"consistency_rmse_hu": float("nan")}) == []
+    (said,) = misfit_warnings({"consistency_rmse_hu": 33.6})
+    assert "differs from them by 33.6 HU" in said
