@@ -133,6 +133,29 @@ def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
     assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 
+@pytest.mark.parametrize("mode", ["mean", "texture", "sample"])
+@pytest.mark.parametrize("rim_px", [4, 16])
+def test_tissue_at_the_rim_of_the_image_alone_is_no_failure(small_model: Model, mode: Mode, rim_px: int) -> None:
+    # SPEC C2: a targeted lung; the window that measures noise leaves the image where the tissue lies
+    thick = upright((8, 128, 128), 5.0, 5.0, pixel_mm=0.5)
+    hu = np.full(thick.shape, -860.0)
+    hu[:4, :, -32:] = 45.0
+    hu[4:, :, -rim_px:] = 45.0
+    hu += np.random.default_rng(0).normal(0, 12, hu.shape)
+    settings = ThinSettings(mode=mode, steps=2, spread=True, device="cpu", precision="fp32")
+    done = thin(Volume(hu.round().astype(np.int16), thick), small_model, thin_grid(thick, spacing_mm=2.5), settings)
+    assert NO_SOFT_TISSUE not in done.report["warnings"]
+    assert done.spread is not None
+    assert np.isfinite(done.spread.hu).all()
+
+
+def test_an_image_narrower_than_the_window_has_no_tissue_to_measure() -> None:
+    thick = upright((8, 3, 4000), 5.0, 5.0, pixel_mm=0.5)
+    hu = np.random.default_rng(0).normal(45, 12, thick.shape).round().astype(np.int16)
+    passage = Passage.between(thin_grid(thick, spacing_mm=1.0), thick)
+    assert measure_noise(Volume(hu, thick), passage) is None
+
+
 def test_a_small_field_of_view_takes_fat_for_want_of_muscle() -> None:
     # SPEC C3: 15 HU of noise were drawn in scans of 3, whose few voxels of muscle were not enough
     volume, passage, _ = noisy_tissue()

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
+import numpy as np
+
+from lamella.errors import NonFiniteError
 from lamella.latent_model import LatentModel
 from lamella.model import Model
 from lamella.thinning.latent import thin_latent
@@ -11,7 +17,7 @@ from lamella.thinning.pipeline import thin as thin_embedded
 from lamella.thinning.plan import MemoryPlan
 from lamella.thinning.plan import plan as embedded_plan
 from lamella.thinning.settings import ThinSettings
-from lamella.volume import Geometry, Volume
+from lamella.volume import AIR_HU, Geometry, Volume
 
 
 def thin(
@@ -24,7 +30,7 @@ def thin(
     """Thin a volume.
 
     Args:
-        volume: thick slices.
+        volume: thick slices; what lies below -1024 HU is set to that, and the report says so.
         model: the embedded model, or a latent diffusion model.
         grid: thin slices wanted (`thin_grid`).
         settings: mode, steps, seed, device.
@@ -35,9 +41,28 @@ def thin(
         RefusedInput: too large for the memory, or far outside what the model was trained for.
         NonFiniteError: a value that is not finite, with the step it appeared in.
     """
+    volume, notes = _checked(volume)
     if isinstance(model, LatentModel):
-        return thin_latent(volume, model, grid, settings, progress)
-    return thin_embedded(volume, model, grid, settings, progress)
+        done = thin_latent(volume, model, grid, settings, progress)
+    else:
+        done = thin_embedded(volume, model, grid, settings, progress)
+    done.report["warnings"] += notes
+    return done
+
+
+def _checked(volume: Volume) -> tuple[Volume, list[str]]:
+    """The volume as the readers would give it, and what was changed; an array from elsewhere may hold anything."""
+    lowest, highest = float(volume.hu.min()), float(volume.hu.max())
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        count = int((~np.isfinite(volume.hu)).sum())
+        raise NonFiniteError(
+            f"The input holds NaN or infinity in {count:,} voxels. Expected HU in all: replace them first."
+        )
+    if lowest >= AIR_HU:
+        return volume, []
+    below = int((volume.hu < AIR_HU).sum())
+    clipped = dataclasses.replace(volume, hu=np.maximum(volume.hu, volume.hu.dtype.type(AIR_HU)))
+    return clipped, [f"{below:,} voxels below {AIR_HU} HU set to air ({AIR_HU} HU)"]
 
 
 def plan(

@@ -87,6 +87,10 @@ class ScanNoise:
     null: float
     window_px: int = IN_PLANE_WINDOW_PX
 
+    def counts(self) -> NDArray[np.int64]:
+        """(K,) voxels that count in each thick slice: at the rim of the image the window leaves it."""
+        return np.asarray(_within(self.soft, self.window_px).sum(axis=(1, 2)))
+
     def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:
         """Noise of (z, y, x) HU in the slice."""
         return noise_sd_in_plane(hu, soft, case, self.window_px)
@@ -103,13 +107,13 @@ class ScanNoise:
 
 def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
     """Measure the noise of thick slices; None where there is too little homogeneous tissue."""
+    window_px = max(IN_PLANE_WINDOW_PX, 2 * round((_WINDOW_MM / min(thick.geometry.pixel_mm) - 1) / 2) + 1)
     soft = soft_tissue_mask(thick.hu, thick.geometry)
-    if int(soft.sum()) < _ENOUGH_VOXELS:
+    if int(_within(soft, window_px).sum()) < _ENOUGH_VOXELS:
         soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
-    if int(soft.sum()) < _LEAST_VOXELS:
+    if int(_within(soft, window_px).sum()) < _LEAST_VOXELS:
         return None
     row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
-    window_px = max(IN_PLANE_WINDOW_PX, 2 * round((_WINDOW_MM / min(thick.geometry.pixel_mm) - 1) / 2) + 1)
     return ScanNoise(
         soft,
         np.abs(passage.offsets).argmin(axis=1),
@@ -239,9 +243,15 @@ def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
     log_scale.copy_(0.5 * torch.log(squared))
 
 
+def _within(soft: NDArray[np.bool_], window_px: int) -> NDArray[np.bool_]:
+    """What lies so far from the rim that the window stays within the image; nothing in an image smaller than that."""
+    margin = window_px // 2
+    return soft[:, margin:-margin, margin:-margin]
+
+
 def _with_tissue(noise: ScanNoise, asked: Iterable[int]) -> list[int]:
     """The thin slices asked for that have enough soft tissue to be measured; at least one."""
-    counts = noise.soft.sum(axis=(1, 2))[noise.nearest]
+    counts = noise.counts()[noise.nearest]
     return [index for index in asked if counts[index] >= min(_LEAST_IN_SLICE, counts.max())] or [int(counts.argmax())]
 
 
