@@ -90,6 +90,14 @@ def test_pixdim_against_sform(tmp_path):
         read_nifti(path)
 
 
+def test_a_pixdim_of_nought_says_nothing(tmp_path):
+    path = save(tmp_path / "in.nii", ct(), qform=0)
+    data = bytearray(path.read_bytes())
+    data[80:92] = bytes(12)
+    path.write_bytes(data)
+    assert read_nifti(path).geometry.spacing_mm == pytest.approx(5.0)
+
+
 def test_an_unknown_unit_is_said(tmp_path):
     image = nib.Nifti1Image(ct(), affine_for())
     image.header.set_xyzt_units("unknown")

@@ -118,18 +118,19 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDAr
                 f"sform and qform of {name} disagree. Found {apart:.2f} mm between them at a corner, allowed "
                 f"{QFORM_MM} mm. Export it again, or remove the wrong one."
             )
-    lengths, stated = np.linalg.norm(affine[:3, :3], axis=0), np.abs(header["pixdim"][1:4].astype(np.float64))
-    if not np.allclose(lengths, stated, rtol=PIXDIM_RELATIVE, atol=0):
-        raise RefusedInput(
-            f"pixdim and the affine of {name} disagree on the size of a voxel. Found {_mm(stated)} and {_mm(lengths)} mm, "
-            f"allowed difference {100 * PIXDIM_RELATIVE:g} %. Export it again, or write the right size into both."
-        )
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / lengths
     cosine = float(np.abs(unit.T @ unit - np.eye(3)).max())
     if cosine > SHEAR_COSINE:
         raise RefusedInput(
             f"The affine of {name} is sheared (gantry tilt?). Found a cosine of {cosine:.5f} between two axes, allowed "
             f"{SHEAR_COSINE:g}. Resample it to perpendicular axes first."
+        )
+    stated = np.abs(header["pixdim"][1:4].astype(np.float64))
+    if not np.allclose(lengths[stated > 0], stated[stated > 0], rtol=PIXDIM_RELATIVE, atol=0):  # 0 says nothing
+        raise RefusedInput(
+            f"pixdim and the affine of {name} disagree on the size of a voxel. Found {_mm(stated)} and {_mm(lengths)} mm, "
+            f"allowed difference {100 * PIXDIM_RELATIVE:g} %. Export it again, or write the right size into both."
         )
     return LPS_RAS @ affine, int(header["qform_code"] if sform is None else header["sform_code"])
 

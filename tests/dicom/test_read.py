@@ -158,6 +158,12 @@ def test_the_same_values_with_another_meaning_are_no_copy(tmp_path, changes):
         read_series(tmp_path)
 
 
+def test_an_identity_that_is_missing_or_padded_in_one_slice_says_nothing(tmp_path):
+    one_of_them = {2: {"PatientID": None}, 3: {"PatientID": ""}, 4: {"PatientID": "P1 "}}
+    build_series(tmp_path, phantom_hu(), tags={"PatientID": "P1"}, per_slice=one_of_them)
+    np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
+
+
 def test_a_picture_of_a_dose_report_is_no_second_series(tmp_path):
     build_series(tmp_path, phantom_hu())
     picture = {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ImageType": ["DERIVED", "SECONDARY"]}
@@ -178,9 +184,12 @@ def test_foreign_files_are_ignored_and_listed(tmp_path):
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0" * 100)
     (tmp_path / "readme.txt").write_text("hello")
     (tmp_path / "a" / ".nomedia").write_bytes(b"")
+    (tmp_path / "a" / "index.txt").write_bytes(b"")
+    (tmp_path / "a" / "LOCKFILE").write_bytes(b"")
+    (tmp_path / "a" / "mask").write_bytes(bytes(300) + b"data")
     (tmp_path / "DICOMDIR").write_bytes(b"not really a DICOMDIR")
     notes = read_series(tmp_path).header.notes
-    assert "4 files are not DICOM, ignored: DICOMDIR, Thumbs.db, readme.txt, .nomedia" in notes
+    assert "7 files are not DICOM, ignored: DICOMDIR, Thumbs.db, readme.txt, .nomedia and 3 more" in notes
 
 
 def test_the_chosen_series_of_two(tmp_path):

@@ -43,7 +43,7 @@ def along_z(steps_mm):
         ({"NumberOfFrames": 2}, "0003.dcm is a classic CT image with 2 frames"),
         ({"PixelRepresentation": None}, "Whether the pixels of 0003.dcm have a sign is not said"),
         ({"PixelRepresentation": 2}, "have a sign is not said. Found PixelRepresentation 2; expected 0 or 1"),
-        ({"PatientID": "other"}, "PatientID differs within the series, in 0003.dcm. These slices do not belong"),
+        ({"PatientID": "other"}, "PatientID differs within the series, in 0003.dcm. Two patients or studies are mixed"),
         ({"StudyInstanceUID": "1.2.3.8"}, "StudyInstanceUID differs within the series, in 0003.dcm"),
         ({"PixelSpacing": [0.76, 0.5]}, r"PixelSpacing differs within the series, in 0003.dcm. Found 0.76\\0.5 mm"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0.98, 0.199]}, "ImageOrientationPatient differs .* in 0003.dcm"),

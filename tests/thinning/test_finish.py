@@ -10,7 +10,7 @@ import torch
 from tests.small_model import upright
 
 from lamella.passage import Passage
-from lamella.slices import covering_grid
+from lamella.slices import SliceOperator, covering_grid
 from lamella.thinning import thin_grid
 from lamella.thinning.finish import finish, misfit_warnings
 from lamella.volume import AIR_HU, Geometry
@@ -72,8 +72,10 @@ def test_what_lies_in_a_gap_is_not_taken_for_air() -> None:
 
 def test_a_result_that_does_not_give_the_measurement_back_says_so() -> None:
     # SPEC C1: never silently
+    operator = SliceOperator.from_matrix(np.full((1, 5), 0.2))
+
     def said(rmse_hu: float, worst_hu: float) -> list[str]:
-        return misfit_warnings({"consistency_rmse_hu": rmse_hu, "consistency_worst_hu": worst_hu})
+        return misfit_warnings({"consistency_rmse_hu": rmse_hu, "consistency_worst_hu": worst_hu}, operator)
 
     assert said(0.54, 12.0) == said(float("nan"), float("nan")) == []
     assert "differs from them by 33.6 HU (root mean square; 150 HU in the worst voxel)" in said(33.6, 150.0)[0]

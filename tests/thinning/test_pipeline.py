@@ -193,6 +193,16 @@ def test_padding_in_an_array_is_set_to_air_as_the_readers_do(small_model: Model,
     }
 
 
+def test_a_report_says_where_the_measurement_is_not_kept(small_model: Model, thick_volume: Volume) -> None:
+    # SPEC C1: tissue and air in turn, to slices hardly finer: no answer in the range keeps it
+    hu = np.full_like(thick_volume.hu, AIR_HU)
+    hu[::2] = 1000
+    volume = Volume(hu, thick_volume.geometry)
+    report = thin(volume, small_model, thin_grid(volume.geometry, spacing_mm=4.0), settings("mean")).report
+    assert report["consistency_worst_hu"] > 30
+    assert any("the result differs from them" in text for text in report["warnings"])
+
+
 def test_overlapping_slabs_count_only_where_they_lie_inside(thick_volume: Volume) -> None:
     thick = upright((7, 4, 4), 2.5, 5.0)
     flat = Volume(np.full((7, 4, 4), 40, np.int16), thick)

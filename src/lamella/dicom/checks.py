@@ -119,7 +119,7 @@ def _check_alike(slices: Sequence[Slice]) -> None:
     _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, COSINE, "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
     for keyword in ("StudyInstanceUID", "PatientID"):
-        _check_same(slices, keyword, lambda one, keyword=keyword: text_of(one.header, keyword))  # type: ignore[misc]
+        _check_one(slices, keyword)
     _check_same(slices, "FrameOfReferenceUID", lambda one: text_of(one.header, "FrameOfReferenceUID"))
     one = slices[0]
     if max(one.rows, one.columns) > MAX_SIDE_PX or min(one.rows, one.columns) < 1:
@@ -140,6 +140,17 @@ def _check_same(
         like = next(one for one in slices if of(one) == usual)
         values = f" Found {show(odd[0])}; expected {show(like)} as in the others." if show else ""
         raise RefusedInput(_differs(what, odd) + values + " These slices do not belong to one stack.")
+
+
+def _check_one(slices: Sequence[Slice], keyword: str) -> None:
+    """Two different values are refused, without quoting them; one that is missing says nothing."""
+    stated = [(one, value) for one in slices if (value := text_of(one.header, keyword).strip())]
+    if len({value for _, value in stated}) > 1:
+        usual, _ = Counter(value for _, value in stated).most_common(1)[0]
+        odd = [one for one, value in stated if value != usual]
+        raise RefusedInput(
+            _differs(keyword, odd) + " Two patients or studies are mixed: put each in a folder of its own."
+        )
 
 
 def _check_close(

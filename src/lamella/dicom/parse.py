@@ -32,6 +32,7 @@ _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _FIRST_GROUPS = {0x0002, 0x0008}
 _MAX_FIRST_VALUE_BYTES = 1024
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+_MARKS = {"Icon\r", "LOCKFILE", "VERSION"}
 
 
 class NotDicom(Exception):
@@ -121,8 +122,12 @@ def _sniff(entry: Entry) -> bool:
     if looks_bare(head):
         return True
     path = PurePosixPath(entry.name)
-    if not path.name.startswith(".") and (not head.strip(b"\0") or path.suffix.lower() in _DICOM_SUFFIXES):
-        state = "empty or holds nothing but zeros" if not head.strip(b"\0") else "named like DICOM and is none"
+    named = path.suffix.lower() in _DICOM_SUFFIXES
+    # Scanners and archives name slices without a suffix or end their names in a number; other empty files are others' marks.
+    likely = named or not path.suffix or path.suffix[1:].isdigit()
+    blank = likely and not head.strip(b"\0") and not entry.read(-1).strip(b"\0")
+    if (named or blank) and not path.name.startswith(".") and path.name not in _MARKS:
+        state = "empty or holds nothing but zeros" if blank else "named like DICOM and is none"
         raise RefusedInput(
             f"The file {entry.name} is {state}: if it was a slice, its copy failed. Copy or export it again, or take it out."
         )

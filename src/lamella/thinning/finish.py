@@ -18,7 +18,11 @@ need a few."""
 _PLAIN_ROUNDS = 40
 _RELAXATION = 1.9
 """A column that is not there after the plain rounds goes this many times as far as the projection; anything below 2 converges.
-Not before: the plain rounds end nearer to where they began."""
+The plain rounds go no further than they must, so they come first."""
+
+_CHECK_ROUNDS = 20
+_PROGRESS = 0.95
+"""After so many rounds a column must have come nearer to the range by this factor, or it is left: no answer lies in both."""
 
 _HIGHEST_HU = float(np.iinfo(np.int16).max)
 """The highest value that int16 stores."""
@@ -64,13 +68,17 @@ def _meet(columns: Tensor, measured: Tensor, operator: SliceOperator) -> None:
     Both conditions are convex: alternating projections reach what they have in common, the sooner for going too far each
     time (the relaxation method of Agmon and of Motzkin and Schoenberg, Canad. J. Math. 6, 1954).
     """
-    left = torch.arange(columns.shape[1])
+    left, last = torch.arange(columns.shape[1]), torch.full((columns.shape[1],), torch.inf)
     for turn in range(_ROUNDS):
         inside = columns[:, left].clamp(AIR_HU, _HIGHEST_HU)
         columns[:, left] = operator.project(inside, measured[:, left])
         found = columns[:, left, 0]
-        outside = (found.amin(dim=0) < AIR_HU - _OUTSIDE_HU) | (found.amax(dim=0) > _HIGHEST_HU + _OUTSIDE_HU)
-        left, inside = left[outside], inside[:, outside]
+        distance = torch.maximum(AIR_HU - found.amin(dim=0), found.amax(dim=0) - _HIGHEST_HU)
+        going = distance > _OUTSIDE_HU
+        if turn % _CHECK_ROUNDS == _CHECK_ROUNDS - 1:
+            going &= distance < _PROGRESS * last
+            last = distance
+        left, last, inside = left[going], last[going], inside[:, going]
         if not len(left):
             return
         if turn >= _PLAIN_ROUNDS:
@@ -111,13 +119,18 @@ def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
     }
 
 
-def misfit_warnings(kept: dict[str, float]) -> list[str]:
+def misfit_warnings(kept: dict[str, float], operator: SliceOperator) -> list[str]:
     """What a reader must know where `consistency` found more than rounding."""
     misfit, worst = kept["consistency_rmse_hu"], kept["consistency_worst_hu"]
     if not (misfit > _MISFIT_HU or worst > _WORST_HU):
         return []
+    why = (
+        "slabs overlap so much that the measurement is kept less strictly, not to amplify its noise."
+        if operator.ridge
+        else f"hardly any slices of this spacing with nothing below {AIR_HU} HU average to them. This happens where the target "
+        "is hardly finer than the input, or where overlapping slices contradict each other; a finer target may do."
+    )
     return [
         f"Averaged over the thick slices, the result differs from them by {misfit:.1f} HU (root mean square; {worst:.0f} HU in "
-        f"the worst voxel): no slices of this spacing with nothing below {AIR_HU} HU average to them. This happens where the "
-        "target is hardly finer than the input, or where overlapping slices contradict each other; a finer target may do."
+        f"the worst voxel): {why}"
     ]

@@ -83,7 +83,7 @@ def thin_latent(
         "steps": settings.step_count,
         "draws": settings.draw_count,
         "projected": settings.project,
-        "warnings": [*warnings, *(misfit_warnings(kept) if settings.project else ())],
+        "warnings": [*warnings, *(misfit_warnings(kept, task.passage.operator) if settings.project else ())],
     }
     return Thinned(samples[0], samples, spread, report)
 

@@ -88,7 +88,7 @@ class ScanNoise:
     window_px: int = IN_PLANE_WINDOW_PX
 
     def counts(self) -> NDArray[np.int64]:
-        """(K,) voxels that count in each thick slice: at the rim of the image the window leaves it."""
+        """(K,) voxels that count in each thick slice: around those at the rim of the image the window does not fit."""
         return np.asarray(_within(self.soft, self.window_px).sum(axis=(1, 2)))
 
     def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:

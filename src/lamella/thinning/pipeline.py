@@ -145,7 +145,7 @@ def thin(
     report = {
         **heading(model, asked, where, clock, passage),
         **kept,
-        "warnings": [*warnings, *misfit_warnings(kept)],
+        "warnings": [*warnings, *misfit_warnings(kept, passage.operator)],
     }
     return Thinned(samples[0], samples, spread, report)
 
