@@ -132,3 +132,9 @@ def test_the_network_is_given_the_noisy_latent_and_then_the_condition() -> None:
     torch.testing.assert_close(answer, condition)  # the network said that the condition is the clean latent
     assert len(seen) == 5
     torch.testing.assert_close(seen[0], torch.cat([noise, condition], dim=1))
+
+
+def test_noise_is_not_predicted_where_there_is_nothing_else() -> None:
+    # SPEC A12, B4
+    with pytest.raises(LamellaError, match="zero_terminal_snr"):
+        LatentDiffusionSettings(schedule=ScheduleSettings("cosine", zero_terminal_snr=True), head="noise")

@@ -41,7 +41,8 @@ class LatentDiffusionSettings:
         loss: how errors are counted in training.
 
     Raises:
-        LamellaError: the network's input is not twice its output, or the condition is unknown.
+        LamellaError: the network's input is not twice its output, the condition is unknown, or the head predicts noise
+            where the schedule ends in nothing else.
     """
 
     unet: DiffusionUNetSettings = field(default_factory=DiffusionUNetSettings)
@@ -56,6 +57,11 @@ class LatentDiffusionSettings:
                 "The denoising network reads the noisy latent and a condition of as many channels. Found "
                 f"{self.unet.in_channels} channels in and {self.unet.out_channels} out, expected "
                 f"{2 * self.unet.out_channels} in."
+            )
+        if self.head == "noise" and self.schedule.zero_terminal_snr:
+            raise LamellaError(
+                "With zero_terminal_snr the last step holds no image, of which predicted noise says nothing. Found head "
+                "noise, expected v or x0 (or zero_terminal_snr false)."
             )
         if self.condition not in get_args(Conditioning):
             raise LamellaError(

@@ -1,10 +1,32 @@
-"""How much memory this process has used."""
+"""How much memory this process has used, and how much it may still take."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux says what a container may use."""
+
+
+def available_bytes(cgroup: Path = _CGROUP) -> int:
+    """Main memory that is free for this process: the machine's, or what a container's limit leaves of it, in bytes."""
+    free = int(psutil.virtual_memory().available)
+    for folder, limit, used, cache in (
+        (cgroup, "memory.max", "memory.current", "inactive_file"),
+        (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1
+    ):
+        try:
+            most, taken = (int((folder / name).read_text(encoding="ascii")) for name in (limit, used))
+            lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):  # no limit: "max", or no such file
+            continue
+        counts = dict(line.split(" ", 1) for line in lines if " " in line)
+        # files that were read count as used, and give way
+        free = min(free, max(0, most - taken + int(counts.get(cache, 0))))
+    return free
 
 
 def peak_rss_bytes() -> int:

@@ -108,6 +108,7 @@ def _nifti_summary(volume: Volume | None, refusal: str | None) -> SeriesSummary:
         thickness_mm=None,
         pixel_mm=geometry.pixel_mm if geometry else None,
         kernel="",
+        synthetic=False,
         transfer_syntax="NIfTI",
         refusal=refusal,
         notes=tuple(getattr(volume.header, "notes", ())) if volume else (),

@@ -164,6 +164,30 @@ def test_an_identity_that_is_missing_or_padded_in_one_slice_says_nothing(tmp_pat
     np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]},
+        {"ImageType": ["DERIVED", "SECONDARY", "MINIP"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "MAX_IP"]},
+        {"VolumeBasedCalculationTechnique": "MIN_IP"},
+    ],
+)
+def test_projections_are_no_slices(tmp_path, said):  # SPEC C6: their values are no means of a slab
+    build_series(tmp_path / "axial", phantom_hu())
+    build_series(tmp_path / "mip", phantom_hu(seed=1), series_uid="1.2.3.77", tags=said)
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.hu, phantom_hu())
+    assert any("1.2.3.77" in note for note in volume.header.notes)
+    with pytest.raises(RefusedInput, match="is an intensity projection"):
+        read_series(tmp_path, "1.2.3.77")
+
+
+def test_a_word_that_only_begins_like_a_projection_is_none(tmp_path):
+    build_series(tmp_path, phantom_hu(), tags={"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "MIPOS"]})
+    np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
+
+
 def test_a_picture_of_a_dose_report_is_no_second_series(tmp_path):
     build_series(tmp_path, phantom_hu())
     picture = {"SOPClassUID": uid.SecondaryCaptureImageStorage, "ImageType": ["DERIVED", "SECONDARY"]}

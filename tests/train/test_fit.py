@@ -10,6 +10,7 @@ import torch
 from tests.tiny_fit import PLAIN, Tiny, noted, train
 
 from lamella.errors import NonFiniteError, UsageError
+from lamella.train.checkpoints import steps_done
 from lamella.train.fit import FitSettings
 from lamella.train.strategy import fsdp, strategy_of
 
@@ -109,6 +110,18 @@ def test_a_resumed_run_takes_the_rates_of_its_settings(tmp_path: Path) -> None:
     assert curve(tmp_path, "train/learning_rate", 4) == pytest.approx(expected)
     group = torch.load(tmp_path / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
     assert (group["initial_lr"], group["weight_decay"]) == (4e-3, 0.0)
+
+
+@pytest.mark.parametrize("begun", [{"steps": 6}, {"steps": 6, "checkpoint_every": 3, "validate_every": 3}])
+def test_a_prolonged_run_leaves_out_and_repeats_no_batch(tmp_path: Path, begun: dict[str, int]) -> None:
+    # SPEC A18: it may have ended within a part, or have had parts of another length
+    train(tmp_path, settings(**begun))
+    train(tmp_path, settings(steps=12))
+    items = [int(line.split()[0]) for line in (tmp_path / "notes").read_text().splitlines()]
+    assert items == list(range(12))
+    assert steps_done(tmp_path / "last.ckpt") == 12
+    assert train(tmp_path, settings(steps=10)) is not None  # there is nothing to do
+    assert len((tmp_path / "notes").read_text().splitlines()) == 12
 
 
 def test_a_finished_run_is_not_trained_again(straight: tuple[Path, Tiny]) -> None:

@@ -99,6 +99,26 @@ def test_a_stopped_run_makes_the_same_model(run: LatentRun, tmp_path: Path, monk
     assert LatentModel.load(train_latent(again)).sha256 == straight.sha256
 
 
+def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> None:
+    # SPEC A7, A8: a network trained on one codec's latents means nothing with another
+    codec = tmp_path / "codec"
+    save_codec(codec, small_codec(), {"licence": "terms of others"})
+    own = dataclasses.replace(run, run=str(tmp_path / "run"), codec=str(codec))
+    out = train_latent(own)
+    assert LatentModel.load(out).licence == "Apache-2.0 (denoising network); terms of others (autoencoder)"
+    other = small_codec()
+    with torch.no_grad():
+        next(other.network.parameters()).add_(1.0)
+    save_codec(codec, other, {"licence": "Apache-2.0"})
+    with pytest.raises(UsageError, match="latents of another codec"):
+        train_latent(own)
+
+
+def test_a_scale_is_above_0(run: LatentRun) -> None:
+    with pytest.raises(UsageError, match="scale must be above 0"):
+        dataclasses.replace(run, scale=0.0)
+
+
 @pytest.mark.parametrize("condition", ["thick_latents", "thin_grid"])
 def test_the_loss_depends_on_batch_and_generator_alone(run: LatentRun, condition: Any) -> None:
     # SPEC A11, A13, A18

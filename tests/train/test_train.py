@@ -141,7 +141,7 @@ def test_a_stage_without_steps_is_left_out_and_a_resumed_one_takes_new_rates(dat
     assert not (tmp_path / "run" / "flow").exists()
     more = dataclasses.replace(STAGE, steps=4, learning_rate=2 * STAGE.learning_rate)
     train_embedded(dataclasses.replace(run, mean=more))
-    stored = torch.load(tmp_path / "run" / "mean" / "last.ckpt", weights_only=False)  # our own file, written just now
+    stored = torch.load(tmp_path / "run" / "mean" / "last.ckpt", weights_only=True)
     group = stored["optimizer_states"][0]["param_groups"][0]
     assert group["initial_lr"] == more.learning_rate
     assert group["lr"] == pytest.approx(more.learning_rate * more.rate_factor(4))
@@ -209,6 +209,29 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(
     monkeypatch.setattr(stages, "mean_scale_loss", lambda *a: (real(*a)[0] * float("nan"), {}))
     with pytest.raises(NonFiniteError, match=r"not finite at step 0. Batch: a.nii/z, a.nii/z"):
         train_embedded(run_of(data_folder, tmp_path / "run", 2))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_mean_does_not_learn_on_under_a_flow(data_folder: Path, tmp_path: Path) -> None:
+    run = run_of(data_folder, tmp_path / "run", 2)
+    train_embedded(run)
+    with pytest.raises(UsageError, match=r"mean of 2 steps. Found mean\.steps 4. Set mean\.steps=2"):
+        train_embedded(dataclasses.replace(run, mean=dataclasses.replace(STAGE, steps=4)))
+    shorter = dataclasses.replace(STAGE, steps=1)  # nothing to do, and the card says what was done
+    out = train_embedded(dataclasses.replace(run, mean=shorter, flow=shorter, name="mine", licence="CC0-1.0"))
+    card = read_card(out)
+    assert (card["name"], card["licence"], card["training"]["steps"]) == ("mine", "CC0-1.0", {"mean": 2, "flow": 2})
+
+
+def test_series_too_small_for_the_patches_are_named_before_training(data_folder: Path, tmp_path: Path) -> None:
+    run = run_of(data_folder, tmp_path / "run", 2)
+    deep = dataclasses.replace(PATCHES, factors=(2.0, 10.0), thicknesses=(1.2, 10.0))
+    with pytest.raises(
+        UsageError, match=r"data\.held_out: no view is large enough.*b\.nii/z 40 x 24 x 24, expected 48"
+    ):
+        train_embedded(dataclasses.replace(run, patches=deep))
+    with pytest.raises(UsageError, match=r"data\.held_out: no series has a view"):
+        train_embedded(dataclasses.replace(run, data=dataclasses.replace(run.data, held_out=())))
 
 
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

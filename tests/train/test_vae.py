@@ -176,3 +176,17 @@ def test_the_verb_trains_a_codec(run: VaeRun, tmp_path: Path) -> None:
     save(dataclasses.replace(run, run=str(tmp_path / "run")), config)
     assert main(["train", str(config), "fit.steps=2"]) == 0
     assert load_codec(tmp_path / "run" / "model").settings.network == NETWORK
+
+
+def test_a_codec_needs_something_to_be_validated_on(run: VaeRun) -> None:
+    with pytest.raises(UsageError, match=r"data\.held_out: no series has a view"):
+        train_vae(dataclasses.replace(run, data=dataclasses.replace(run.data, held_out=())))
+
+
+def test_volumes_too_small_are_told(run: VaeRun, tmp_path: Path) -> None:
+    small = Volume(np.full((40, 12, 12), -1000, np.int16), upright((40, 12, 12), 1.0, 1.0))
+    write_nifti(Path(run.data.folder) / "small.nii", [small], None)
+    series = (*run.data.series, SeriesSettings("small.nii", axial=1.0))
+    more = dataclasses.replace(run, run=str(tmp_path / "run"), data=dataclasses.replace(run.data, series=series))
+    with pytest.warns(UserWarning, match=r"1 training volumes are too small.*small\.nii/z"):
+        train_vae(more)

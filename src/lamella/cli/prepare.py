@@ -45,4 +45,9 @@ def prepare(
     for source, why in done.failed:
         typer.echo(f"{source} failed. {why}", err=True)
     if done.failed:
+        typer.echo(
+            f"{len(done.failed)} sources failed. Patients are shared out, and training can begin, once every source is "
+            "prepared or rejected: mend the cause, or take these out, and run the same command again.",
+            err=True,
+        )
         raise typer.Exit(SOME_FAILED)

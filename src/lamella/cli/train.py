@@ -30,11 +30,13 @@ def train(
     """
     if find_spec("lightning") is None:
         raise LamellaError("Training needs packages that are not installed. Run: pip install 'lamella[train]'")
-    from lamella.config import load, save
+    from lamella.config import load, plain, save
+    from lamella.train.same_run import SETTINGS, refuse_other_run
 
     settings, start = _trainer(config, overrides or ())
     run = load(settings, config, overrides or ())
-    save(run, Path(run.run) / "settings.yaml")
+    refuse_other_run(Path(run.run), plain(run))
+    save(run, Path(run.run) / SETTINGS)
     folder = start(run)
     if not quiet:
         print(f"wrote   {folder}")

@@ -106,7 +106,15 @@ class CachedCase:
 
 
 def write_case(
-    folder: Path, case_id: str, category: str, patient_id: str, thin: Volume, thick: Volume | None, **about: Any
+    folder: Path,
+    case_id: str,
+    category: str,
+    patient_id: str,
+    thin: Volume,
+    thick: Volume | None,
+    *,
+    overwrite: bool = False,
+    **about: Any,
 ) -> None:
     """Write a case; `folder` appears whole or not at all.
 
@@ -114,13 +122,14 @@ def write_case(
         folder: of the case.
         case_id, category, patient_id: see `CachedCase`.
         thin, thick: HU; fractions of a HU are rounded, as a scanner stores them.
+        overwrite: replace an earlier case.
         about: what else to remember, as plain JSON types.
 
     Raises:
         RefusedInput: the folder exists, or HU beyond int16.
         LamellaError: no room on the disk.
     """
-    with staged_folder(folder, overwrite=False) as new:
+    with staged_folder(folder, overwrite=overwrite, replaceable=(THIN, THICK, CASE)) as new:
         series: dict[str, Any] = {}
         for name, volume in ((THIN, thin), (THICK, thick)):
             if volume is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -47,22 +48,48 @@ class Found:
 
 
 def find_pair(source: Path, settings: PairSettings) -> Found:
-    """Find and read the two series of a source.
+    """Find and read the two series of a source: of those that are of one scan, the thinnest and the thickest.
+
+    Series that a model made up (SyntheticData) are no measurement, and never taken.
 
     Raises:
-        RefusedInput: there is no such pair, there are several, or the two are not of one scan; the message says why.
+        RefusedInput: there is no such pair, there are several alike, or no two are of one scan; the message says why.
     """
     listed, _ = survey(source)
-    readable = [one for one in listed if one.refusal is None and one.spacing_mm and one.thickness_mm]
-    thin_uid = _only("thin", [s for s in readable if _widest(s) <= settings.thin_mm], listed, fewest_mm=True)
-    thick_ones = [s for s in readable if _narrowest(s) >= settings.thick_mm]
-    thin = read_source(source, thin_uid)
-    header = header_of(thin)
-    if not thick_ones and settings.thin_only:
-        return Found(thin, None, header)
-    thick = read_source(source, _only("thick", thick_ones, listed, fewest_mm=False))
-    check_one_scan(thin, thick)
-    return Found(*crop_to_common(thin, thick), header)
+    readable = [s for s in listed if s.refusal is None and s.spacing_mm and s.thickness_mm and not s.synthetic]
+    thin_ones = _ranked([s for s in readable if _widest(s) <= settings.thin_mm], sign=1)
+    thick_ones = _ranked([s for s in readable if _narrowest(s) >= settings.thick_mm], sign=-1)
+    if not thin_ones or not (thick_ones or settings.thin_only):
+        raise RefusedInput(f"There is no {'thick' if thin_ones else 'thin'} series. Found {_seen(listed)}.")
+    if not thick_ones:
+        thin = read_source(source, _only("thin", [s.uid for s in thin_ones[0]]))
+        return Found(thin, None, header_of(thin))
+    thicks = [[read_source(source, one.uid) for one in group] for group in thick_ones]
+    reasons: list[str] = []
+    for group in thin_ones:
+        thins = [read_source(source, one.uid) for one in group]
+        pairs = [(thin, thick) for thin in thins if (thick := _partner(thin, thicks, reasons)) is not None]
+        if pairs:
+            _only("thin", [header_of(thin).series_uid for thin, _ in pairs])
+            thin, thick = pairs[0]
+            return Found(*crop_to_common(thin, thick), header_of(thin))
+    raise RefusedInput(reasons[0])
+
+
+def _partner(thin: Volume, thicks: Sequence[Sequence[Volume]], reasons: list[str]) -> Volume | None:
+    """The first thick series that is of one scan with the thin one; why others are not is added to `reasons`."""
+    for group in thicks:
+        fitting = []
+        for thick in group:
+            try:
+                check_one_scan(thin, thick)
+                fitting.append(thick)
+            except RefusedInput as error:
+                reasons.append(str(error))
+        if fitting:
+            _only("thick", [header_of(thick).series_uid for thick in fitting])
+            return fitting[0]
+    return None
 
 
 def check_one_scan(thin: Volume, thick: Volume) -> None:
@@ -78,15 +105,23 @@ def check_one_scan(thin: Volume, thick: Volume) -> None:
             f"{frames[0] or 'none'} and {frames[1] or 'none'}."
         )
     a, b = thin.geometry, thick.geometry
-    if not np.allclose(a.axes, b.axes, atol=_AXIS_TOLERANCE):
+    if not _same_plane(a, b):
         raise RefusedInput("The thin and the thick series have different orientations, expected the same plane.")
-    off_mm = np.inf if a.shape[1:] != b.shape[1:] else _apart_mm(a, b)
-    if off_mm > _SAME_MM:
+    if not same_grid(a, b):
         raise RefusedInput(
             f"The thin and the thick series lie on different in-plane grids. Found {a.shape[1]} x {a.shape[2]} pixels of "
             f"{a.pixel_mm[0]:.4g} mm and {b.shape[1]} x {b.shape[2]} of {b.pixel_mm[0]:.4g} mm, expected the same grid to "
             f"{_SAME_MM:g} mm."
         )
+
+
+def _same_plane(a: Geometry, b: Geometry) -> bool:
+    return np.allclose(a.axes, b.axes, atol=_AXIS_TOLERANCE)
+
+
+def same_grid(a: Geometry, b: Geometry) -> bool:
+    """Whether two geometries have the same pixels in the same plane, wherever they lie along its normal."""
+    return _same_plane(a, b) and a.shape[1:] == b.shape[1:] and _apart_mm(a, b) <= _SAME_MM
 
 
 def crop_to_common(thin: Volume, thick: Volume) -> tuple[Volume, Volume]:
@@ -115,30 +150,34 @@ def crop_to_common(thin: Volume, thick: Volume) -> tuple[Volume, Volume]:
     return part_of(thin, int(inside[0]), int(inside[-1]) + 1), thick
 
 
-def _only(what: str, found: Sequence[SeriesSummary], listed: Sequence[SeriesSummary], *, fewest_mm: bool) -> str:
-    """The UID of the thinnest (or thickest) candidate, of these the one with most slices; a tie is refused."""
-    if not found:
-        seen = "; ".join(
-            f"{one.slices} slices of {one.thickness_mm:g} mm every {one.spacing_mm:g} mm"
-            if one.refusal is None and one.spacing_mm and one.thickness_mm
-            else f"one refused: {one.refusal}"
-            for one in listed
-        )
-        raise RefusedInput(f"There is no {what} series. Found {seen or 'no series'}.")
-    sign = 1 if fewest_mm else -1
-    ranked = sorted(found, key=lambda one: (sign * round(one.spacing_mm or 0.0, 3), -one.slices))
-    best = ranked[0]
-    ties = [
-        one
-        for one in ranked
-        if round(one.spacing_mm or 0.0, 3) == round(best.spacing_mm or 0.0, 3) and one.slices == best.slices
-    ]
-    if len(ties) > 1:
+def _ranked(found: Sequence[SeriesSummary], *, sign: int) -> list[list[SeriesSummary]]:
+    """Candidates by spacing (rising for sign 1), of these the ones with most slices first; those alike in one group."""
+
+    def rank(one: SeriesSummary) -> tuple[float, int]:
+        return (sign * round(one.spacing_mm or 0.0, 3), -one.slices)
+
+    return [list(group) for _, group in groupby(sorted(found, key=rank), rank)]
+
+
+def _only(what: str, uids: Sequence[str]) -> str:
+    """The one candidate; several alike are not guessed at."""
+    if len(uids) > 1:
         raise RefusedInput(
-            f"There are {len(ties)} {what} series alike: {', '.join(one.uid for one in ties)}. Expected one; keep the one "
-            "that is wanted."
+            f"There are {len(uids)} {what} series alike: {', '.join(uids)}. Expected one; keep the one that is wanted."
         )
-    return best.uid
+    return uids[0]
+
+
+def _seen(listed: Sequence[SeriesSummary]) -> str:
+    """What a source holds, for a message."""
+    seen = [
+        f"one refused: {one.refusal}"
+        if one.refusal is not None or not one.spacing_mm or not one.thickness_mm
+        else f"{one.slices} {'synthetic ' if one.synthetic else ''}slices of {one.thickness_mm:g} mm every "
+        f"{one.spacing_mm:g} mm"
+        for one in listed
+    ]
+    return "; ".join(seen) or "no series"
 
 
 def _widest(one: SeriesSummary) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -48,12 +48,14 @@ class Entry:
     Attributes:
         case_id, category, patient_id: see `CachedCase`.
         split: chosen in the configuration; empty where it is drawn.
+        part_of: pseudonym of the series that the case is a part of; empty for a whole scan.
     """
 
     case_id: str
     category: str
     patient_id: str
     split: str = ""
+    part_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Index:
             entries = tuple(Entry(**one) for one in listed["cases"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{folder} holds no prepared data set ({type(error).__name__}). Run `lamella prepare CONFIG` first."
+                f"{folder} holds no prepared data set ({type(error).__name__}). Run `lamella prepare CONFIG` first, "
+                "until it says that no source failed."
             ) from error
         return cls(folder, entries, splits)
 
@@ -96,7 +99,7 @@ class Index:
         """
         if split not in SPLITS:
             raise UsageError(f"There is no split {split!r}. Expected one of {', '.join(SPLITS)}.")
-        return tuple(one.case_id for one in self.entries if self.splits.get(one.patient_id) == split)
+        return tuple(one.case_id for one in self.entries if (one.split or self.splits.get(one.patient_id)) == split)
 
     def open(self, case_id: str) -> CachedCase:
         """A case.
@@ -123,6 +126,23 @@ def draw_split(patients: Sequence[str], settings: SplitSettings) -> dict[str, st
     return {names[i]: split for first, end, split in bounds for i in order[first:end]}
 
 
+def refuse_other_shares(folder: Path, settings: SplitSettings) -> None:
+    """Refuse settings of the draw that are not those a data set was shared out by.
+
+    Raises:
+        UsageError: its split is frozen, and was drawn otherwise.
+    """
+    path = folder / SPLIT
+    if not path.exists():
+        return
+    drawn = json.loads(path.read_text(encoding="utf-8")).get("settings", asdict(settings))
+    if drawn != asdict(settings):
+        raise UsageError(
+            f"The patients of {folder} were shared out once and stay so. Found `split` {asdict(settings)}, expected "
+            f"{drawn}. Set it back; or remove {SPLIT} there to draw anew, and train anew what has learnt from it."
+        )
+
+
 def frozen_split(folder: Path, entries: Sequence[Entry], settings: SplitSettings) -> tuple[dict[str, str], int]:
     """The split of a data set: what was frozen stays; a choice in the configuration wins over a draw.
 
@@ -132,22 +152,28 @@ def frozen_split(folder: Path, entries: Sequence[Entry], settings: SplitSettings
         settings: of the draw, which is made once, when there is no file yet.
 
     Returns:
-        (patient -> split, how many patients are in no split because they came after the split was frozen).
+        (patient -> split, how many patients are in no split because they came after the split was frozen). Patients
+        whose one scan is in several splits part by part are not in the first: their cases say it themselves.
 
     Raises:
         UsageError: one patient is asked into two splits, or a split is unknown.
     """
     chosen: dict[str, str] = {}
-    for one in entries:
-        if not one.split:
-            continue
-        if one.split not in SPLITS:
-            raise UsageError(f"There is no split {one.split!r}. Expected one of {', '.join(SPLITS)}.")
-        if chosen.setdefault(one.patient_id, one.split) != one.split:
-            raise UsageError(
-                f"Patient {one.patient_id} is asked into {chosen[one.patient_id]} and {one.split}. Choose one."
-            )
-    patients = {one.patient_id for one in entries}
+    shared = set()
+    for patient in sorted({one.patient_id for one in entries}):
+        own = [one for one in entries if one.patient_id == patient]
+        for one in own:
+            if one.split not in ("", *SPLITS):
+                raise UsageError(f"There is no split {one.split!r}. Expected one of {', '.join(SPLITS)}.")
+        asked = [name for name in SPLITS if any(one.split == name for one in own)]
+        if len(asked) == 1:
+            chosen[patient] = asked[0]
+        elif asked:
+            # parts of one scan may be in different splits on purpose; everything else of a patient stays together
+            if len({one.part_of or one.case_id for one in own}) > 1:
+                raise UsageError(f"Patient {patient} is asked into {' and '.join(asked)}. Choose one.")
+            shared.add(patient)
+    patients = {one.patient_id for one in entries} - shared
     path = folder / SPLIT
     if path.exists():
         frozen = dict(json.loads(path.read_text(encoding="utf-8"))["patients"])

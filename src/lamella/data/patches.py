@@ -24,6 +24,9 @@ from lamella.slices import Profile, SliceOperator, along_z, profile_matrix
 _COARSE_MM = 1.7
 """Views with planes further apart than this are thickened by smaller factors, in batches of their own."""
 
+_GAUSSIAN_REACH = 1.3
+"""Half of a Gaussian slab, in units of its full width at half maximum: beyond, its weights are negligible."""
+
 MARGIN = 2
 """Thin slices kept beyond the outermost slab, so that smooth profiles fit."""
 
@@ -157,7 +160,9 @@ def draw_slab(
     profile: Profile = "box"
     if rng.random() < other_profile:
         profile = "gaussian" if rng.random() < 0.5 else "trapezoid"
-    reach = max(factor, thickness * (1.3 if profile == "gaussian" else 0.75 if profile == "trapezoid" else 0.5) * 2)
+    reach = max(
+        factor, thickness * (_GAUSSIAN_REACH if profile == "gaussian" else 0.75 if profile == "trapezoid" else 0.5) * 2
+    )
     return Slab(factor, thickness, profile, reach)
 
 
@@ -200,13 +205,38 @@ def _draw_patch(rng: np.random.Generator, stack: Stack, depth: int, settings: Pa
     return magnified(block, magnification, size)
 
 
+def require_room(views: Sequence[ThinView], settings: PatchSettings, key: str) -> None:
+    """Refuse views of which none is large enough for any patch that may be drawn.
+
+    Raises:
+        UsageError: naming the setting that lists them.
+    """
+    if any(_has_room(v, settings) for v in views):
+        return
+    largest = "; ".join(f"{v.name} {' x '.join(map(str, v.hu.shape))}, expected {_deepest(v, settings)}" for v in views)
+    raise UsageError(
+        f"{key}: no view is large enough for patches of {settings.size_px} x {settings.size_px} pixels. Found {largest} "
+        "slices at least. Choose larger series, or smaller size_px, depth, factors or thicknesses."
+    )
+
+
+def _has_room(view: ThinView, settings: PatchSettings) -> bool:
+    return bool(view.hu.shape[0] >= _deepest(view, settings) and min(view.hu.shape[1:]) >= settings.size_px)
+
+
+def _deepest(view: ThinView, settings: PatchSettings) -> int:
+    """Most thin slices that a patch of a view may need: three of the widest slabs, or `depth`."""
+    factor = (settings.coarse_factors if view.spacing_mm > _COARSE_MM else settings.factors)[1]
+    thickness = min(2 * factor, settings.thicknesses[1])
+    reach = max(factor, thickness * (2 * _GAUSSIAN_REACH if settings.other_profile else 1.0))
+    return max(settings.depth, int(np.ceil(2 * factor + reach))) + MARGIN
+
+
 class PatchBatches(Dataset[Pairs]):
     """step -> `Pairs`."""
 
     def __init__(self, views: Sequence[ThinView], settings: PatchSettings, first_step: int, last_step: int) -> None:
-        self._views = [
-            v for v in views if v.hu.shape[0] >= settings.depth + 2 and min(v.hu.shape[1:]) >= settings.size_px
-        ]
+        self._views = [v for v in views if _has_room(v, settings)]
         self._settings = settings
         self._first, self._last = first_step, last_step
 

@@ -1,7 +1,7 @@
 """From ZIPs of DICOM to a prepared data set: one job a scan, in parallel, resumable, safe against a second run (SPEC A3).
 
-Every job leaves `jobs/<key>.json`: the case it became, or why it was rejected. The key is made of the source's relative path,
-size and time of change, and of what counts as a pair, so the same command skips what is done and no more. A job in work holds
+Every job leaves `jobs/<key>.json`: the case it became, or why it was rejected. The key (`jobs.py`) changes with the source's
+files and settings, so the same command skips what is done and no more. A job in work holds
 an advisory lock, which the system releases however its process ends; another run passes over it. Nothing is unpacked to disk:
 members of a ZIP are read in place.
 """
@@ -10,38 +10,29 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from lamella.data.cache import CASE, write_case
+from lamella.data.cache import CASE, open_case, write_case
 from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair, header_of, part_of
-from lamella.data.index import CASES, INDEX, SPLIT, Entry, frozen_split
-from lamella.data.prepare_settings import PrepareSettings, SeriesEntry
+from lamella.data.index import CASES, INDEX, SPLIT, Entry, frozen_split, refuse_other_shares
+from lamella.data.jobs import Job, find_jobs, hashed
+from lamella.data.prepare_settings import PrepareSettings
 from lamella.dicom.header import SeriesHeader
-from lamella.errors import RefusedInput, UsageError
+from lamella.dicom.read import survey
+from lamella.errors import LamellaError, RefusedInput
 from lamella.publish import staged_file
-from lamella.source import read_source
+from lamella.source import kind_of, read_source
 
 JOBS, LOCKS, REJECTS = "jobs", "locks", "rejects.csv"
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One source to prepare."""
-
-    key: str
-    path: str
-    category: str
-    entry: SeriesEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -69,58 +60,34 @@ def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fracti
     """Prepare a data set, or go on with it.
 
     Raises:
-        UsageError: no data, or nothing to do in it.
+        UsageError: no data, nothing to do in it, or a split that was drawn by other shares.
     """
     out, jobs = Path(settings.out), find_jobs(settings)
+    refuse_other_shares(out, settings.split)
     for name in (JOBS, LOCKS, CASES):
         (out / name).mkdir(parents=True, exist_ok=True)
     mine = jobs[settings.share :: settings.shares]
     todo = [job for job in mine if not _is_done(out, job, settings.retry)]
+    current = frozenset(job.key for job in jobs)
     made, elsewhere, failed = 0, 0, []
     with ProcessPoolExecutor(settings.workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(prepare_one, job, settings): job for job in todo}
-        for number, one in enumerate(as_completed(running), 1):
-            try:
-                state = one.result()
-                made, elsewhere = made + (state == "made"), elsewhere + (state == "elsewhere")
-            except Exception as error:
-                failed.append((running[one].path, f"{type(error).__name__}: {error}"))
-            progress("prepare", number / len(todo))
+        running = {pool.submit(prepare_one, job, settings, current): job for job in todo}
+        try:
+            for number, one in enumerate(as_completed(running), 1):
+                try:
+                    state = one.result()
+                    made, elsewhere = made + (state == "made"), elsewhere + (state == "elsewhere")
+                except Exception as error:
+                    failed.append((running[one].path, f"{type(error).__name__}: {error}"))
+                progress("prepare", number / len(todo))
+        except BaseException:  # an interrupted run ends with the jobs in work, not with those that wait
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     with _claimed(out / LOCKS / "index", wait=True):  # so that a slower run never overwrites a newer list
         entries, rejected = _listed(out, jobs)
         whole = all(_record(out, job) is not None for job in jobs)
         unassigned = _write_index(out, entries, rejected, settings, whole=whole)
     return Prepared(len(entries), made, tuple(rejected), tuple(failed), elsewhere, unassigned)
-
-
-def find_jobs(settings: PrepareSettings) -> list[Job]:
-    """Every source of a preparation, sorted.
-
-    Raises:
-        UsageError: the folder is not there, or holds nothing that was asked for.
-    """
-    data = Path(settings.data)
-    if not data.is_dir():
-        raise UsageError(f"The data folder {data} does not exist. Set data=PATH.")
-    jobs = []
-    for category in settings.categories:
-        for path in sorted(data.glob(category.zips)):
-            name = path.relative_to(data).as_posix()
-            stat = path.stat()
-            key = _key(name, str(stat.st_size), str(stat.st_mtime_ns), json.dumps(asdict(settings.pairs)))
-            jobs.append(Job(key, name, category.name))
-    for entry in settings.series:
-        if not (data / entry.path).exists():
-            raise UsageError(f"There is no {entry.path} in {data}. Look at `series` in the config.")
-        key = _key(json.dumps([asdict(entry), asdict(settings.pairs)]))
-        jobs.append(Job(key, entry.path, entry.category, entry))
-    if not jobs:
-        raise UsageError(f"Nothing to prepare in {data}. Look at `categories` and `series` in the config.")
-    return jobs
-
-
-def _key(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _is_done(out: Path, job: Job, retry: bool) -> bool:
@@ -137,8 +104,8 @@ def _record(out: Path, job: Job) -> dict[str, Any] | None:
         return None
 
 
-def prepare_one(job: Job, settings: PrepareSettings) -> str:
-    """One job, in a process of its own: "made", "rejected" or "elsewhere"."""
+def prepare_one(job: Job, settings: PrepareSettings, current: frozenset[str]) -> str:
+    """One job, in a process of its own: "made", "rejected" or "elsewhere"; `current` are the keys of all jobs there are."""
     out = Path(settings.out)
     with _claimed(out / LOCKS / job.key) as mine:
         if not mine:
@@ -147,17 +114,17 @@ def prepare_one(job: Job, settings: PrepareSettings) -> str:
             return "made"
         try:
             found = _read(job, settings)
-            patient, case_id = _pseudonyms(found.header, job)
-            with _claimed(out / LOCKS / case_id, wait=True):
-                folder = out / CASES / case_id
-                if not (folder / CASE).is_file():  # else the same scan was delivered twice
-                    notes = list(found.header.notes)
-                    write_case(folder, case_id, job.category, patient, found.thin, found.thick, notes=notes)
+            entry = _entry(found.header, job)
+            with _claimed(out / LOCKS / entry.case_id, wait=True):
+                folder = out / CASES / entry.case_id
+                if not _is_delivered_twice(folder, found, current):
+                    about: dict[str, Any] = {"job": job.key, "notes": list(found.header.notes)}
+                    ids = (entry.case_id, job.category, entry.patient_id)
+                    write_case(folder, *ids, found.thin, found.thick, overwrite=True, **about)
         except RefusedInput as error:  # anything else, such as a full disk, is no fault of the source: tried again
             _note(out, job, {"source": job.path, "reason": str(error)})
             return "rejected"
-        split = job.entry.split if job.entry else ""
-        _note(out, job, {"source": job.path, "case": case_id, **asdict(Entry(case_id, job.category, patient, split))})
+        _note(out, job, {"source": job.path, "case": entry.case_id, **asdict(entry)})
         return "made"
 
 
@@ -165,32 +132,59 @@ def _read(job: Job, settings: PrepareSettings) -> Found:
     data, entry = Path(settings.data), job.entry
     if entry is None:
         return find_pair(data / job.path, settings.pairs)
-    thin = read_source(data / entry.path)
-    header = header_of(thin)
+    if not entry.thick and _several_series(data / entry.path):
+        found = find_pair(data / entry.path, settings.pairs)
+    else:
+        thin = read_source(data / entry.path)
+        found = Found(thin, None, header_of(thin))
+    thin, thick = found.thin, found.thick
     if max(thin.geometry.spacing_mm, thin.geometry.thickness_mm) > settings.pairs.thin_mm and not entry.any_thickness:
         raise RefusedInput(
             f"The series is not thin. Found slices of {thin.geometry.thickness_mm:g} mm every "
             f"{thin.geometry.spacing_mm:g} mm, expected at most {settings.pairs.thin_mm:g} mm. Set any_thickness to keep it."
         )
     if entry.slices is not None:
-        first, end, _ = slice(*entry.slices).indices(thin.geometry.shape[0])
-        thin = part_of(thin, first, end)
-    if not entry.thick:
-        return Found(thin, None, header)
-    thick = read_source(data / entry.thick)
-    check_one_scan(thin, thick)
-    return Found(*crop_to_common(thin, thick), header)
+        count = thin.geometry.shape[0]
+        if entry.slices[1] > count:
+            raise RefusedInput(
+                f"The series has {count} slices. Found `slices` {entry.slices[0]} to {entry.slices[1]}, expected an end of "
+                f"at most {count}."
+            )
+        thin = part_of(thin, *entry.slices)
+    if entry.thick:
+        thick = read_source(data / entry.thick)
+        check_one_scan(thin, thick)
+    return Found(thin, None, found.header) if thick is None else Found(*crop_to_common(thin, thick), found.header)
 
 
-def _pseudonyms(header: SeriesHeader, job: Job) -> tuple[str, str]:
-    """(patient, case): hashes, so that neither a name nor a number of the hospital leaves the source."""
+def _several_series(source: Path) -> bool:
+    """Whether a source holds more than one CT that can be read."""
+    return kind_of(source) != "nifti" and sum(one.refusal is None for one in survey(source)[0]) > 1
+
+
+def _is_delivered_twice(folder: Path, found: Found, current: frozenset[str]) -> bool:
+    """Whether the case is there from another source of this data set; one without the thick series gives way to a pair."""
+    if not (folder / CASE).is_file():
+        return False
+    try:
+        case = open_case(folder)
+    except LamellaError:  # damaged: made anew
+        return False
+    return case.about.get("job") in current and not (found.thick is not None and case.thick is None)
+
+
+def _entry(header: SeriesHeader, job: Job) -> Entry:
+    """The case as the index lists it; ids are hashes, so that neither a name nor a number of the hospital is in them."""
     first = header.slices[0]
     identity = str(first.get("PatientID", "")) or str(first.get("StudyInstanceUID", "")) or job.path
     part = "" if job.entry is None or job.entry.slices is None else f"{job.entry.slices[0]}-{job.entry.slices[1]}"
-    if part:
-        # Parts of one scan may be in different splits on purpose: the configuration says so, part by part.
-        identity = f"{identity}\n{part}"
-    return f"p-{_key('patient', identity)[:12]}", f"c-{_key('case', header.series_uid, part)[:12]}"
+    return Entry(
+        case_id=f"c-{hashed('case', header.series_uid, part)[:12]}",
+        category=job.category,
+        patient_id=f"p-{hashed('patient', identity)[:12]}",
+        split=job.entry.split if job.entry else "",
+        part_of=f"s-{hashed('series', header.series_uid)[:12]}" if part else "",
+    )
 
 
 @contextmanager
@@ -222,8 +216,8 @@ def _listed(out: Path, jobs: Sequence[Job]) -> tuple[list[Entry], list[tuple[str
         if record is None:
             continue
         if record.get("case"):
-            fields = {name: record[name] for name in ("case_id", "category", "patient_id", "split")}
-            entries[record["case"]] = Entry(**fields)
+            names = [one.name for one in fields(Entry)]
+            entries[record["case"]] = Entry(**{name: record[name] for name in names})
         else:
             rejected.append((str(record["source"]), str(record["reason"])))
     return [entries[name] for name in sorted(entries)], rejected

@@ -27,11 +27,11 @@ class SeriesEntry:
     """A single thin series, or a source with a pair, named by itself.
 
     Attributes:
-        path: DICOM folder, ZIP or file below `PrepareSettings.data`.
+        path: DICOM folder, ZIP or file below `PrepareSettings.data`; where it holds several series, the pair is found in it.
         thick: of its thick series, where that lies elsewhere.
         category: of the case.
         split: "train", "validation" or "test"; empty to draw it.
-        slices: [first, last) thin slices used; null for all. Parts of one scan are cases of their own, and may be in
+        slices: [first, end) thin slices used; null for all. Parts of one scan are cases of their own, and may be in
             different splits because the configuration says so; hence they need a split.
         any_thickness: keep it though its slices are thicker than `pairs.thin_mm` (its planes are thin data in y and x).
     """
@@ -44,6 +44,10 @@ class SeriesEntry:
     any_thickness: bool = False
 
     def __post_init__(self) -> None:
+        if self.slices is not None and not 0 <= self.slices[0] < self.slices[1]:
+            raise UsageError(
+                f"series {self.path}: slices must rise from 0 or above. Found {self.slices[0]} to {self.slices[1]}."
+            )
         if self.slices is not None and not self.split:
             raise UsageError(
                 f"series {self.path}: a part of a scan needs a split, or parts of one patient would be drawn apart. Set split."

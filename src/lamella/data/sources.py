@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.data.find_pair import same_grid
 from lamella.data.patches import Stack
-from lamella.data.views import SeriesSettings, ThinView, views_of
-from lamella.errors import LamellaError
+from lamella.data.views import SeriesSettings, ThinView, reformatted_bytes, views_of
+from lamella.errors import LamellaError, UsageError
+from lamella.memory import available_bytes
 from lamella.volume import Volume
 
 if TYPE_CHECKING:
@@ -58,17 +60,11 @@ def case_sources(index: Index, split: str) -> list[BlockSource]:
             sources.append(BlockSource(case_id, case.thin, thin.centres_mm, weight=1 / thin.spacing_mm))
             continue
         thick = case.thick.geometry
-        # the columns of an affine are z, y, x, origin: equal y and x, and an origin that differs along the normal only
-        apart = (thick.affine - thin.affine)[:3]
-        apart[:, 3] -= thin.axes[:, 0] * (thin.axes[:, 0] @ apart[:, 3])
-        if (
-            thin.shape[1:] != thick.shape[1:]
-            or not np.allclose(thin.axes, thick.axes, atol=1e-4)
-            or np.abs(apart[:, 1:]).max() > 0.01
-        ):
+        if not same_grid(thin, thick):
             raise LamellaError(
                 f"The thin and the thick series of case {case_id} lie on different in-plane grids. Found "
-                f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected the same grid to 0.01 mm. Prepare the case again."
+                f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected one grid as `lamella prepare` demands it. "
+                "Remove the case's folder and run `lamella prepare` again."
             )
         sources.append(
             BlockSource(case_id, case.thin, thin.centres_mm, case.thick, thick.centres_mm, weight=1 / thin.spacing_mm)
@@ -80,10 +76,20 @@ def reformatted_sources(index: Index, split: str, weight: float) -> list[BlockSo
     """The cases of a split seen along their rows and columns (`lamella.data.views`), each view with this weight.
 
     The views are held in memory: interpolated to square pixels they are not what lies on disk.
+
+    Raises:
+        UsageError: they would take more than half of what is free.
     """
+    cases = [(case_id, index.open(case_id).thin) for case_id in index.cases(split)]
+    needed = sum(reformatted_bytes(thin.geometry) for _, thin in cases)
+    free = available_bytes()
+    if needed > free / 2:
+        raise UsageError(
+            f"data.reformat: the {len(cases)} cases seen along rows and columns need {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free. Set data.reformat=0, or train where there is more than twice that."
+        )
     sources: list[BlockSource] = []
-    for case_id in index.cases(split):
-        thin = index.open(case_id).thin
+    for case_id, thin in cases:
         z, y, x = thin.shape
         volume = Volume(thin[slice(0, z), slice(0, y), slice(0, x)], thin.geometry)
         sources += view_sources(views_of(case_id, volume, SeriesSettings(case_id, reformat=weight)))

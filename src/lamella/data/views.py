@@ -6,6 +6,7 @@ usable only that way (self-supervision as in SMORE, Zhao et al., IEEE TMI 2021).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import UsageError
 from lamella.slices import cubic_matrix
 from lamella.source import read_source
-from lamella.volume import AIR_HU, MAX_HU, Volume
+from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
 
 _ISOTROPIC = 1.3
 """A reformatted plane whose pixels are longer than this many times their width is interpolated to square pixels first."""
@@ -70,12 +71,23 @@ class ThinView:
 
 def _square_pixels(hu: NDArray[np.int16], spacing_mm: float, pixel_mm: float) -> NDArray[np.int16]:
     """Interpolate along z so that a reformatted plane has (nearly) square pixels; near-square ones stay as they are."""
-    if spacing_mm <= _ISOTROPIC * pixel_mm:
+    if not _is_coarse(spacing_mm, pixel_mm):
         return hu
     known = np.arange(len(hu)) * spacing_mm
     wanted = np.arange(0.0, known[-1], pixel_mm)
     dense = np.tensordot(cubic_matrix(known, wanted).astype(np.float32), hu.astype(np.float32), axes=1)
     return np.clip(dense.round(), AIR_HU, MAX_HU).astype(np.int16)
+
+
+def reformatted_bytes(geometry: Geometry) -> int:
+    """Memory that the views of a scan along its rows and columns share."""
+    pixel_mm = geometry.pixel_mm[1]
+    closer = geometry.spacing_mm / pixel_mm if _is_coarse(geometry.spacing_mm, pixel_mm) else 1.0
+    return int(2 * closer * math.prod(geometry.shape))
+
+
+def _is_coarse(spacing_mm: float, pixel_mm: float) -> bool:
+    return spacing_mm > _ISOTROPIC * pixel_mm
 
 
 def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[ThinView]:
@@ -94,7 +106,7 @@ def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[ThinVi
     return views
 
 
-def load_views(folder: Path, series: Sequence[SeriesSettings]) -> list[ThinView]:
+def load_views(folder: Path, series: Sequence[SeriesSettings], key: str = "data.series") -> list[ThinView]:
     """Read every series of a data folder and cut its views.
 
     Raises:
@@ -110,5 +122,5 @@ def load_views(folder: Path, series: Sequence[SeriesSettings]) -> list[ThinView]
             raise UsageError(f"Training series {path} does not exist. Set data.folder to the folder that holds it.")
         views += views_of(item.path, read_source(path), item)
     if not views:
-        raise UsageError("No training series has a view with a weight above 0. Set axial or reformat in data.series.")
+        raise UsageError(f"{key}: no series has a view with a weight above 0. Name some, with axial or reformat.")
     return views

@@ -44,6 +44,7 @@ class SeriesSummary:
         spacing_mm: distance between slice centres; None where the series is no regular stack.
         thickness_mm: SliceThickness, pixel_mm: PixelSpacing; None where the series is refused.
         kernel: ConvolutionKernel.
+        synthetic: SyntheticData says that a model made it up, at least in part.
         transfer_syntax: its name.
         refusal: why `read_series` would refuse it; None where it would not (pixels are not decoded here).
         notes: what would be assumed, ignored or dropped.
@@ -58,6 +59,7 @@ class SeriesSummary:
     thickness_mm: float | None
     pixel_mm: tuple[float, float] | None
     kernel: str
+    synthetic: bool
     transfer_syntax: str
     refusal: str | None
     notes: tuple[str, ...]
@@ -150,6 +152,7 @@ def _summary(series: RawSeries, found: Scan) -> SeriesSummary:
         thickness_mm=geometry.thickness_mm if geometry else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
         kernel=text_of(stack.slices[0].header if stack else header, "ConvolutionKernel"),
+        synthetic=text_of(header, "SyntheticData") == "YES",
         transfer_syntax=UID(syntax_of(header)).name,
         refusal=refusal,
         notes=(*found.notes, *(stack.notes if stack else ())),

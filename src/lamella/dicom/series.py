@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
 from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
+
+_PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAXIP|MIN_IP|MAX_IP)(?![A-Z])")
 
 _LISTED = 4
 """File names shown in full before "and N more"."""
@@ -42,9 +45,11 @@ class RawSeries:
 
     @property
     def is_ct(self) -> bool:
-        """Whether it holds CT slices; pictures of a dose report may say Modality CT, too."""
+        """Whether it holds CT slices; pictures of a dose report and projections may say Modality CT, too."""
         classes = {CTImageStorage, *ENHANCED_CLASSES}
-        return self.modality == "CT" and any(value_of(header, "SOPClassUID") in classes for _, header in self.images)
+        return self.modality == "CT" and any(
+            value_of(header, "SOPClassUID") in classes and not is_projection(header) for _, header in self.images
+        )
 
     @property
     def slice_count(self) -> int:
@@ -158,6 +163,15 @@ def is_localizer(header: Dataset) -> bool:
     return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
 
 
+def is_projection(header: Dataset) -> bool:
+    """Whether slices hold the largest or smallest values of a slab instead of its mean.
+
+    Told by Volume Based Calculation Technique (PS3.3 C.8.16.2.1.5) or a word of ImageType, where scanners write it.
+    """
+    technique = text_of(header, "VolumeBasedCalculationTechnique").upper()
+    return technique in ("MAX_IP", "MIN_IP") or bool(_PROJECTION.search(text_of(header, "ImageType").upper()))
+
+
 def stack_of_series(series: RawSeries) -> Stack:
     """Checks a series from its headers alone.
 
@@ -203,6 +217,11 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
         kind = text_of(one.header, "RescaleType")
         if kind not in ("", "HU"):
             raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
+        if is_projection(one.header):
+            raise RefusedInput(
+                f"{one.name} is an intensity projection. Found ImageType {text_of(one.header, 'ImageType')}; expected slices "
+                "that average. Choose another series."
+            )
     return [one for one in found if not is_localizer(one.header)]
 
 

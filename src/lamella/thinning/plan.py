@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from lamella.errors import RefusedInput, UsageError
+from lamella.memory import available_bytes
 from lamella.model import Model
 from lamella.processor import native_bf16
 from lamella.slices import covering_grid
@@ -96,7 +96,7 @@ def pixel_step(model: Model) -> int:
 
 def usable_bytes(settings: ThinSettings) -> float:
     """Main memory that may be planned for."""
-    available = float(RESERVE * psutil.virtual_memory().available)
+    available = float(RESERVE * available_bytes())
     return available if settings.memory_gb is None else min(available, settings.memory_gb * GIB)
 
 

@@ -35,10 +35,28 @@ def steps_done(last: Path) -> int:
     Raises:
         ModelError: it is damaged, or holds more than tensors and plain values.
     """
+    return _count(last, "global_step")
+
+
+def parts_in_all(last: Path, steps: int, every: int) -> int:
+    """Parts that a run of so many steps has had at its end: Lightning's epochs, each up to the next multiple of `every`.
+
+    Counted from where the run is, for it may have had parts of another length, or have ended within one. (Lightning's own
+    limit of steps begins a resumed run with a part of no step.)
+
+    Raises:
+        ModelError: as `steps_done`.
+    """
+    done = steps_done(last)
+    had = _count(last, "epoch") + 1 if last.exists() else 0
+    return had + -(-steps // every) - done // every
+
+
+def _count(last: Path, name: str) -> int:
     if not last.exists():
         return 0
     try:
-        return int(torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+        return int(torch.load(last, map_location="cpu", weights_only=True, mmap=True)[name])
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
         raise ModelError(
             f"The checkpoint {last} cannot be read ({type(error).__name__}). Move it away to start this stage anew."

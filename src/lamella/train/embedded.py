@@ -10,16 +10,16 @@ import torch
 import yaml
 
 import lamella
+from lamella.data.patches import require_room
 from lamella.data.views import load_views
 from lamella.embedded import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
 from lamella.model import Model
-from lamella.train.loop import run_stage
+from lamella.train.checkpoints import steps_done
+from lamella.train.loop import LAST, run_stage
 from lamella.train.precision import precision_on
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import FlowStage, MeanStage
-
-_LICENCE = "Apache-2.0"
 
 
 def train_embedded(run: EmbeddedRun) -> Path:
@@ -32,7 +32,8 @@ def train_embedded(run: EmbeddedRun) -> Path:
         The finished model folder, `run.run`/model.
 
     Raises:
-        UsageError: the data folder lacks a series, or the model to start from has another shape.
+        UsageError: the data folder lacks a series or volumes that are large enough, the model to start from has another
+            shape, or the mean is to learn on although the flow has learnt from it as it was.
         NonFiniteError: the loss left the finite numbers; the message names the batch.
     """
     if run.threads:
@@ -41,16 +42,33 @@ def train_embedded(run: EmbeddedRun) -> Path:
     if not folder.is_dir():
         raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
     if run.card and not Path(run.card).is_file():
-        raise UsageError(f"The card {run.card} does not exist. Set card=FILE, or card= for none.")
-    views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out)
+        raise UsageError(f"The card {run.card} does not exist. Set card=FILE, or card='\"\"' for none.")
+    _refuse_other_mean(run)
+    views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out, "data.held_out")
+    for patches in (run.patches, run.flow_patches):
+        require_room(held_out, patches, "data.held_out")
+    require_room(views, run.patches, "data.series")
     torch.manual_seed(run.patches.seed)
     mean, flow = _networks(run)
-    run_stage("mean", MeanStage(mean, run.mean, run.mean_loss), run, run.mean, run.patches, views, held_out)
+    mean_stage = MeanStage(mean, run.mean, run.mean_loss)
+    done = {"mean": run_stage("mean", mean_stage, run, run.mean, run.patches, views, held_out)}
     if run.data.flow_series and run.flow.steps:
-        views = load_views(folder, run.data.flow_series)
+        views = load_views(folder, run.data.flow_series, "data.flow_series")
+        require_room(views, run.flow_patches, "data.flow_series")
     flow_stage = FlowStage(mean, flow, run.flow, run.flow_times, run.flow_patches.seed)
-    run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
-    return _export(run, mean, flow)
+    done["flow"] = run_stage("flow", flow_stage, run, run.flow, run.flow_patches, views, held_out)
+    return _export(run, mean, flow, done)
+
+
+def _refuse_other_mean(run: EmbeddedRun) -> None:
+    """The flow learns what the mean leaves: a mean that learns on makes it worthless."""
+    mean, flow = (Path(run.run) / name / LAST for name in ("mean", "flow"))
+    done = steps_done(mean)
+    if flow.exists() and done < run.mean.steps:
+        raise UsageError(
+            f"The flow in {flow.parent} has learnt from the mean of {done} steps. Found mean.steps {run.mean.steps}. Set "
+            f"mean.steps={done}, or move {flow.parent} away to train the flow anew after the mean."
+        )
 
 
 def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
@@ -67,13 +85,13 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
     return first.mean.train().requires_grad_(True), first.flow.train().requires_grad_(True)
 
 
-def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet) -> Path:
-    model = Model("embedded", "", _LICENCE, run.model, run.limits, run.calibration, mean, flow)
+def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, done: dict[str, int]) -> Path:
+    model = Model(run.name, "", run.licence, run.model, run.limits, run.calibration, mean, flow)
     out = Path(run.run) / "model"
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
     about["training"] = {
         "lamella": lamella.__version__,
-        "steps": {"mean": run.mean.steps, "flow": run.flow.steps},
+        "steps": done,
         "patches_per_step": {"mean": run.patches.batch, "flow": run.flow_patches.batch},
         "precision": precision_on(run.precision, run.device),
     }

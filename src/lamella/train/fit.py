@@ -27,7 +27,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import Dataset
 
 from lamella.errors import NonFiniteError, UsageError
-from lamella.train.checkpoints import WholeCheckpoints, set_rates, steps_done
+from lamella.train.checkpoints import WholeCheckpoints, parts_in_all, set_rates, steps_done
 from lamella.train.parts import Parts
 from lamella.train.precision import Precision, precision_on
 from lamella.train.strategy import Strategy, strategy_of
@@ -123,6 +123,7 @@ class FitModule(pl.LightningModule):
         super().__init__()
         self.fit_settings = settings
         self.leads = True  # of several processes, the one that writes what comes of the run
+        self._part_begins = 0
         self._losses: list[Tensor] = []
         self._since_s: float | None = None
         self._samples = 0
@@ -142,8 +143,7 @@ class FitModule(pl.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of one batch, with the noise that belongs to its place in the run."""
         s = self.fit_settings
-        per_part = s.checkpoint_every * s.accumulate
-        item = (self.current_epoch * per_part + batch_idx) * self.trainer.world_size + self.global_rank
+        item = (self._part_begins * s.accumulate + batch_idx) * self.trainer.world_size + self.global_rank
         loss, figures = self._checked(batch, _generator(s.seed, item))
         self._losses.append(loss.detach())
         self._samples += len(self.names(batch)) * self.trainer.world_size
@@ -161,6 +161,7 @@ class FitModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Time spent on validation and checkpoints is not counted as training."""
         self._since_s, self._samples = None, 0
+        self._part_begins = self.global_step
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """The same loss with noise that is the same at every validation."""
@@ -222,7 +223,7 @@ def _generator(seed: int, item: int) -> torch.Generator:
 
 def fit(
     folder: Path, module: FitModule, train_data: Dataset[Any], validation_data: Dataset[Any], settings: FitSettings
-) -> None:
+) -> int:
     """Train, or go on training; the module ends with the averaged weights.
 
     Args:
@@ -231,6 +232,9 @@ def fit(
         train_data: item i is the batch of micro-step i; with several processes they take turns.
         validation_data: fixed batches.
         settings: everything else.
+
+    Returns:
+        Optimiser steps that the weights have learnt in.
 
     Raises:
         NonFiniteError: the loss left the finite numbers; the message names the batch.
@@ -252,6 +256,7 @@ def fit(
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
     module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
     module.cpu()
+    return steps_done(last)
 
 
 def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
@@ -259,7 +264,7 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
     checkpoints: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": False}
     return pl.Trainer(
         default_root_dir=folder,
-        max_epochs=-(-s.steps // s.checkpoint_every),
+        max_epochs=parts_in_all(folder / f"{LAST}.ckpt", s.steps, s.checkpoint_every),
         accelerator=s.device,
         devices=s.devices,
         num_nodes=s.nodes,

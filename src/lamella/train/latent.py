@@ -19,7 +19,7 @@ from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, diffus
 from lamella.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
 from lamella.errors import UsageError
 from lamella.latent.codec_kl import KlCodec, measure_scale
-from lamella.latent.folder import load_codec
+from lamella.latent.folder import load_codec, read_codec_card
 from lamella.latent_diffusion import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
 from lamella.latent_model import LatentModel
 from lamella.model import Limits
@@ -27,9 +27,7 @@ from lamella.publish import staged_file
 from lamella.slices import along_z, cubic_matrix
 from lamella.train.fit import FitModule, FitSettings, fit
 from lamella.train.precision import precision_on
-from lamella.train.sources import SourceSettings, load_sources
-
-_LICENCE = "Apache-2.0"
+from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
 _PICTURE_STEPS = 20
 """DDIM steps of the picture that a validation logs."""
@@ -62,10 +60,10 @@ class LatentRun:
         validation_batches: fixed batches a validation.
         limits: geometry the model is for.
         name: of the model, in its card.
-        licence: of the weights, in its card.
+        licence: of the denoising network's weights; the card adds that of the codec's, where it is another.
 
     Raises:
-        UsageError: neither or both of `preset` and `unet` are named.
+        UsageError: a scale that is not above 0, or neither or both of `preset` and `unet` are named.
     """
 
     run: str
@@ -85,11 +83,13 @@ class LatentRun:
     validation_batches: int = 20
     limits: Limits = field(default_factory=Limits)
     name: str = "latent"
-    licence: str = _LICENCE
+    licence: str = "Apache-2.0"
 
     def __post_init__(self) -> None:
         if (self.preset is None) == (self.unet is None):
             raise UsageError("The denoising network: name either preset or unet. Found both or neither.")
+        if self.scale is not None and not self.scale > 0:
+            raise UsageError(f"scale must be above 0, or null to be measured. Found {self.scale:g}.")
         if self.validation_batches < 1 or self.scale_batches < 1:
             raise UsageError(
                 f"validation_batches and scale_batches must be at least 1. Found {self.validation_batches} and "
@@ -190,44 +190,66 @@ def train_latent(run: LatentRun) -> Path:
     if not held_out:
         raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
     data = LatentBlocks(train, run.blocks, run.fit.items)
+    tell_left_out(data)
     fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
     codec = _scaled(run, load_codec(run.codec), data)
     torch.manual_seed(run.fit.seed)
     stage = LatentStage(run.settings, codec, run.fit)
-    fit(Path(run.run), stage, data, fixed, run.fit)
+    done = fit(Path(run.run), stage, data, fixed, run.fit)
     out = Path(run.run) / "model"
     if stage.leads:
-        model = LatentModel(run.name, "", run.licence, run.settings, codec.to("cpu"), stage.network, run.limits)
-        model.save(out, {"training": _about(run)})
+        licence = _licence(run)
+        model = LatentModel(run.name, "", licence, run.settings, codec.to("cpu"), stage.network, run.limits)
+        model.save(out, {"training": _about(run, done)})
     return out
 
 
+def _licence(run: LatentRun) -> str:
+    """Of all weights in the model: the codec's are others' work, perhaps, and keep their terms."""
+    codec = str(read_codec_card(Path(run.codec))["licence"])
+    return run.licence if codec == run.licence else f"{run.licence} (denoising network); {codec} (autoencoder)"
+
+
 def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
-    """The codec at the run's scale; a measured one is kept beside the checkpoints, so that a resume uses the same."""
-    if run.scale is not None:
-        return codec.with_settings(scale=run.scale)
-    kept = Path(run.run) / "scale.yaml"
+    """The codec at the run's scale; both are kept beside the checkpoints, since a resume must use the same.
+
+    Raises:
+        UsageError: the run was begun with other weights of the codec, or what was kept cannot be read.
+    """
+    kept, weights = Path(run.run) / "scale.yaml", str(read_codec_card(Path(run.codec))["weights_sha256"])
     if not kept.is_file():
-        if run.fit.threads:
-            torch.set_num_threads(run.fit.threads)
-        device = "cuda" if run.fit.device != "cpu" and torch.cuda.is_available() else "cpu"
-        blocks = (data[i].unpadded_hu.to(device) for i in range(min(run.scale_batches, len(data))))
-        measured = measure_scale(codec.to(device), blocks)
+        scale = run.scale if run.scale is not None else _measured(run, codec, data)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with staged_file(kept, overwrite=True) as file:
-            file.write_text(yaml.safe_dump({"latent_scale": measured}), encoding="utf-8")
+            file.write_text(yaml.safe_dump({"latent_scale": scale, "codec_sha256": weights}), encoding="utf-8")
     try:
-        scale = float(yaml.safe_load(kept.read_text(encoding="utf-8"))["latent_scale"])
+        found = yaml.safe_load(kept.read_text(encoding="utf-8"))
+        scale, before = float(found["latent_scale"]), str(found["codec_sha256"])
     except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
-        raise UsageError(f"The file {kept} holds no latent_scale. Remove it to measure the scale anew.") from error
+        raise UsageError(
+            f"The file {kept} holds no latent_scale and codec_sha256. Give run=FOLDER for a run of its own."
+        ) from error
+    if before != weights:
+        raise UsageError(
+            f"The run in {run.run} has learnt from the latents of another codec. Found {run.codec} with SHA-256 {weights}, "
+            f"expected {before}. Give run=FOLDER for a run of its own, or bring the former codec back."
+        )
     return codec.with_settings(scale=scale)
 
 
-def _about(run: LatentRun) -> dict[str, Any]:
+def _measured(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> float:
+    if run.fit.threads:
+        torch.set_num_threads(run.fit.threads)
+    device = "cuda" if run.fit.device != "cpu" and torch.cuda.is_available() else "cpu"
+    blocks = (data[i].unpadded_hu.to(device) for i in range(min(run.scale_batches, len(data))))
+    return measure_scale(codec.to(device), blocks)
+
+
+def _about(run: LatentRun, done: int) -> dict[str, Any]:
     s = run.fit
     return {
         "lamella": lamella.__version__,
-        "steps": s.steps,
+        "steps": done,
         "samples_per_step": run.blocks.batch * s.accumulate * s.world,
         "precision": precision_on(s.precision, s.device),
     }

@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader
 
 from lamella.data.patches import PatchBatches, PatchSettings
 from lamella.data.views import ThinView
+from lamella.train.checkpoints import WholeCheckpoints, parts_in_all, steps_done
 from lamella.train.precision import precision_on
 from lamella.train.settings import EmbeddedRun, StageSettings
 from lamella.train.stages import Stage
 
+LAST = "last.ckpt"
 _VALIDATION_BATCHES = 12
 
 
@@ -39,9 +41,9 @@ class _Batches(pl.LightningDataModule):
 
     def train_dataloader(self) -> Any:
         assert self.trainer is not None, "Lightning attaches the trainer before it asks for data"
-        first = self.trainer.current_epoch * self._every
-        last = min(first + self._every, self._stage.steps)
-        return self._loader(PatchBatches(self._views, self._patches, first, last))
+        done = self.trainer.global_step
+        end = min((done // self._every + 1) * self._every, self._stage.steps)
+        return self._loader(PatchBatches(self._views, self._patches, done, end))
 
     def val_dataloader(self) -> Any:
         seed = self._patches.seed + 1
@@ -62,26 +64,30 @@ def run_stage(
     patches: PatchSettings,
     views: Sequence[ThinView],
     held_out: Sequence[ThinView],
-) -> None:
-    """Train one stage to its last step, from its last checkpoint if there is one; `module` ends with averaged weights."""
+) -> int:
+    """Train one stage to its last step, from its last checkpoint if there is one; `module` ends with averaged weights.
+
+    Returns:
+        Optimiser steps that the weights have learnt in.
+    """
     if stage.steps == 0:
-        return
+        return 0
     folder = Path(run.run) / name
-    last = folder / "last.ckpt"
-    # Optimiser and random state live in Lightning's own format, a pickle; it is this run's own file, never a foreign one.
-    done = int(torch.load(last, map_location="cpu", weights_only=False)["global_step"]) if last.exists() else 0
+    last = folder / LAST
+    done = steps_done(last)
     if done < stage.steps:
         _fit(folder, module, run, stage, _Batches(views, held_out, patches, stage, run), done)
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
-    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=False)["state_dict"])
+    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
     module.cpu()
+    return steps_done(last)
 
 
 def _fit(folder: Path, module: Stage, run: EmbeddedRun, stage: StageSettings, data: _Batches, done: int) -> None:
     """Train from step `done` on; each start has curves of its own, so that a resume deletes none."""
     trainer = pl.Trainer(
         default_root_dir=folder,
-        max_epochs=-(-stage.steps // run.validate_every),
+        max_epochs=parts_in_all(folder / LAST, stage.steps, run.validate_every),
         accelerator=run.device,
         devices=1,
         precision=precision_on(run.precision, run.device),
@@ -94,11 +100,12 @@ def _fit(folder: Path, module: Stage, run: EmbeddedRun, stage: StageSettings, da
             CSVLogger(folder, name="", version=f"curves-from-{done:06d}"),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
+        plugins=[WholeCheckpoints()],
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=25,
         enable_model_summary=False,
     )
     module.to(memory_format=torch.channels_last_3d)
-    resume = folder / "last.ckpt" if done else None
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=False)
+    resume = folder / LAST if done else None
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)

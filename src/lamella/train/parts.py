@@ -22,10 +22,12 @@ class Parts(pl.LightningDataModule):
     def train_dataloader(self) -> Any:
         """The part that the trainer has come to."""
         s = self._settings
-        part = s.checkpoint_every * s.accumulate * s.world
         assert self.trainer is not None, "Lightning gives the trainer before it asks for data"
-        first, rank = self.trainer.current_epoch * part, self.trainer.global_rank
-        return self._loader(self._train, range(first + rank, min(first + part, s.items), s.world))
+        # by steps, not by parts: a run that ended within a part, or had parts of another length, goes on where it was
+        done, rank = self.trainer.global_step, self.trainer.global_rank
+        end = min((done // s.checkpoint_every + 1) * s.checkpoint_every, s.steps)
+        a_step = s.accumulate * s.world
+        return self._loader(self._train, range(done * a_step + rank, end * a_step, s.world))
 
     def val_dataloader(self) -> Any:
         """The fixed batches."""

@@ -43,7 +43,7 @@ class StageSettings:
         """Learning rate at a step over its peak."""
         after = max(1, self.steps - self.warm_up)
         progress = min(1.0, max(0.0, (step - self.warm_up - self.hold * after) / max(1.0, (1 - self.hold) * after)))
-        return min(1.0, (step + 1) / self.warm_up) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        return min(1.0, (step + 1) / max(1, self.warm_up)) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class EmbeddedRun:
         validate_every: steps between points of the validation curve, and between checkpoints.
         threads: CPU threads; 0 leaves torch's choice.
         device: auto, cpu or cuda.
+        name: of the model, in its card.
+        licence: of the weights, in its card.
         workers: processes that draw patches ahead; 0 draws them between the steps, which on a CPU costs little.
         kind: tells `lamella train` what this is.
     """
@@ -110,4 +112,6 @@ class EmbeddedRun:
     threads: int = 0
     device: str = "auto"
     workers: int = 0
+    name: str = "embedded"
+    licence: str = "Apache-2.0"
     kind: Literal["embedded"] = "embedded"

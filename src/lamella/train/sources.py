@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lamella.data.blocks import LatentBlocks
 from lamella.data.sources import BlockSource, case_sources, reformatted_sources, view_sources
 from lamella.data.views import SeriesSettings, load_views
 from lamella.errors import UsageError
@@ -30,6 +33,15 @@ class SourceSettings:
     held_out: tuple[SeriesSettings, ...] = ()
 
 
+def tell_left_out(blocks: LatentBlocks) -> None:
+    """Warn of training volumes that are too small for any block."""
+    if names := blocks.left_out:
+        rank_zero_warn(
+            f"{len(names)} training volumes are too small for the blocks and left out: {', '.join(names[:4])}"
+            f"{f' and {len(names) - 4} more' if len(names) > 4 else ''}."
+        )
+
+
 def load_sources(settings: SourceSettings) -> tuple[list[BlockSource], list[BlockSource]]:
     """(to learn from, held out).
 
@@ -49,4 +61,5 @@ def load_sources(settings: SourceSettings) -> tuple[list[BlockSource], list[Bloc
     folder = Path(settings.folder)
     if not folder.is_dir():
         raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
-    return view_sources(load_views(folder, settings.series)), view_sources(load_views(folder, settings.held_out))
+    train, held_out = load_views(folder, settings.series), load_views(folder, settings.held_out, "data.held_out")
+    return view_sources(train), view_sources(held_out)

@@ -21,9 +21,7 @@ from lamella.latent.codec_kl import CodecSettings, KlCodec, measure_scale
 from lamella.latent.folder import save_codec
 from lamella.latent.loss import AutoencoderLossSettings, autoencoder_loss
 from lamella.train.fit import FitModule, FitSettings, fit
-from lamella.train.sources import SourceSettings, load_sources
-
-_LICENCE = "Apache-2.0"
+from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,7 @@ class VaeRun:
         validation_batches: fixed batches a validation.
         scale_batches: training batches whose latents give the scale.
         name: of the codec, in its card.
+        licence: of the weights, in its card.
     """
 
     run: str
@@ -58,6 +57,7 @@ class VaeRun:
     validation_batches: int = 16
     scale_batches: int = 32
     name: str = "compact"
+    licence: str = "Apache-2.0"
 
 
 class VaeStage(FitModule):
@@ -127,19 +127,22 @@ def train_vae(run: VaeRun) -> Path:
             f"An autoencoder codec has three levels, a factor of 4. Found a factor of {run.network.factor}."
         )
     train, held_out = load_sources(run.data)
+    if not held_out:
+        raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
     data = LatentBlocks(train, run.blocks, run.fit.items)
+    tell_left_out(data)
     fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
     torch.manual_seed(run.fit.seed)
     stage = VaeStage(run)
-    fit(Path(run.run), stage, data, fixed, run.fit)
+    done = fit(Path(run.run), stage, data, fixed, run.fit)
     out = Path(run.run) / "model"
     if stage.leads:
         codec = KlCodec(stage.network, stage.codec_settings)
         scale = measure_scale(codec, (data[i].unpadded_hu for i in range(min(run.scale_batches, len(data)))))
         about: dict[str, Any] = {
             "name": run.name,
-            "licence": _LICENCE,
-            "training": {"lamella": lamella.__version__, "steps": run.fit.steps, "batch": run.blocks.batch},
+            "licence": run.licence,
+            "training": {"lamella": lamella.__version__, "steps": done, "batch": run.blocks.batch},
         }
         save_codec(out, codec.with_settings(scale=scale), about)
     return out

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lamella.errors import UsageError
+from lamella.train.same_run import SETTINGS, refuse_other_run
+
+BEGUN = {
+    "run": "runs/a",
+    "data": {"index": "cache/a", "series": [{"path": "x", "axial": 1.0}]},
+    "head": "v",
+    "fit": {"steps": 100, "learning_rate": 1e-4, "seed": 42},
+    "name": "a",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mean").mkdir()
+    (tmp_path / "mean" / "last.ckpt").touch()
+    (tmp_path / SETTINGS).write_text(yaml.safe_dump(BEGUN))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"head": "noise"}, "head 'noise', expected 'v'"),
+        ({"data": {"index": "cache/b", "series": [{"path": "x", "axial": 1.0}]}}, "data.index"),
+        ({"data": {"index": "cache/a", "series": [{"path": "x", "axial": 0.5}]}}, r"data\.series\.0\.axial 0\.5"),
+        ({"data": {"index": "cache/a", "series": []}}, r"data\.series\.0\.path None"),
+        ({"fit": {**BEGUN["fit"], "seed": 1}}, "fit.seed 1, expected 42"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_run_under_other_settings_is_refused(folder: Path, change: dict[str, object], named: str) -> None:
+    # SPEC A18: else a finished run would be labelled with settings that it was not trained by
+    with pytest.raises(UsageError, match=named):
+        refuse_other_run(folder, {**BEGUN, **change})
+
+
+def test_a_run_may_be_prolonged_moved_and_renamed(folder: Path) -> None:
+    fit = {"steps": 900, "learning_rate": 1e-5, "seed": 42}
+    refuse_other_run(folder, {**BEGUN, "fit": fit, "name": "b", "run": "elsewhere", "device": "cuda"})
+
+
+def test_a_run_without_a_checkpoint_begins_as_it_is_asked(folder: Path) -> None:
+    (folder / "mean" / "last.ckpt").unlink()
+    refuse_other_run(folder, {**BEGUN, "head": "noise"})
