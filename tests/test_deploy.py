@@ -125,6 +125,23 @@ def test_pods_are_hardened(item: Object) -> None:  # SPEC A23
         assert {"cpu", "memory"} <= set(container["resources"]["limits"]) & set(container["resources"]["requests"])
 
 
+def test_the_transfer_pod_has_room_for_temporary_files() -> None:  # tensorboard runs in it
+    (container,) = containers_of(named("transfer", "Pod", "transfer"))
+    assert "/tmp" in {one["mountPath"] for one in container["volumeMounts"]}
+
+
+@pytest.mark.parametrize("item", JOBS)
+def test_threads_are_those_of_the_pod(item: Object) -> None:
+    (container,) = containers_of(item)
+    (threads,) = (one for one in container["env"] if one["name"] == "OMP_NUM_THREADS")
+    assert threads["valueFrom"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
+
+
+def test_a_share_of_the_preparation_that_failed_is_tried_again() -> None:  # SPEC A23
+    rules = named("base", "Job", "prepare")["spec"]["podFailurePolicy"]["rules"]
+    assert all(8 not in one.get("onExitCodes", {}).get("values", []) for one in rules)
+
+
 @pytest.mark.parametrize("item", JOBS)
 def test_scans_are_mounted_read_only(item: Object) -> None:
     mounts = {one["mountPath"]: one for container in containers_of(item) for one in container["volumeMounts"]}

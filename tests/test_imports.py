@@ -33,6 +33,7 @@ RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 SAME_ROOM = {
     "errors": "volume",
     "nifti_checks": "nifti",
+    "publish_checks": "publish",
     "latent_model": "model",
     "model_facts": "model",
     "__main__": "cli",

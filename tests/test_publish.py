@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.publish import check_output, staged_file, staged_folder
+from lamella.publish import staged_file, staged_folder
+from lamella.publish_checks import check_output
 
 SLICE = "IM_00001.dcm"
 
@@ -135,6 +136,13 @@ def test_overwrite_replaces_results_only(tmp_path: Path) -> None:
     with pytest.raises(RefusedInput, match="no result of Lamella"), staged_folder(output, overwrite=True):
         pass
     check_output(output, None, overwrite=True, replaceable=("IM_*.dcm", "*.docx"))
+    (output / "IM_0003.dcm").write_bytes(b"of a scanner")
+    (output / "sample-01 mine").mkdir()
+    (output / "sample-01 mine" / SLICE).write_bytes(b"within a folder of its own")
+    with pytest.raises(RefusedInput, match="3 of them, first IM_0003"):
+        check_output(output, None, overwrite=True)
+    (output / "IM_0003.dcm").unlink()
+    (output / "sample-01 mine" / SLICE).unlink()
     (output / "thesis.docx").unlink()
     check_output(output, None, overwrite=True)
 

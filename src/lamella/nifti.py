@@ -151,7 +151,7 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) ->
     image.set_sform(image.affine, kept.code)
     image.set_qform(image.affine, kept.code)
     with path.open("wb") as file:
-        if path.name.endswith(".gz"):
+        if path.name.lower().endswith(".gz"):
             # No name and no time inside, so that equal volumes give equal files.
             with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
                 image.to_stream(packed)

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 def native_bf16(device_type: str) -> bool:
     """Whether a device multiplies bfloat16 itself. A CPU that does not imitates it, 10 to 100 times slower than float32."""
-    return device_type == "cuda" or bool(torch.cpu._is_avx512_bf16_supported())
+    if device_type == "cuda":
+        return bool(torch.cuda.get_device_capability() >= (8, 0))  # older ones imitate it, too
+    return bool(torch.cpu._is_avx512_bf16_supported())
 
 
 class Conv3d(nn.Conv3d):

@@ -20,20 +20,16 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from pathlib import Path
 
 import psutil
 
 from lamella.errors import LamellaError, RefusedInput
+from lamella.publish_checks import RESULT_FILES, absolute, refuse_existing
 
 if sys.platform != "win32":
     import fcntl
 
-RESULT_FILES = ("IM_*.dcm",)
-"""What a folder may hold to be replaced by `overwrite`: the names `lamella.dicom.write_series` gives its files."""
-
-_DESKTOP_FILES = (".DS_Store", "Thumbs.db", "desktop.ini")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_NAME = 180  # bytes of NAME inside the hidden folder's name; file systems allow 255 in all
 
@@ -79,84 +75,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check_output(
-    output: Path,
-    source: Path | None,
-    *,
-    overwrite: bool,
-    folder: bool = True,
-    replaceable: tuple[str, ...] = RESULT_FILES,
-) -> None:
-    """Refuse an OUTPUT that could destroy data or cannot be written, before any work is done.
-
-    Args:
-        output: where the result shall appear.
-        source: the input, a file or folder; None where there is none.
-        overwrite: an existing `output` may be replaced.
-        folder: the result is a folder (a DICOM series), not a file.
-        replaceable: as for `staged_folder`.
-
-    Raises:
-        RefusedInput: OUTPUT exists, is SOURCE, lies inside SOURCE or around it, or its parent cannot be written.
-    """
-    real = Path(os.path.realpath(output))
-    if source is not None:
-        origin = Path(os.path.realpath(source))
-        if real == origin:
-            raise RefusedInput(f"OUTPUT is SOURCE: {output}. The source is never replaced. Choose another OUTPUT.")
-        if origin in real.parents:
-            raise RefusedInput(
-                f"OUTPUT lies inside SOURCE: {output} is below {source}. The next reading of SOURCE would find the "
-                "result. Choose an OUTPUT outside SOURCE."
-            )
-        if real in origin.parents and os.path.lexists(output):
-            raise RefusedInput(
-                f"SOURCE lies inside OUTPUT: {source} is below {output}, and replacing OUTPUT would delete it. "
-                "Choose another OUTPUT."
-            )
-    _refuse_existing(_absolute(output), overwrite, replaceable if folder else None)
-    parent = next(path for path in real.parents if os.path.lexists(path))
-    if not parent.is_dir():
-        raise RefusedInput(f"OUTPUT cannot be created: {parent} is not a folder. Choose another OUTPUT.")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise RefusedInput(f"OUTPUT cannot be created: no permission to write in {parent}. Choose another OUTPUT.")
-
-
-def _absolute(path: Path) -> Path:
-    absolute = Path(os.path.abspath(path))
-    if not absolute.name:
-        raise RefusedInput(f"OUTPUT is the root of the file system: {absolute}. Choose a new name inside a folder.")
-    return absolute
-
-
-def _refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] | None) -> None:
-    """`replaceable` None: the result is a file."""
-    if not os.path.lexists(output):
-        return
-    if not overwrite:
-        raise RefusedInput(f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite to replace it.")
-    expected = "file" if replaceable is None else "folder"
-    if output.is_symlink() or not (output.is_file() if replaceable is None else output.is_dir()):
-        raise RefusedInput(f"OUTPUT exists and is not a {expected}: {output}. Remove it, or choose another OUTPUT.")
-    if replaceable is None:
-        return
-    allowed = (*replaceable, *_DESKTOP_FILES)
-    foreign = sorted(e.name for e in os.scandir(output) if not any(fnmatch(e.name, pattern) for pattern in allowed))
-    if foreign:
-        raise RefusedInput(
-            f"OUTPUT holds files that are no result of Lamella: {output}, {len(foreign)} of them, first {foreign[0]}. "
-            f"Expected only {', '.join(replaceable)}. Remove them, or choose another OUTPUT."
-        )
-
-
 @contextmanager
 def _staged(
     output: Path, overwrite: bool, replaceable: tuple[str, ...] | None, begin: Callable[[Path], None]
 ) -> Iterator[Path]:
-    output = _absolute(output)
+    output = absolute(output)
     with _no_room_explained(output), _parents(output.parent):
         _clear_leftovers(output)
-        _refuse_existing(output, overwrite, replaceable)
+        refuse_existing(output, overwrite, replaceable)
         stage, lock = _open_stage(output)
         try:
             new = stage / "new" / output.name
@@ -241,7 +167,8 @@ def _lock(folder: Path) -> int | None:
     if sys.platform == "win32":
         return None
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        # a file, for network file systems lock no folders
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     except OSError:
         return None
     try:

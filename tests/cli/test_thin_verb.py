@@ -118,6 +118,77 @@ def test_like_says_when_its_slices_are_thicker_than_those_made(
     assert any("2 mm thick every 1 mm" in text for text in json.loads(report.read_text())["warnings"])
 
 
+def test_like_may_be_one_of_several_series(
+    thin_command: list[str], thin_study: Path, thick_study: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(thin_study, study / "thin")
+    shutil.copytree(thick_study, study / "thick")
+    command = [*thin_command, str(tmp_path / "out"), "--like", str(study)]
+    assert main(command) == 3
+    said = capsys.readouterr().err
+    assert "--like: SOURCE" in said
+    assert "Choose one with --like-series UID" in said
+    uid = read_series(thin_study).header.series_uid  # type: ignore[union-attr]
+    assert main([*command, "--like-series", uid]) == 0
+    assert read_series(tmp_path / "out").geometry.shape[0] == 20
+    assert main([*thin_command, str(tmp_path / "other"), "--like-series", uid]) == 2
+
+
+def test_the_series_of_like_is_never_replaced(
+    thin_command: list[str], thin_study: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    like = tmp_path / "like"
+    shutil.copytree(thin_study, like)
+    before = {file.name: file.read_bytes() for file in like.iterdir()}
+    for out in (str(like), str(like / "out")):
+        assert main([*thin_command, out, "--like", str(like), "--overwrite"]) == 3
+        assert "--like" in capsys.readouterr().err
+    asked = [str(tmp_path / "out"), "--like", str(tmp_path / "like.nii.gz"), "--overwrite"]
+    assert (
+        main(["degrade", str(thin_study), str(tmp_path / "like.nii.gz"), "--thickness-mm", "1", "--spacing-mm", "1"])
+        == 0
+    )
+    assert main([*thin_command, *asked, "--spread", str(tmp_path / "like.nii.gz")]) == 3
+    assert {file.name: file.read_bytes() for file in like.iterdir()} == before
+
+
+def test_slices_of_others_are_never_replaced(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
+    # scanners, too, may call their files IM_00001.dcm
+    out, folder = tmp_path / "out", tmp_path / "scan"
+    build_series(folder, phantom_hu(4), tags={"Manufacturer": "somebody"})
+    out.mkdir()
+    for number, file in enumerate(sorted(folder.iterdir()), start=1):
+        file.rename(out / f"IM_{number:05d}.dcm")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    assert main([*thin_command, str(out), "--overwrite"]) == 3
+    assert "DICOM that Lamella did not write" in capsys.readouterr().err
+    (out / "sample-01 mine").mkdir()
+    assert {file.name: file.read_bytes() for file in out.iterdir() if file.is_file()} == before
+
+
+def test_a_spread_without_room_leaves_nothing_at_output(
+    thin_command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lamella.nifti.write_nifti", full)
+    assert main([*thin_command, str(tmp_path / "out"), "--spread", str(tmp_path / "sd.nii.gz")]) == 1
+    assert left_in(tmp_path) == []
+
+
+def test_the_mean_has_no_steps(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert main([*thin_command, str(tmp_path / "out"), "--steps", "8"]) == 2
+    assert "--steps 8 needs --mode texture or sample" in capsys.readouterr().err
+
+
+def test_an_ending_in_capitals_is_compressed_too(thin_command: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "OUT.NII.GZ"
+    assert main([*thin_command, str(out)]) == 0
+    assert out.read_bytes()[:2] == b"\x1f\x8b"
+
+
 def test_another_card_is_another_image(thin_command: list[str], tiny_model: Path, tmp_path: Path) -> None:
     # SPEC C5: the same SOPInstanceUID must never stand for two different images
     other = tmp_path / "model"

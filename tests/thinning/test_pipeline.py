@@ -144,6 +144,34 @@ def test_less_memory_gives_smaller_blocks() -> None:
     assert tight.peak_bytes < roomy.peak_bytes
 
 
+def test_draws_that_are_kept_count_in_the_plan() -> None:
+    # SPEC C3: all of them are held until the result is written
+    thick = upright((55, 512, 512), 5.0, 5.0)
+    grid, model = thin_grid(thick, spacing_mm=1.0), Model.load("embedded")
+    one, many = (
+        plan(thick, grid, model, ThinSettings(mode="sample", samples=n, memory_gb=1000)).peak_bytes for n in (1, 20)
+    )
+    assert many - one >= 19 * 275 * 512 * 512 * 2
+
+
+def test_an_accelerator_gets_blocks_that_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # the device is made up: only its free memory is asked for
+    thick = upright((55, 512, 512), 5.0, 5.0)
+    grid, model = thin_grid(thick, spacing_mm=1.0), Model.load("embedded")
+    asked = ThinSettings(mode="sample", device="cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    tiles = []
+    for gib in (80, 3, 1.2):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, gib=gib: (int(gib * 2**30), 0))
+        tiles.append(plan(thick, grid, model, asked).tile)
+    assert tiles[0] >= tiles[1] > tiles[2]
+    assert not runtime(asked).bf16  # which compute capability 7.5 would imitate
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**28, 0))
+    with pytest.raises(RefusedInput, match=r"too large for cuda.* use --device cpu"):
+        plan(thick, grid, model, asked)
+
+
 @pytest.mark.parametrize(
     ("spacing_mm", "thickness_mm", "target_mm", "message"),
     [

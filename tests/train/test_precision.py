@@ -28,6 +28,13 @@ def test_what_was_asked_for_is_taken_but_slow_products_are_told(monkeypatch: pyt
 def test_a_gpu_multiplies_bfloat16(asked: Precision, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert precision_on(asked, "auto") == "bf16-mixed"
+
+
+def test_an_older_gpu_imitates_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert precision_on("auto", "auto") == "32-true"

@@ -57,7 +57,7 @@ def demo(
 def _check(out: Path, job: Job, overwrite: bool) -> None:
     """Refuse before the phantom is painted what would be refused after."""
     from lamella.cli.outputs import REPLACEABLE
-    from lamella.publish import check_output
+    from lamella.publish_checks import check_output
 
     check_output(out / "phantom-1mm", None, overwrite=overwrite, replaceable=_PHANTOM_FILES)
     for folder in (out / "phantom-5mm", job.output):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lamella.cli.derived import derivation
+from lamella.cli.like import like_warnings, read_like
 from lamella.cli.options import RESEARCH_ONLY
 from lamella.cli.outputs import (
     NIFTI,
@@ -15,7 +17,6 @@ from lamella.cli.outputs import (
     check_side_file,
     is_nifti_name,
     write_json,
-    write_nifti_file,
     write_result,
 )
 from lamella.cli.pictures import PAGE, companion, draw, draw_page
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from lamella.thinning import LatentPlan, MemoryPlan, Thinned, ThinSettings
     from lamella.volume import Geometry, Volume
 
-_LIKE_THICKNESS_MM = 0.01
-"""Differences of slice thickness below this are the rounding of headers."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -41,6 +39,7 @@ class Job:
     spacing_mm: float | None = None
     slices: int | None = None
     like: Path | None = None
+    like_series: str | None = None
     mode: Literal["mean", "texture", "sample"] = "mean"
     steps: int | None = None
     samples: int | None = None
@@ -98,7 +97,7 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
         thinned = thin(source, model, grid, settings, progress.update)
         uid = _write(job, source, thinned, model, progress)
         progress.finish()
-        report = _report(job, source, thinned, uid, progress, _like_warnings(source, like, grid))
+        report = _report(job, source, thinned, uid, progress, like_warnings(source, like, grid))
         if job.report is not None and not _wants_page(job):
             write_json(job.report, report, overwrite=job.overwrite)
         if job.report is not None and _wants_page(job):
@@ -111,19 +110,21 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
 
 def _check(job: Job) -> None:
     """Everything that can be refused before a voxel is read, and before torch is loaded."""
-    check_result(job.output, job.source, overwrite=job.overwrite)
+    if job.like is not None and not job.like.exists():
+        raise UsageError(f"--like: {job.like} does not exist. Expected another series of the same scan.")
+    if job.like_series is not None and job.like is None:
+        raise UsageError("--like-series chooses a series of --like. Found no --like.")
+    check_result(job.output, job.source, overwrite=job.overwrite, like=job.like)
     sides = (
         ("--spread", job.spread, NIFTI),
         ("--report", job.report, (".json", PAGE)),
         ("--preview", job.preview, (".png",)),
     )
     for option, path, suffixes in sides:
-        check_side_file(option, path, suffixes, job.source, job.output, overwrite=job.overwrite)
+        check_side_file(option, path, suffixes, job.source, job.output, overwrite=job.overwrite, like=job.like)
     named = [path.resolve() for _, path, _ in sides if path is not None]
     if len(set(named)) < len(named):
         raise UsageError("--spread, --report and --preview need different names. Found the same name twice.")
-    if job.like is not None and not job.like.exists():
-        raise UsageError(f"--like: {job.like} does not exist. Expected another series of the same scan.")
 
 
 def _wants_page(job: Job) -> bool:
@@ -133,6 +134,10 @@ def _wants_page(job: Job) -> bool:
 
 def _resolved(job: Job, kind: str) -> tuple[Job, ThinSettings]:
     """The job with the numbers that the model fills in, and its settings."""
+    from lamella.model import LATENT
+
+    if job.steps is not None and job.mode == "mean" and kind != LATENT and job.preview is None:
+        raise UsageError(f"The mean is not drawn in steps, so --steps {job.steps} needs --mode texture or sample.")
     settings = _settings(job, kind).resolved(kind)
     return dataclasses.replace(job, steps=settings.steps, samples=settings.samples), settings
 
@@ -158,7 +163,7 @@ def _read(job: Job, progress: Progress) -> tuple[Volume, Volume | None]:
     from lamella.source import read_source
 
     source = read_source(job.source, job.series, progress.counter("read"))
-    return source, None if job.like is None else read_source(job.like)
+    return source, None if job.like is None else read_like(job.like, job.like_series)
 
 
 def _announce(
@@ -192,6 +197,9 @@ def _announce(
 
 
 def _write(job: Job, source: Volume, thinned: Thinned, model: Model | LatentModel, progress: Progress) -> str | None:
+    from lamella.nifti import write_nifti
+    from lamella.publish import staged_file
+
     derivations = (
         ()
         if is_nifti_name(job.output)
@@ -200,12 +208,19 @@ def _write(job: Job, source: Volume, thinned: Thinned, model: Model | LatentMode
             for number, volume in enumerate(thinned.samples)
         ]
     )
-    uid = write_result(
-        job.output, thinned.samples, source, derivations, overwrite=job.overwrite, progress=progress.counter("write")
-    )
-    if job.spread is not None and thinned.spread is not None:
-        write_nifti_file(job.spread, [thinned.spread], source, overwrite=job.overwrite)
-    return uid
+    with ExitStack() as stack:
+        if job.spread is not None and thinned.spread is not None:
+            # written first and renamed last: where there is no room for it, nothing is at OUTPUT either
+            stage = stack.enter_context(staged_file(job.spread, overwrite=job.overwrite))
+            write_nifti(stage, [thinned.spread], source.header)
+        return write_result(
+            job.output,
+            thinned.samples,
+            source,
+            derivations,
+            overwrite=job.overwrite,
+            progress=progress.counter("write"),
+        )
 
 
 def _count(job: Job) -> int:
@@ -251,38 +266,6 @@ def _line(geometry: Geometry) -> str:
 def _notes(source: Volume) -> tuple[str, ...]:
     """What the reader assumed, ignored or dropped."""
     return tuple(getattr(source.header, "notes", ()))
-
-
-def _like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[str]:
-    """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
-    if like is None:
-        return []
-    from lamella.source import other_kernel
-
-    warnings = []
-    frames = [_frame_uid(source), _frame_uid(like)]
-    if None not in frames and frames[0] != frames[1]:
-        warnings.append(
-            "--like: the two series have different frames of reference; their positions may not mean the same place."
-        )
-    if (kernels := other_kernel(source, like)) is not None:
-        warnings.append(f"--like: {kernels}")
-    if abs(like.geometry.thickness_mm - grid.thickness_mm) > _LIKE_THICKNESS_MM:
-        warnings.append(
-            f"--like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
-            f"made at their positions are {grid.thickness_mm:.3g} mm thick."
-        )
-    beyond = like.geometry.shape[0] - grid.shape[0]
-    if beyond:
-        warnings.append(
-            f"--like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."
-        )
-    return warnings
-
-
-def _frame_uid(volume: Volume) -> str | None:
-    slices = getattr(volume.header, "slices", ())
-    return str(slices[0].get("FrameOfReferenceUID", "")) or None if slices else None
 
 
 def _summarise(job: Job, report: dict[str, Any], progress: Progress) -> None:

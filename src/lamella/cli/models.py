@@ -71,7 +71,7 @@ def import_(
     """Import an autoencoder's published weights as a model folder; nothing is downloaded."""
     from lamella.latent.folder import CARD, WEIGHTS, load_codec, read_codec_card, save_codec
     from lamella.latent.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
-    from lamella.publish import check_output
+    from lamella.publish_checks import check_output
 
     if not (quiet and accept_licence):
         print(TERMS)

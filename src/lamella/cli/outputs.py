@@ -8,15 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamella.errors import UsageError
+from lamella.errors import RefusedInput, UsageError
 
 if TYPE_CHECKING:
     from lamella.dicom.labels import Derivation
     from lamella.volume import Volume
 
 NIFTI = (".nii", ".nii.gz")
-REPLACEABLE = ("IM_*.dcm", "sample-[0-9][0-9]*")
+_SLICE = "IM_[0-9][0-9][0-9][0-9][0-9].dcm"
+REPLACEABLE = (_SLICE, f"sample-[0-9][0-9]/{_SLICE}", f"sample-[0-9][0-9][0-9]/{_SLICE}")
 """What a folder of results may hold to be replaced."""
+
+_MARK = b"Lamella"
+"""Stands in every DICOM file that Lamella writes, as its contributing equipment."""
 
 
 def is_nifti_name(path: Path) -> bool:
@@ -24,14 +28,20 @@ def is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI)
 
 
-def check_result(output: Path, source: Path, *, overwrite: bool) -> None:
+def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | None = None) -> None:
     """Refuse a main OUTPUT that cannot or must not be written, before any work.
+
+    Args:
+        output: where the result shall appear.
+        source: what is read.
+        overwrite: an earlier result may be replaced.
+        like: another input, perhaps.
 
     Raises:
         UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not.
-        RefusedInput: see `lamella.publish.check_output`.
+        RefusedInput: see `lamella.publish_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
     """
-    from lamella.publish import check_output
+    from lamella.publish_checks import check_output
     from lamella.source import kind_of
 
     if not source.exists():
@@ -41,14 +51,34 @@ def check_result(output: Path, source: Path, *, overwrite: bool) -> None:
             f"SOURCE is NIfTI, which lacks what a DICOM series needs. Found OUTPUT {output}, expected a name ending in "
             ".nii or .nii.gz."
         )
-    check_output(output, source, overwrite=overwrite, folder=not is_nifti_name(output), replaceable=REPLACEABLE)
+    for called, given in (("--like", like), ("SOURCE", source)):
+        check_output(
+            output,
+            given,
+            overwrite=overwrite,
+            folder=not is_nifti_name(output),
+            replaceable=REPLACEABLE,
+            called=called,
+        )
+    for first in {file.parent: file for file in sorted(output.rglob("*.dcm"), reverse=True)}.values():
+        if _MARK not in first.read_bytes():  # scanners, too, may call their files so
+            raise RefusedInput(
+                f"OUTPUT holds DICOM that Lamella did not write: {first}. It is never replaced. Choose another OUTPUT."
+            )
 
 
 def check_side_file(
-    option: str, path: Path | None, suffixes: tuple[str, ...], source: Path | None, output: Path, *, overwrite: bool
+    option: str,
+    path: Path | None,
+    suffixes: tuple[str, ...],
+    source: Path | None,
+    output: Path,
+    *,
+    overwrite: bool,
+    like: Path | None = None,
 ) -> None:
     """The same for a file asked for beside OUTPUT: report, preview or spread."""
-    from lamella.publish import check_output
+    from lamella.publish_checks import check_output
 
     if path is None:
         return
@@ -57,7 +87,8 @@ def check_side_file(
     place, result = path.resolve(), output.resolve()
     if place == result or result in place.parents:
         raise UsageError(f"{option} lies at or inside OUTPUT: {path}. Choose a name outside {output}.")
-    check_output(path, source, overwrite=overwrite, folder=False)
+    for called, given in (("--like", like), ("SOURCE", source)):
+        check_output(path, given, overwrite=overwrite, folder=False, called=called)
 
 
 def write_result(

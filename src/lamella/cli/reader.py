@@ -98,7 +98,8 @@ def score(
     """Score the answers of a reader study: preferences, ratings, agreement."""
     if json_file is not None and not json_file.name.endswith(".json"):
         raise UsageError(f"--json writes a .json file. Found {json_file.name}. Choose a name that ends in .json.")
-    from lamella.publish import check_output, staged_file
+    from lamella.publish import staged_file
+    from lamella.publish_checks import check_output
     from lamella.reader.answers import read_answers
     from lamella.reader.key import read_key
     from lamella.reader.score import score as score_study

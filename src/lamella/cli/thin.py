@@ -22,6 +22,10 @@ def thin(
         Path | None,
         typer.Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
     ] = None,
+    like_series: Annotated[
+        str | None,
+        typer.Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
+    ] = None,
     mode: Annotated[
         Literal["mean", "texture", "sample"],
         typer.Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
@@ -71,6 +75,7 @@ def thin(
         spacing_mm=1.0 if slices is None and like is None and spacing_mm is None else spacing_mm,
         slices=slices,
         like=like,
+        like_series=like_series,
         mode=mode,
         steps=steps,
         samples=samples,

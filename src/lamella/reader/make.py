@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Literal
 
 from lamella.errors import UsageError
-from lamella.publish import check_output, staged_file, staged_folder
+from lamella.publish import staged_file, staged_folder
+from lamella.publish_checks import check_output
 from lamella.reader.cases import Case, Slab, find_cases, fingerprint, read_case
 from lamella.reader.key import KEY_README, Key, Shown, key_text
 from lamella.reader.page import PackedCase, pack_case, session_page
 from lamella.reader.plan import LIKERT_QUESTIONS, PREFERENCE_QUESTION, Design, choose_pairs, plan_session
 
 PAGES, KEY = "pages", "key"
+_PARTS = (f"{PAGES}/*", f"{KEY}/*")
+"""What a kit's folder holds."""
+
 _KEY_FILES = ("key.json", "README.txt")
 _PAGE_FILES = ("session-R*.html",)
 
@@ -169,7 +173,7 @@ def _design(request: Request, cases: tuple[Case, ...]) -> Design:
 def _check_places(request: Request) -> None:
     """Refuse before the reading what would be refused after it, and never replace what somebody else wrote."""
     overwrite = request.overwrite
-    check_output(request.out, request.studies, overwrite=overwrite, replaceable=(PAGES, KEY))
+    check_output(request.out, request.studies, overwrite=overwrite, replaceable=_PARTS)
     for name, patterns in ((PAGES, _PAGE_FILES), (KEY, _KEY_FILES)):
         check_output(request.out / name, None, overwrite=overwrite, replaceable=patterns)
     if request.key is None:
@@ -189,7 +193,7 @@ def _write(
 ) -> tuple[int, ...]:
     sizes = []
     with ExitStack() as stack:
-        new = stack.enter_context(staged_folder(request.out, overwrite=request.overwrite, replaceable=(PAGES, KEY)))
+        new = stack.enter_context(staged_folder(request.out, overwrite=request.overwrite, replaceable=_PARTS))
         if request.key is None:
             (new / KEY).mkdir()
             (new / KEY / "README.txt").write_text(KEY_README, encoding="utf-8")

@@ -104,7 +104,8 @@ def _volumes(thick: Geometry, longer: Geometry, settings: ThinSettings) -> int:
     plane = math.prod(thick.shape[1:])
     thin, kept = longer.shape[0] * plane * 4, settings.draw_count if settings.mode == "sample" else 1
     sums = 2 if settings.draw_count > 1 else 0
-    return int(3 * thick.shape[0] * plane * 4 + (_VOLUMES + sums + kept / 2) * thin)
+    copies = 2 if kept > 1 else 1  # draws stand in memory once more while NIfTI of four axes is written
+    return int(3 * thick.shape[0] * plane * 4 + (_VOLUMES + sums + copies * kept / 2) * thin)
 
 
 def _weights(model: LatentModel, *, bf16: bool) -> int:

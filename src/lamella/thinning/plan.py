@@ -112,10 +112,19 @@ def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) 
         MemoryPlan(*choice, peak_bytes=_peak(thick, grid, model, settings, choice), available_bytes=int(available))
         for choice in _CHOICES
     ]
-    for candidate in plans:
-        if candidate.peak_bytes <= available:
+    where = runtime(settings)
+    on_card = _card_bytes(model, bf16=where.bf16)
+    room = RESERVE * torch.cuda.mem_get_info(where.device)[0] if where.device.type == "cuda" else math.inf
+    for candidate, choice in zip(plans, _CHOICES, strict=True):
+        if candidate.peak_bytes <= available and on_card + max(_block_bytes(thick, model, settings, choice)) <= room:
             return candidate
     smallest = plans[-1]
+    if smallest.peak_bytes <= available:
+        needed = on_card + max(_block_bytes(thick, model, settings, _CHOICES[-1]))
+        raise RefusedInput(
+            f"The smallest blocks are too large for {where.device}. They need {needed / GIB:.1f} GiB, {room / GIB:.1f} GiB "
+            "are usable. End what else runs there, or use --device cpu."
+        )
     raise RefusedInput(
         f"The volume is too large for the memory. {thick.shape[0]} x {thick.shape[1]} x {thick.shape[2]} to "
         f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices, a coarser spacing"
@@ -134,20 +143,38 @@ def _peak(
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
-    slab_thick, slab_thin, slab_flow, tile = choice
+    slab_thick = choice[0]
     held = min(thick.shape[0], 2 * slab_thick + 8)  # thick slices whose offers are kept, those being added among them
     offers = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
-    pixels = min(plane // side**2, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
-    trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
-    head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
-    rows, columns = (-(-n // step) * step // side for n in thick.shape[1:])
-    halo = 2 * model.flow.unet.reach[1]
-    part = min(rows, tile // side // 2 + halo) * min(columns, tile // side + halo)
-    flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
+    trunk, head, flow = _block_bytes(thick, model, settings, choice)
     source = math.prod(thick.shape) * 4
     looking = offers + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
     state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
     drawing = summary + max(state + flow, 5.0 * thin_volume)
     finishing = 3.5 * thin_volume
     worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
-    return int(BASE_BYTES + source + 3 * thick_volume + worst)
+    # several draws are kept as int16, and stand in memory once more while NIfTI of four axes is written
+    kept = settings.draw_count * thin_volume if settings.draw_count > 1 else 0
+    return int(BASE_BYTES + source + 3 * thick_volume + worst + kept)
+
+
+def _block_bytes(
+    thick: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int, int]
+) -> tuple[int, int, int]:
+    """Bytes that a block of the trunk, the head and the flow take where it is computed; 0 for a flow that is not asked."""
+    side, step = model.settings.side, pixel_step(model)
+    slab_thick, slab_thin, slab_flow, tile = choice
+    rows, columns = (-(-n // step) * step // side for n in thick.shape[1:])
+    pixels = min(rows * columns, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
+    trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
+    head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
+    halo = 2 * model.flow.unet.reach[1]
+    part = min(rows, tile // side // 2 + halo) * min(columns, tile // side + halo)
+    flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
+    return trunk, head, 0 if settings.mode == "mean" else flow
+
+
+def _card_bytes(model: Model, *, bf16: bool) -> int:
+    """Bytes that stay on an accelerator beside the blocks: its own context, and the weights."""
+    weights = sum(p.numel() for network in (model.mean, model.flow) for p in network.parameters())
+    return int(0.5 * GIB + weights * (6 if bf16 else 4))

@@ -61,5 +61,5 @@ def load_sources(settings: SourceSettings) -> tuple[list[BlockSource], list[Bloc
     folder = Path(settings.folder)
     if not folder.is_dir():
         raise UsageError(f"The data folder {folder} does not exist. Set data.folder=PATH.")
-    train, held_out = load_views(folder, settings.series), load_views(folder, settings.held_out, "data.held_out")
-    return view_sources(train), view_sources(held_out)
+    views = load_views(folder, settings.series), load_views(folder, settings.held_out, "data.held_out")
+    return view_sources(views[0]), view_sources(views[1])

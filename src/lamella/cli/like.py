@@ -1,0 +1,60 @@
+"""The other series of `--like`: where slices are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamella.errors import RefusedInput
+
+if TYPE_CHECKING:
+    from lamella.volume import Geometry, Volume
+
+_THICKNESS_MM = 0.01
+"""Differences of slice thickness below this are the rounding of headers."""
+
+
+def read_like(path: Path, series: str | None) -> Volume:
+    """Read it.
+
+    Raises:
+        RefusedInput: as for SOURCE; the message says that it is the other.
+    """
+    from lamella.source import read_source
+
+    try:
+        return read_source(path, series)
+    except RefusedInput as error:
+        raise RefusedInput(f"--like: {str(error).replace('--series', '--like-series')}") from error
+
+
+def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[str]:
+    """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
+    if like is None:
+        return []
+    from lamella.source import other_kernel
+
+    warnings = []
+    frames = [_frame_uid(source), _frame_uid(like)]
+    if None not in frames and frames[0] != frames[1]:
+        warnings.append(
+            "--like: the two series have different frames of reference; their positions may not mean the same place."
+        )
+    if (kernels := other_kernel(source, like)) is not None:
+        warnings.append(f"--like: {kernels}")
+    if abs(like.geometry.thickness_mm - grid.thickness_mm) > _THICKNESS_MM:
+        warnings.append(
+            f"--like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
+            f"made at their positions are {grid.thickness_mm:.3g} mm thick."
+        )
+    beyond = like.geometry.shape[0] - grid.shape[0]
+    if beyond:
+        warnings.append(
+            f"--like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."
+        )
+    return warnings
+
+
+def _frame_uid(volume: Volume) -> str | None:
+    slices = getattr(volume.header, "slices", ())
+    return str(slices[0].get("FrameOfReferenceUID", "")) or None if slices else None
