@@ -48,6 +48,10 @@ class StoredCase:
 class _StoredIndex:
     held: dict[str, StoredCase]
 
+    @property
+    def entries(self) -> tuple[StoredCase, ...]:
+        return tuple(self.held.values())
+
     def cases(self, split: str) -> tuple[str, ...]:
         return tuple(self.held) if split in ("train", "validation") else ()
 

@@ -13,7 +13,7 @@ from lamella.cli import main
 from lamella.errors import LamellaError
 from lamella.evaluate import evaluate, run
 from lamella.evaluate.results import table_text
-from lamella.evaluate.settings import PairCase
+from lamella.evaluate.settings import OutsideResult, PairCase
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
 from lamella.nifti import read_nifti
@@ -109,6 +109,54 @@ def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     done.results.unlink()
     assert evaluate(settings).cases == 1
     assert json.loads(record.read_text())["record"]["id"] == "tiny_5-every-5"
+
+
+def test_pictures_belong_to_the_figures_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a run under other settings writes over the volumes, and is stopped before its figures are there
+    settings = settings_of(
+        tmp_path / "out", baselines=("linear",), phantoms=(TINY,), volumes=("linear",), spheres=False
+    )
+    evaluate(settings)
+    truth = tmp_path / "out" / "volumes" / "tiny_5-every-5" / "truth.nii.gz"
+    before = truth.read_bytes()
+
+    def stopped(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "record_of", stopped)
+        other = dataclasses.replace(TINY, seed=7)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(dataclasses.replace(settings, phantoms=(other,)))
+    assert truth.read_bytes() != before
+    evaluate(settings)
+    assert truth.read_bytes() == before
+    truth.unlink()  # and a lost one is made again
+    evaluate(settings)
+    assert truth.read_bytes() == before
+
+
+def test_figures_of_other_code_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tmp_path / "out", baselines=("linear",), phantoms=(TINY,), volumes=(), spheres=False)
+    evaluate(settings)
+    asked = []
+    real = run.evaluate_case
+    monkeypatch.setattr(run, "evaluate_case", lambda case, *a: asked.append(case.id) or real(case, *a))
+    monkeypatch.setattr(run, "_sources", lambda: "changed")
+    evaluate(settings)
+    assert asked == ["tiny_5-every-5"]
+
+
+def test_no_path_of_the_config_is_in_the_results(tmp_path: Path) -> None:
+    out = tmp_path / "Doe" / "out"
+    outside = OutsideResult("tool", "tiny_5-every-5", str(tmp_path / "Doe" / "SMITH_JOHN"))
+    two = (TINY, dataclasses.replace(TINY, name="other", seed=1))
+    settings = settings_of(out, baselines=("linear",), phantoms=two, outside=(outside,), volumes=(), spheres=False)
+    done = evaluate(settings)
+    assert "does not exist" in dict(done.failures)["tiny_5-every-5"]
+    text = done.results.read_text(encoding="utf-8")
+    assert "Doe" not in text
+    assert "SMITH" not in text
 
 
 CONFIG = """

@@ -12,6 +12,7 @@ from lamella.config import load
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, plan_cases
 from lamella.evaluate.methods import Answer, answers, crop_answer, kept_volumes, methods_of
+from lamella.evaluate.scans import stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.model import Model
 from lamella.nifti import write_nifti
@@ -61,6 +62,9 @@ def test_several_models_are_told_apart(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, models=two, volumes=None)
     assert [one.name for one in methods_of(settings) if one.kind == "model"] == ["a mean", "mine mean"]
     assert kept_volumes(settings) == ("cubic", "a mean", "mine mean")
+    paths = (ModelMethods("/a/runs/x/model", modes=("mean",)), ModelMethods("../b/model", modes=("mean",)))
+    unnamed = dataclasses.replace(settings, models=paths)
+    assert [one.name for one in methods_of(unnamed) if one.kind == "model"] == ["model 1 mean", "model 2 mean"]
     with pytest.raises(UsageError, match="two are called 'a mean'"):
         methods_of(dataclasses.replace(settings, models=(two[0], two[0])))
     with pytest.raises(UsageError, match="there is no method 'mean'"):
@@ -112,3 +116,8 @@ def test_a_result_of_another_grid_or_another_place_is_refused(tmp_path: Path, ch
     crop = OutsideResult("crop", chest.id, str(tmp_path / "crop.nii"))
     with pytest.raises(RefusedInput, match="do not share the in-plane grid"):
         answers_of(chest, settings_of(tmp_path, baselines=(), outside=(crop,), volumes=()))
+
+
+def test_metal_counts_the_same_for_every_method() -> None:
+    # truth, thick slices and answers alike: HU beyond 12 bits are kept
+    assert stored(np.array([[-3000.4, 8000.4, 40000.0]])).tolist() == [[-1024, 8000, 32767]]

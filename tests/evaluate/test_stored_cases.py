@@ -57,6 +57,8 @@ def test_real_pairs_and_thickened_cases(prepared: str, tmp_path: Path) -> None:
     thickened = built["alone_4-every-4"]
     assert not isinstance(thickened, Exception)
     assert thickened.thick.geometry.thickness_mm == 4.0
+    # both are scans of one patient, and one in every interval and test
+    assert {case.scan.name for case in built.values() if not isinstance(case, Exception)} == {"p1"}
 
 
 def test_what_cannot_be_had_is_said(prepared: str, tmp_path: Path) -> None:

@@ -57,6 +57,16 @@ def test_preferences_by_hand(tmp_path: Path) -> None:
     assert all(one.again.choices == one.again.choices_same == 1 for one in found.readers)
 
 
+def test_a_case_that_most_readers_call_the_same_is_for_neither(tmp_path: Path) -> None:
+    readers = [f"R{number}" for number in range(1, 6)]
+    key = small_key(PREFERENCES, 5)
+    table = {(reader, case): "b" if reader == "R1" else "same" for reader in readers for case in CASES}
+    found = scored(key, tmp_path, *(answers_of(key, one, by_table(table, one)) for one in readers))
+    (pair,) = found.pairs
+    assert (pair.cases.first, pair.cases.second, pair.cases.same) == (0, 0, 6)
+    assert pair.cases.p is None
+
+
 def test_ratings_by_hand(tmp_path: Path) -> None:
     """Method b is one better on sharpness in every case, and the same on noise."""
     key = small_key(RATINGS, 2)

@@ -113,6 +113,29 @@ def test_at_most_six_curves_models_and_cubic_first(results_folder: Path) -> None
     found.content["methods"][:] = [{"name": n, "label": n, "kind": k} for n, k in kinds.items()]
     case = {"figures": {key: {} for key in kinds}}
     assert curves_of(found, case) == ["mean", "tvsrn", "cubic", "cubic projected", "nearest", "linear"]
+    kinds |= {f"sample in {steps} steps": "model" for steps in (1, 2, 4, 8, 16)}
+    found.content["methods"][:] = [{"name": n, "label": n, "kind": k} for n, k in kinds.items()]
+    case = {"figures": {key: {} for key in kinds}}
+    *models, last = curves_of(found, case)
+    assert (len(models), last) == (5, "cubic")
+
+
+def test_means_over_other_cases_say_so_and_are_not_the_best(copy: Path, tmp_path: Path) -> None:
+    # a tool that answered the easy case alone
+    content = json.loads((copy / "results.json").read_text())
+    _, second = content["cases"]
+    second["figures"]["cubic"]["rmse_body_hu"] = None
+    entry = content["pooled"]["cubic"]["rmse_body_hu"]
+    entry["value"], entry["cases"] = 0.1, 1
+    (copy / "results.json").write_text(json.dumps(content))
+    render_results(copy, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    pooled = page[page.index('id="pooled"') : page.index('<div data-case="case-0"')]
+    row = re.search(r'<tr><th scope="row"><span class="about"[^>]*>RMSE, body</span>.*?</tr>', pooled)
+    assert row
+    assert "<td>0.1<small>" in row[0]
+    assert "1 of 2 cases</small>" in row[0]
+    assert row[0].count('class="best"') == 1
 
 
 def test_more_cases_than_a_page_holds(tmp_path: Path) -> None:

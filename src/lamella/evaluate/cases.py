@@ -123,11 +123,11 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
         try:
             if isinstance(one.source, PairCase):
                 thick, thin = read_source(Path(one.source.thick)), read_source(Path(one.source.thin))
-                yield one, _pair_case(one, thick, thin, one.source.person, settings.crop_to_body)
+                yield one, _pair_case(one, one.name, thick, thin, one.source.person, settings.crop_to_body)
                 continue
             if isinstance(one.source, StoredCase) and not one.source.geometries:
                 thick, thin = stored_volumes(one.source)
-                yield one, _pair_case(one, thick, thin, one.source.person, settings.crop_to_body)
+                yield one, _pair_case(one, one.source.patient, thick, thin, one.source.person, settings.crop_to_body)
                 continue
             if last is None or last[0] is not one.source:
                 last = (one.source, _scan_or_error(one.name, one.source, settings.crop_to_body))
@@ -135,7 +135,7 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
                 raise last[1]
             assert one.geometry is not None, "thickened cases have a geometry"
             yield one, thickened_case(one.id, one.title, last[1], one.geometry)
-        except (ValueError, OSError) as error:  # LamellaError is a ValueError
+        except (ValueError, OSError, MemoryError) as error:  # LamellaError is a ValueError
             yield one, error
 
 
@@ -149,7 +149,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
             painted = paint_phantom(drawn)
             return scan_of(name, "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
-            return scan_of(name, "thickened", source.person, stored_thin(source), crop)
+            return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)
         volume = read_source(Path(source.path))
         if source.slices is not None:
             first, last = source.slices
@@ -160,7 +160,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                 )
             volume = cut(volume, slice(first, last))
         return scan_of(name, "thickened", source.person, volume, crop)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         return error
 
 
@@ -203,9 +203,9 @@ def _assumed(volume: Volume) -> tuple[str, ...]:
     return tuple(getattr(volume.header, "notes", ()))
 
 
-def _pair_case(planned: Planned, thick: Volume, thin: Volume, person: bool, crop: bool) -> Case:
+def _pair_case(planned: Planned, name: str, thick: Volume, thin: Volume, person: bool, crop: bool) -> Case:
     same_plane(thick.geometry, thin.geometry, planned.id)
-    scan = scan_of(planned.name, "pair", person, thin, crop)
+    scan = scan_of(name, "pair", person, thin, crop)
     thick = cut(thick, slice(None), *scan.box)
     grid = thin_grid(thick.geometry, like=scan.volume.geometry)
     first = int(np.rint((grid.centres_mm[0] - thin.geometry.centres_mm[0]) / grid.spacing_mm))

@@ -126,7 +126,11 @@ def kept_volumes(settings: EvaluationSettings) -> tuple[str, ...]:
 
 
 def _prefix(one: ModelMethods, settings: EvaluationSettings) -> str:
-    return f"{one.name or one.model} " if len(settings.models) > 1 else ""
+    """What tells the answers of several models apart; never a path, whose folders may be called after anything."""
+    if len(settings.models) == 1:
+        return ""
+    number = settings.models.index(one) + 1
+    return f"{one.name or (one.model if Path(one.model).name == one.model else f'model {number}')} "
 
 
 def _mode_name(one: ModelMethods, settings: EvaluationSettings, mode: str) -> str:

@@ -51,10 +51,10 @@ def assemble(
 
 def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings but for paths, whose folders may be called after patients; settings.yaml has them."""
-    paths = {"path", "thick", "thin", "index"}
-    for name in ("series", "pairs", "splits", "outside"):
+    paths = {"path", "thick", "thin", "index", "model"}
+    for name in ("series", "pairs", "splits", "outside", "models"):
         settings[name] = [{key: value for key, value in one.items() if key not in paths} for one in settings[name]]
-    return settings
+    return {key: value for key, value in settings.items() if key != "out"}
 
 
 def write_json(path: Path, content: Any) -> None:

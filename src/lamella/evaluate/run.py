@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 import lamella
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
-from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases
+from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases, safe_id
 from lamella.evaluate.methods import Method, answers, crop_answer, kept_volumes, load_models, methods_of
 from lamella.evaluate.record import Spheres, record_of
 from lamella.evaluate.reference import reference_of
@@ -31,7 +32,7 @@ from lamella.latent_model import LatentModel
 from lamella.metrics.catalogue import FIGURES
 from lamella.model import Model
 from lamella.nifti import write_nifti
-from lamella.publish import staged_file
+from lamella.publish import sha256_of, staged_file
 from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]
@@ -79,10 +80,12 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
         try:
             if isinstance(case, Exception):
                 raise case
+            # its volumes are about to be replaced: an older record must not be taken for theirs
+            _record_file(out, one.id).unlink(missing_ok=True)
             record = evaluate_case(case, settings, models, methods, out, progress)
             write_json(_record_file(out, one.id), {"key": keys[one.id], "record": record})
         except Exception as error:  # whatever became of it, the other cases are still worth their time
-            failures.append((one.id, _why(error, one)))
+            failures.append((one.id, _why(error, one, settings)))
             continue
         done[one.id] = record
     if not done:
@@ -95,14 +98,14 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
     return Evaluated(out / RESULTS, len(records), tuple(failures))
 
 
-def _why(error: Exception, one: Planned) -> str:
+def _why(error: Exception, one: Planned, settings: EvaluationSettings) -> str:
     """The reason without the paths of the config, whose folders may be called after patients."""
     if not isinstance(error, LamellaError):
         frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
         place = f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
         return f"An error that Lamella did not expect: {type(error).__name__}{place}."
     text = str(error)
-    for path in paths_of(one):
+    for path in (*paths_of(one), *(outside.path for outside in settings.outside), *(m.model for m in settings.models)):
         for name in (path, Path(path).name):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(its path in the config)", text) if name else text
     return text
@@ -118,7 +121,17 @@ def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model 
     geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
     files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
     answering = [[m.sha256, *m.described()] for m in models.values()]
-    return fingerprint([lamella.__version__, one.title, source, geometry, asked, files, answering, list(FIGURES)])
+    code = [lamella.__version__, _sources()]
+    return fingerprint([code, one.title, source, geometry, asked, files, answering, list(FIGURES)])
+
+
+@cache
+def _sources() -> str:
+    """A hash of the code that figures depend on: what was measured before it changed is measured again."""
+    root = Path(lamella.__file__).parent
+    files = sorted(root.rglob("*.py"))
+    kept = [file for file in files if file.relative_to(root).parts[0] not in ("cli", "report", "reader", "train")]
+    return fingerprint([[file.relative_to(root).as_posix(), sha256_of(file)] for file in kept])
 
 
 def _stamp(path: Path) -> list[list[int]]:
@@ -137,7 +150,12 @@ def _kept(out: Path, case_id: str, key: str) -> dict[str, Any] | None:
         kept = json.loads(_record_file(out, case_id).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return dict(kept["record"]) if isinstance(kept, dict) and kept.get("key") == key else None
+    if not isinstance(kept, dict) or kept.get("key") != key:
+        return None
+    record = dict(kept["record"])
+    volumes = record["volumes"]
+    needed = [volumes["thick"], volumes["truth"], volumes["spread"], *volumes["methods"].values()]
+    return record if all((out / place).is_file() for place in needed if place) else None
 
 
 def evaluate_case(
@@ -158,7 +176,7 @@ def evaluate_case(
     reference = reference_of(case)
     sheets: dict[str, Sheet] = {}
     kept: dict[str, str] = {}
-    spread: str | None = None
+    spread: dict[str, str | None] = {"spread": None, "spread_of": None}
     wanted, warnings = kept_volumes(settings), dict[str, None]()
     with ThreadPoolExecutor(settings.workers) as pool:
         waiting: list[tuple[str, Future[Sheet]]] = []
@@ -169,8 +187,9 @@ def evaluate_case(
             warnings |= dict.fromkeys(f"{answer.method}: {text}" for text in answer.warnings)
             if answer.method in wanted:
                 kept[answer.method] = _keep(out, case, answer.method, scored.hu)
-                if scored.spread is not None and spread is None:
-                    spread = _keep(out, case, "spread", np.rint(scored.spread).astype(np.int16))
+                if scored.spread is not None and spread["spread"] is None:
+                    place = _keep(out, case, "spread", np.rint(scored.spread).astype(np.int16))
+                    spread = {"spread": place, "spread_of": answer.method}
             while len(waiting) > 2 * settings.workers:  # answers wait in memory until they are scored
                 name, future = waiting.pop(0)
                 sheets[name] = future.result()
@@ -180,7 +199,7 @@ def evaluate_case(
         figures = sphere_figures(spheres.get(name, {}))
         sheet.figures |= figures
         sheet.absent |= {key: without for key, value in figures.items() if value is None}
-    volumes: dict[str, Any] = {"thick": None, "truth": None, "spread": spread, "methods": kept}
+    volumes: dict[str, Any] = {"thick": None, "truth": None, **spread, "methods": kept}
     if wanted:
         volumes["thick"] = _keep(out, case, "thick", case.thick)
         volumes["truth"] = _keep(out, case, "truth", case.scan.volume)
@@ -193,7 +212,7 @@ def evaluate_case(
 def _keep(out: Path, case: Case, name: str, content: NDArray[np.int16] | Volume) -> str:
     """Write a volume for the report's viewer; its path relative to the results."""
     volume = content if isinstance(content, Volume) else Volume(content, case.scan.volume.geometry)
-    place = Path("volumes") / case.id / f"{name.replace(' ', '-')}.nii.gz"
+    place = Path("volumes") / case.id / f"{safe_id(name)}.nii.gz"
     with staged_file(out / place, overwrite=True) as file:
         write_nifti(file, [volume], None)
     return place.as_posix()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import RefusedInput
 from lamella.metrics.checks import Mask
-from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
+from lamella.volume import AIR_HU, Geometry, Volume
 
 Kind = Literal["thickened", "pair", "phantom"]
 
@@ -27,7 +27,7 @@ class Scan:
     """A thin series and where to measure in it.
 
     Attributes:
-        name: of the scan.
+        name: of the scan, or of the patient where several are of one: a group in intervals and tests.
         kind: where it comes from.
         person: whether it shows a person.
         volume: HU, cropped to the body if asked for.
@@ -116,8 +116,8 @@ def same_plane(one: Geometry, other: Geometry, case: str) -> None:
 
 
 def stored(hu: NDArray[np.floating] | NDArray[np.int16]) -> NDArray[np.int16]:
-    """HU as a 12-bit CT stores them. Clipping the overshoot of an interpolation can only help it."""
-    return np.asarray(np.clip(np.rint(hu), AIR_HU, MAX_HU), dtype=np.int16)
+    """Whole HU from -1024 on, as truth and answers are; metal may be far above what 12 bits hold."""
+    return np.asarray(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max), dtype=np.int16)
 
 
 def cut(volume: Volume, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Volume:

@@ -22,12 +22,14 @@ class StoredCase:
     Attributes:
         index: folder of the data set.
         name: its id there.
+        patient: pseudonym: cases of one patient are one in every interval and test.
         geometries: how its thin series is thickened; empty for its own thick series.
         person: a scan of a person.
     """
 
     index: str
     name: str
+    patient: str
     geometries: tuple[GeometrySettings, ...]
     person: bool = True
 
@@ -44,13 +46,15 @@ def stored_cases(splits: Sequence[SplitCases]) -> list[StoredCase]:
 
     found = []
     for one in splits:
-        names = Index.load(Path(one.index)).cases(one.split)[: one.most]
+        index = Index.load(Path(one.index))
+        patients = {entry.case_id: entry.patient_id for entry in index.entries}
+        names = index.cases(one.split)[: one.most]
         if not names:
             raise UsageError(
                 f"splits: the split {one.split} of the prepared data set holds no case. Prepare more cases, or choose "
                 "another split."
             )
-        found += [StoredCase(one.index, name, one.geometries, one.person) for name in names]
+        found += [StoredCase(one.index, name, patients[name], one.geometries, one.person) for name in names]
     return found
 
 

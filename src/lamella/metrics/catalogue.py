@@ -158,17 +158,17 @@ def _densitometry() -> dict[str, Figure]:
         "pp",
         "zero",
         "densitometry",
-        "Share of lung below -950 HU minus the truth's, percentage points.",
+        "Share of the lungs (with vessels) below -950 HU minus the truth's, percentage points.",
     )
     figures["perc15_bias_hu"] = Figure(
-        "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU minus the truth's.", 1
+        "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU (with vessels) minus the truth's.", 1
     )
     figures["histogram_distance_lung_hu"] = Figure(
         "Histogram, lung",
         "HU",
         "low",
         "densitometry",
-        "Distance of the lung's histogram from the truth's (Wasserstein).",
+        "Distance of the lungs' histogram (with vessels) from the truth's (Wasserstein).",
         1,
     )
     return figures

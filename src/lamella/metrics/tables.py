@@ -36,7 +36,7 @@ def markdown_table(
     for method, label in methods.items():
         if method in rows:
             cells = [markdown_cell(name, rows[method].get(name), method in best[name]) for name in shown]
-            lines.append(f"| {label} | " + " | ".join(cells) + " |")
+            lines.append(f"| {label.replace('|', '/')} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -109,9 +109,12 @@ def read_case(case: Case, slab: Slab | None = None) -> dict[str, Volume]:
                 f"{difference[1]} as in {case.sources[first].name}. Write every method on the same slices "
                 "(lamella thin --like) and make the study again."
             )
+    # One grid for all: its rounding in headers must not tell methods apart.
+    grid = volumes[first].geometry
+    volumes = {method: Volume(volume.hu, grid, volume.header) for method, volume in volumes.items()}
     if slab is None:
         return volumes
-    kept = _slices(case.name, volumes[first].geometry, slab)
+    kept = _slices(case.name, grid, slab)
     return {method: _cut(volume, kept) for method, volume in volumes.items()}
 
 

@@ -60,7 +60,7 @@ class PairScore:
         second: the other.
         answers: every reader's every answer as one vote. Readers of one case see the same images, so these are not
             independent: the interval is too narrow and p too small.
-        cases: each case as one vote, for the method that most of its readers chose.
+        cases: each case as one vote, for the method that more of its readers chose than the other, and than "same".
         p_holm: p of `cases`, adjusted for the number of pairs.
         readers: reader -> that reader's answers.
         kappa: Fleiss' kappa of first, second, same between readers; None where it does not exist.
@@ -90,6 +90,11 @@ def sides(answers: Answers) -> Votes:
     return Votes.counted(chosen["left"], chosen["right"], chosen["same"])
 
 
+def _chosen(first: int, second: int, same: int) -> int:
+    """1 or -1 for the method with most of a case's votes; 0 where neither has more than the other and than "same"."""
+    return (first > max(second, same)) - (second > max(first, same))
+
+
 def _pair(pair: tuple[str, str], design: Design, answers: Sequence[Answers]) -> PairScore:
     by_case: dict[str, Counter[str]] = {case: Counter() for case in design.cases}
     readers: dict[str, Votes] = {}
@@ -101,7 +106,7 @@ def _pair(pair: tuple[str, str], design: Design, answers: Sequence[Answers]) -> 
                 by_case[given.item.case][given.choice] += 1
         readers[one.reader] = _votes(mine, pair)
     table = [[votes[pair[0]], votes[pair[1]], votes[""]] for votes in by_case.values()]
-    decided = Counter((first > second) - (first < second) for first, second, same in table if first + second + same > 0)
+    decided = Counter(_chosen(*votes) for votes in table if any(votes))
     return PairScore(
         *pair,
         answers=_votes(sum(by_case.values(), Counter()), pair),

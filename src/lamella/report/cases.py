@@ -86,7 +86,9 @@ def _panes(results: Results, case: Mapping[str, Any], prefix: str) -> list[PageV
     panes.append(PageVolume(f"{prefix}-truth", f"Truth, {case['thin']['thickness_mm']:g} mm", "truth", truth))
     if volumes["spread"]:
         spread = _read_spread(results.folder, volumes["spread"], case, truth)
-        errors.append(PageVolume(f"{prefix}-spread", "Predicted spread, 1 SD", "spread", spread))
+        of = volumes.get("spread_of")
+        label = f"Spread of {results.label(of)}, 1 SD" if of else "Predicted spread, 1 SD"
+        errors.append(PageVolume(f"{prefix}-spread", label, "spread", spread))
     return panes + errors
 
 

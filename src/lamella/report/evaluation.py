@@ -53,6 +53,9 @@ _CAPTIONS = {
 _MOST_CURVES = 6
 """More curves cannot be told apart."""
 
+Bases = Mapping[str, Mapping[str, frozenset[str]]]
+"""Method -> figure -> the cases that it is a mean over."""
+
 
 def render_results(results: Path, out: Path, *, overwrite: bool = False, budget_bytes: int = BUDGET_BYTES) -> None:
     """Write the page of an evaluation.
@@ -104,8 +107,8 @@ def _body(found: Results, pictures: Pictures) -> str:
 def _pooled_lead(found: Results) -> str:
     count = len(found.cases)
     return (
-        f"Means over {count} case{'' if count == 1 else 's'}. A green dot marks the best value of a figure; where intervals "
-        "overlap, the difference may be chance. Point at a figure for what it says."
+        f"Means over {count} case{'' if count == 1 else 's'}, if nothing else is said. A green dot marks the best value of a "
+        "figure; where intervals overlap, the difference may be chance. Point at a figure for what it says."
     )
 
 
@@ -125,7 +128,20 @@ def _pooled(found: Results, ids: Ids) -> str:
         method: {figure: entry["interval"] for figure, entry in figures.items() if entry["interval"]}
         for method, figures in found.content["pooled"].items()
     }
-    return drawn + _tables(found, rows, intervals, "all cases", ids)
+    return drawn + _tables(found, rows, intervals, "all cases", ids, _bases(found))
+
+
+def _bases(found: Results) -> Bases:
+    """The cases that a pooled figure comes from."""
+    return {
+        method: {
+            figure: frozenset(
+                str(case["id"]) for case in found.cases if case["figures"].get(method, {}).get(figure) is not None
+            )
+            for figure in figures
+        }
+        for method, figures in found.content["pooled"].items()
+    }
 
 
 def _case(found: Results, case: Mapping[str, Any], ids: Ids) -> str:
@@ -156,7 +172,8 @@ def _about(case: Mapping[str, Any]) -> str:
 def _plots(found: Results, case: Mapping[str, Any]) -> Iterator[str]:
     """Every plot the case has data for."""
     labels = {str(one["name"]): str(one["label"]) for one in found.content["methods"]}
-    methods = curves_of(found, case)
+    methods, count = curves_of(found, case), len(case["figures"])
+    left_out = "" if len(methods) == count else f" ({len(methods)} of {count} methods; the tables have all.)"
     drawn = (
         (plots.plot_slices, True),
         (plots.plot_shifts, True),
@@ -168,12 +185,16 @@ def _plots(found: Results, case: Mapping[str, Any]) -> Iterator[str]:
     for draw, there in drawn:
         if there:
             name = draw.__name__
-            yield plot(draw(case, labels, methods), f"{case['id']}-{name}", _CAPTIONS[name])
+            words = f"{_CAPTIONS[name]}{left_out}"
+            yield plot(draw(case, labels, methods), f"{case['id']}-{name}", words)
 
 
 def curves_of(found: Results, case: Mapping[str, Any]) -> list[str]:
-    """The methods a plot can hold, the first of `ordered`."""
-    return ordered(found, case["figures"])[:_MOST_CURVES]
+    """The methods a plot can hold: the first of `ordered`, and cubic interpolation, which all are judged by."""
+    methods = ordered(found, case["figures"])
+    if "cubic" in methods[_MOST_CURVES:]:
+        return [*methods[: _MOST_CURVES - 1], "cubic"]
+    return methods[:_MOST_CURVES]
 
 
 def ordered(found: Results, rows: Iterable[str]) -> list[str]:
@@ -190,6 +211,7 @@ def _tables(
     intervals: Mapping[str, Mapping[str, Sequence[float]]],
     where: str,
     ids: Ids,
+    bases: Bases | None = None,
 ) -> str:
     """One table a group of figures; the first is open."""
     methods = ordered(found, rows)
@@ -198,7 +220,7 @@ def _tables(
         figures = [name for name, about in FIGURES.items() if about.group == group]
         known = [name for name in figures if any(rows[method].get(name) is not None for method in methods)]
         if known:
-            body = [_row(name, rows, intervals, methods) for name in known]
+            body = [_row(name, rows, intervals, methods, bases or {}) for name in known]
             drawn = table([found.label(method) for method in methods], body, f"{title}: {where}", ids)
             parts.append(folded(title, drawn, opened=group == "error"))
     return "".join(parts)
@@ -209,9 +231,13 @@ def _row(
     rows: Mapping[str, Mapping[str, float | None]],
     intervals: Mapping[str, Mapping[str, Sequence[float]]],
     methods: Sequence[str],
+    bases: Bases,
 ) -> Row:
+    """A figure of every method; means over other cases than most methods' say so, and are not the best of anything."""
     about = FIGURES[name]
-    best = best_methods(name, rows)
+    cases = {method: bases.get(method, {}).get(name, frozenset()) for method in methods}
+    most = max(cases.values(), key=len)
+    best = best_methods(name, {method: row for method, row in rows.items() if cases.get(method, frozenset()) == most})
     cells = []
     for method in methods:
         value, interval = rows[method].get(name), intervals.get(method, {}).get(name)
@@ -219,6 +245,8 @@ def _row(
             cells.append(Cell(""))
             continue
         under = f"{number(interval[0], about.digits)} to {number(interval[1], about.digits)}" if interval else ""
+        if cases[method] != most:
+            under = f"{under}; " * bool(under) + f"{len(cases[method])} of {len(most)} cases"
         cells.append(Cell(number(value, about.digits), method in best, under))
     return Row(about.label, cells, about.unit, about.about)
 

@@ -88,11 +88,15 @@ def _of_cases(gain: Mapping[str, Any]) -> str:
 
 def _others(results: Results, methods: list[str]) -> Iterator[Card]:
     """The other answers' gains over cubic interpolation, in one card."""
-    gains = {method: float(one["difference"]) for method in methods if (one := _gain(results, method)) is not None}
+    found = {method: one for method in methods if (one := _gain(results, method)) is not None}
+    gains = {method: float(one["difference"]) for method, one in found.items()}
+    total = len(results.cases)
     if gains:
         low, high = (number(value, 1, plus=True) for value in (min(gains.values()), max(gains.values())))
         listed = ", ".join(
-            f"{results.label(method)} {number(value, 1, plus=True)} dB" for method, value in gains.items()
+            f"{results.label(method)} {number(value, 1, plus=True)} dB"
+            + (f" (in {found[method]['cases']} of {total} cases)" if found[method]["cases"] < total else "")
+            for method, value in gains.items()
         )
         figure = f"{low} dB" if low == high else f"{low} to {high} dB"
         yield Card(
@@ -153,7 +157,7 @@ def _invented(results: Results, method: str) -> Iterator[Card]:
         yield Card(
             f"{100 * made:.0f} %, {100 * lost:.0f} %",
             f"Of the small dense foci that {results.label(method)} shows in the lungs, {100 * made:.1f} % are not in the "
-            f"truth; of those in the truth it lacks {100 * lost:.1f} %.",
+            f"truth; of those in the truth it lacks {100 * lost:.1f} %{' (means of the cases)' * (len(results.cases) > 1)}.",
         )
 
 
