@@ -42,6 +42,16 @@ def test_inspect_lists_and_accepts(thick_study: Path, capsys: Capture) -> None:
     assert found["refusal"] is None
 
 
+def test_inspect_tells_what_a_model_made(tmp_path: Path, capsys: Capture) -> None:
+    build_series(tmp_path / "measured", phantom_hu())
+    build_series(tmp_path / "made", phantom_hu(), tags={"SyntheticData": "YES"})
+    for name, told in (("measured", False), ("made", True)):
+        assert main(["inspect", str(tmp_path / name)]) == 0
+        assert ("synthetic (a model made it)" in capsys.readouterr().out) is told
+    assert main(["inspect", str(tmp_path / "made"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["series"][0]["synthetic"] is True
+
+
 def test_inspect_refuses_what_thin_would(tmp_path: Path, capsys: Capture) -> None:  # SPEC C6
     for number in (1, 2):
         build_series(tmp_path / str(number), phantom_hu(4), series_uid=f"1.2.3.{number}")

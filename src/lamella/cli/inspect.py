@@ -74,6 +74,7 @@ def _series(one: SeriesSummary) -> str:
         "" if one.pixel_mm is None else f"pixel {one.pixel_mm[0]:.4g} x {one.pixel_mm[1]:.4g} mm",
         f"kernel {one.kernel}" if one.kernel else "",
         one.transfer_syntax,
+        "synthetic (a model made it)" if one.synthetic else "",
     ]
     lines = [f"\n  {one.modality or 'NIfTI'} {one.uid}".rstrip(), "    " + ", ".join(fact for fact in facts if fact)]
     lines += [f"    note: {note}" for note in one.notes]
