@@ -139,10 +139,15 @@ def test_overwrite_replaces_results_only(tmp_path: Path) -> None:
     (output / "IM_0003.dcm").write_bytes(b"of a scanner")
     (output / "sample-01 mine").mkdir()
     (output / "sample-01 mine" / SLICE).write_bytes(b"within a folder of its own")
-    with pytest.raises(RefusedInput, match="3 of them, first IM_0003"):
+    (output / "empty").mkdir()
+    with pytest.raises(RefusedInput, match="4 of them, first IM_0003"):
         check_output(output, None, overwrite=True)
+    (output / "empty").rmdir()
     (output / "IM_0003.dcm").unlink()
+    with pytest.raises(RefusedInput, match="first sample-01 mine/IM"):  # a star stays within a name
+        check_output(output, None, overwrite=True, replaceable=("IM*5.dcm", "sample*", SLICE, "IM_00002.dcm", "*.docx"))
     (output / "sample-01 mine" / SLICE).unlink()
+    (output / "sample-01 mine").rmdir()
     (output / "thesis.docx").unlink()
     check_output(output, None, overwrite=True)
 

@@ -162,6 +162,11 @@ def find_model(source: str | Path) -> Path:
     raise UsageError(f"There is no model {str(source)!r}. Expected a folder with {CARD}, or one of: {names}.")
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a name is that of a model inside the package, not a folder's."""
+    return Path(name).name == name and (SHIPPED / name / CARD).is_file()
+
+
 def list_models() -> tuple[ModelEntry, ...]:
     """The models inside the package."""
     entries = []

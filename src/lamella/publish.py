@@ -114,6 +114,7 @@ def _close_stage(stage: Path, lock: int | None, output: Path) -> None:
     shutil.rmtree(stage, ignore_errors=True)  # what cannot be removed now is removed by the next run
     if lock is not None:
         os.close(lock)
+        shutil.rmtree(stage, ignore_errors=True)  # network file systems keep a file that is open
 
 
 def _restore(stage: Path, output: Path) -> None:

@@ -80,7 +80,7 @@ def refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] 
     if replaceable is None:
         return
     allowed = (*replaceable, *_DESKTOP_FILES, *(f"*/{name}" for name in _DESKTOP_FILES))
-    foreign = sorted(name for name in _files(output) if not any(fnmatch(name, pattern) for pattern in allowed))
+    foreign = sorted(name for name in _content(output) if not any(_fits(name, pattern) for pattern in allowed))
     if foreign:
         raise RefusedInput(
             f"OUTPUT holds files that are no result of Lamella: {output}, {len(foreign)} of them, first {foreign[0]}. "
@@ -88,9 +88,17 @@ def refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] 
         )
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Relative paths of everything in a folder that is not itself a folder."""
+def _content(folder: Path) -> Iterator[str]:
+    """Relative paths of everything in a folder but of folders that hold something."""
     for root, folders, files in os.walk(folder):
-        links = [name for name in folders if os.path.islink(os.path.join(root, name))]
-        for name in (*files, *links):
+        bare = [name for name in folders if os.path.islink(os.path.join(root, name))]
+        if not folders and not files and Path(root) != folder:
+            yield Path(root).relative_to(folder).as_posix()
+        for name in (*files, *bare):
             yield Path(root, name).relative_to(folder).as_posix()
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a relative path fits a pattern, part by part."""
+    names, patterns = name.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(fnmatch(a, b) for a, b in zip(names, patterns, strict=True))

@@ -35,7 +35,7 @@ def test_a_small_run_gives_a_model(thin_study: Path, thick_study: Path, tmp_path
         *(
             f"{name}.{setting}"
             for name in ("patches", "flow_patches")
-            for setting in ("size_px=24", "depth=12", "batch=2", "factors=[2, 3]")
+            for setting in ("size_px=24", "depth=12", "batch=2", "factors=[2, 3]", "thicknesses=[1.2, 4]")
         ),
         *(f"{stage}.{setting}" for stage in ("mean", "flow") for setting in ("steps=2", "warm_up=1")),
         "precision=32-true",

@@ -296,6 +296,8 @@ def test_projections_and_made_up_slices_are_no_measurement(tmp_path: Path) -> No
     maxima = {"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]}
     build_series(tmp_path / "mip", phantom_hu(5), 6.0, 10.0, series_uid="1.2.3.7", tags=maxima)
     build_series(tmp_path / "made", phantom_hu(60), 0.5, 0.5, series_uid="1.2.3.6", tags={"SyntheticData": "YES"})
+    # thinner than the wanted, and damaged: not needed, so it does not matter
+    build_series(tmp_path / "damaged", phantom_hu(8), 3.0, 3.0, series_uid="1.2.3.5", tags={"PixelData": b"00"})
     found = find_pair(tmp_path, PairSettings())
     assert found.header.series_uid == "1.2.3.1"
     assert found.thick is not None

@@ -147,6 +147,18 @@ def test_figures_of_other_code_are_measured_again(tmp_path: Path, monkeypatch: p
     assert asked == ["tiny_5-every-5"]
 
 
+def test_the_code_that_counts_is_what_figures_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("metrics/error.py", "cli/thin.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("one")
+    monkeypatch.setattr(run.lamella, "__file__", str(tmp_path / "__init__.py"))
+    first = run._sources.__wrapped__()
+    (tmp_path / "cli" / "thin.py").write_text("other")
+    assert run._sources.__wrapped__() == first
+    (tmp_path / "metrics" / "error.py").write_text("other")
+    assert run._sources.__wrapped__() != first
+
+
 def test_no_path_of_the_config_is_in_the_results(tmp_path: Path) -> None:
     out = tmp_path / "Doe" / "out"
     outside = OutsideResult("tool", "tiny_5-every-5", str(tmp_path / "Doe" / "SMITH_JOHN"))

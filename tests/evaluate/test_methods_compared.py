@@ -58,14 +58,17 @@ def test_every_answer_bears_its_own_name_whatever_the_order(tmp_path: Path, ches
 
 
 def test_several_models_are_told_apart(tmp_path: Path) -> None:
-    two = (ModelMethods("a", modes=("mean",)), ModelMethods("runs/b", modes=("mean",), name="mine"))
+    two = (ModelMethods("embedded", modes=("mean",)), ModelMethods("runs/b", modes=("mean",), name="mine"))
     settings = settings_of(tmp_path, models=two, volumes=None)
-    assert [one.name for one in methods_of(settings) if one.kind == "model"] == ["a mean", "mine mean"]
-    assert kept_volumes(settings) == ("cubic", "a mean", "mine mean")
-    paths = (ModelMethods("/a/runs/x/model", modes=("mean",)), ModelMethods("../b/model", modes=("mean",)))
+    assert [one.name for one in methods_of(settings) if one.kind == "model"] == ["embedded mean", "mine mean"]
+    assert kept_volumes(settings) == ("cubic", "embedded mean", "mine mean")
+    paths = (ModelMethods("/a/runs/x/model", modes=("mean",)), ModelMethods("SMITH_JOHN", modes=("mean",)))
     unnamed = dataclasses.replace(settings, models=paths)
     assert [one.name for one in methods_of(unnamed) if one.kind == "model"] == ["model 1 mean", "model 2 mean"]
-    with pytest.raises(UsageError, match="two are called 'a mean'"):
+    alike = (OutsideResult("tool", "chest_5-every-5", "a.nii"), OutsideResult("tool+", "chest_5-every-5", "a.nii"))
+    with pytest.raises(UsageError, match="two are called 'tool'"):  # as files
+        methods_of(dataclasses.replace(settings, outside=alike))
+    with pytest.raises(UsageError, match="two are called 'embedded mean'"):
         methods_of(dataclasses.replace(settings, models=(two[0], two[0])))
     with pytest.raises(UsageError, match="there is no method 'mean'"):
         methods_of(dataclasses.replace(settings, volumes=("mean",)))

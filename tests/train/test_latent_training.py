@@ -112,6 +112,9 @@ def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> Non
     save_codec(codec, other, {"licence": "Apache-2.0"})
     with pytest.raises(UsageError, match="latents of another codec"):
         train_latent(own)
+    (Path(own.run) / "last.ckpt").unlink()  # nothing was learnt: another codec, another scale
+    model = LatentModel.load(train_latent(dataclasses.replace(own, scale=2.5)))
+    assert model.codec.settings.scale == 2.5
 
 
 def test_a_scale_is_above_0(run: LatentRun) -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
+from lamella.cli import main
+from lamella.config import load, save
 from lamella.errors import UsageError
 from lamella.train.same_run import SETTINGS, refuse_other_run
+from lamella.train.vae import VaeRun
 
 BEGUN = {
     "run": "runs/a",
@@ -21,7 +23,6 @@ BEGUN = {
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "mean").mkdir()
     (tmp_path / "mean" / "last.ckpt").touch()
-    (tmp_path / SETTINGS).write_text(yaml.safe_dump(BEGUN))
     return tmp_path
 
 
@@ -38,14 +39,27 @@ def folder(tmp_path: Path) -> Path:
 def test_a_run_under_other_settings_is_refused(folder: Path, change: dict[str, object], named: str) -> None:
     # SPEC A18: else a finished run would be labelled with settings that it was not trained by
     with pytest.raises(UsageError, match=named):
-        refuse_other_run(folder, {**BEGUN, **change})
+        refuse_other_run(folder, {**BEGUN, **change}, BEGUN)
 
 
 def test_a_run_may_be_prolonged_moved_and_renamed(folder: Path) -> None:
     fit = {"steps": 900, "learning_rate": 1e-5, "seed": 42}
-    refuse_other_run(folder, {**BEGUN, "fit": fit, "name": "b", "run": "elsewhere", "device": "cuda"})
+    refuse_other_run(folder, {**BEGUN, "fit": fit, "name": "b", "run": "elsewhere", "device": "cuda"}, BEGUN)
 
 
 def test_a_run_without_a_checkpoint_begins_as_it_is_asked(folder: Path) -> None:
     (folder / "mean" / "last.ckpt").unlink()
-    refuse_other_run(folder, {**BEGUN, "head": "noise"})
+    refuse_other_run(folder, {**BEGUN, "head": "noise"}, BEGUN)
+
+
+def test_the_command_refuses_and_leaves_the_record_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    save(load(VaeRun, Path("configs/compact_vae.yaml"), [f"run={run}"]), run / SETTINGS)
+    (run / "last.ckpt").touch()
+    before = (run / SETTINGS).read_text()
+    assert main(["train", "configs/compact_vae.yaml", f"run={run}", "low_hu=-500"]) == 2
+    assert "low_hu -500.0, expected -1000.0" in capsys.readouterr().err
+    assert (run / SETTINGS).read_text() == before

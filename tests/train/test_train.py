@@ -217,6 +217,10 @@ def test_a_mean_does_not_learn_on_under_a_flow(data_folder: Path, tmp_path: Path
     train_embedded(run)
     with pytest.raises(UsageError, match=r"mean of 2 steps. Found mean\.steps 4. Set mean\.steps=2"):
         train_embedded(dataclasses.replace(run, mean=dataclasses.replace(STAGE, steps=4)))
+    (tmp_path / "run" / "mean").rename(tmp_path / "mean")
+    with pytest.raises(UsageError, match="from a mean that is not there"):
+        train_embedded(run)
+    (tmp_path / "mean").rename(tmp_path / "run" / "mean")
     shorter = dataclasses.replace(STAGE, steps=1)  # nothing to do, and the card says what was done
     out = train_embedded(dataclasses.replace(run, mean=shorter, flow=shorter, name="mine", licence="CC0-1.0"))
     card = read_card(out)

@@ -56,12 +56,14 @@ def demo(
 
 def _check(out: Path, job: Job, overwrite: bool) -> None:
     """Refuse before the phantom is painted what would be refused after."""
-    from lamella.cli.outputs import REPLACEABLE
+    from lamella.cli.outputs import REPLACEABLE, refuse_others_slices
     from lamella.publish_checks import check_output
 
     check_output(out / "phantom-1mm", None, overwrite=overwrite, replaceable=_PHANTOM_FILES)
     for folder in (out / "phantom-5mm", job.output):
         check_output(folder, None, overwrite=overwrite, replaceable=REPLACEABLE)
+    for folder in (out / "phantom-1mm", out / "phantom-5mm", job.output):
+        refuse_others_slices(folder)
     for file in (job.report, job.preview):
         if file is not None:
             check_output(file, None, overwrite=overwrite, folder=False)

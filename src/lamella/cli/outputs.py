@@ -60,8 +60,17 @@ def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | No
             replaceable=REPLACEABLE,
             called=called,
         )
+    refuse_others_slices(output)
+
+
+def refuse_others_slices(output: Path) -> None:
+    """Refuse to replace DICOM that Lamella did not write; scanners, too, may call their files as it does.
+
+    Raises:
+        RefusedInput: naming the first such file.
+    """
     for first in {file.parent: file for file in sorted(output.rglob("*.dcm"), reverse=True)}.values():
-        if _MARK not in first.read_bytes():  # scanners, too, may call their files so
+        if _MARK not in first.read_bytes():
             raise RefusedInput(
                 f"OUTPUT holds DICOM that Lamella did not write: {first}. It is never replaced. Choose another OUTPUT."
             )

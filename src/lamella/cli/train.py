@@ -35,8 +35,9 @@ def train(
 
     settings, start = _trainer(config, overrides or ())
     run = load(settings, config, overrides or ())
-    refuse_other_run(Path(run.run), plain(run))
-    save(run, Path(run.run) / SETTINGS)
+    file = Path(run.run) / SETTINGS
+    refuse_other_run(file.parent, plain(run), plain(load(settings, file)) if file.is_file() else None)
+    save(run, file)
     folder = start(run)
     if not quiet:
         print(f"wrote   {folder}")

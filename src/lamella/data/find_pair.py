@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -64,11 +65,11 @@ def find_pair(source: Path, settings: PairSettings) -> Found:
     if not thick_ones:
         thin = read_source(source, _only("thin", [s.uid for s in thin_ones[0]]))
         return Found(thin, None, header_of(thin))
-    thicks = [[read_source(source, one.uid) for one in group] for group in thick_ones]
+    read = cache(lambda uid: read_source(source, uid))
     reasons: list[str] = []
     for group in thin_ones:
         thins = [read_source(source, one.uid) for one in group]
-        pairs = [(thin, thick) for thin in thins if (thick := _partner(thin, thicks, reasons)) is not None]
+        pairs = [(thin, thick) for thin in thins if (thick := _partner(thin, thick_ones, read, reasons)) is not None]
         if pairs:
             _only("thin", [header_of(thin).series_uid for thin, _ in pairs])
             thin, thick = pairs[0]
@@ -76,11 +77,14 @@ def find_pair(source: Path, settings: PairSettings) -> Found:
     raise RefusedInput(reasons[0])
 
 
-def _partner(thin: Volume, thicks: Sequence[Sequence[Volume]], reasons: list[str]) -> Volume | None:
+def _partner(
+    thin: Volume, ranked: Sequence[Sequence[SeriesSummary]], read: Callable[[str], Volume], reasons: list[str]
+) -> Volume | None:
     """The first thick series that is of one scan with the thin one; why others are not is added to `reasons`."""
-    for group in thicks:
+    for group in ranked:
         fitting = []
-        for thick in group:
+        for one in group:
+            thick = read(one.uid)
             try:
                 check_one_scan(thin, thick)
                 fitting.append(thick)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,4 +66,4 @@ def _state(data: Path, source: Path) -> Iterator[str]:
     for file in sorted(source.rglob("*")) if source.is_dir() else [source]:
         if file.is_file():
             stat = file.stat()
-            yield f"{file.relative_to(data).as_posix()} {stat.st_size} {stat.st_mtime_ns}"
+            yield f"{os.path.relpath(file, data)} {stat.st_size} {stat.st_mtime_ns}"

@@ -226,7 +226,8 @@ def _has_room(view: ThinView, settings: PatchSettings) -> bool:
 
 def _deepest(view: ThinView, settings: PatchSettings) -> int:
     """Most thin slices that a patch of a view may need: three of the widest slabs, or `depth`."""
-    factor = (settings.coarse_factors if view.spacing_mm > _COARSE_MM else settings.factors)[1]
+    largest = (settings.coarse_factors if view.spacing_mm > _COARSE_MM else settings.factors)[1]
+    factor = max(2, int(np.ceil(largest)))  # three in ten are rounded
     thickness = min(2 * factor, settings.thicknesses[1])
     reach = max(factor, thickness * (2 * _GAUSSIAN_REACH if settings.other_profile else 1.0))
     return max(settings.depth, int(np.ceil(2 * factor + reach))) + MARGIN

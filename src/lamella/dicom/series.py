@@ -164,12 +164,20 @@ def is_localizer(header: Dataset) -> bool:
 
 
 def is_projection(header: Dataset) -> bool:
-    """Whether slices hold the largest or smallest values of a slab instead of its mean.
+    """Whether slices hold the largest or smallest values of a slab instead of its mean."""
+    return projection_of(header) != ""
+
+
+def projection_of(header: Dataset) -> str:
+    """What says that slices are intensity projections; empty where nothing does.
 
     Told by Volume Based Calculation Technique (PS3.3 C.8.16.2.1.5) or a word of ImageType, where scanners write it.
     """
     technique = text_of(header, "VolumeBasedCalculationTechnique").upper()
-    return technique in ("MAX_IP", "MIN_IP") or bool(_PROJECTION.search(text_of(header, "ImageType").upper()))
+    if technique in ("MAX_IP", "MIN_IP"):
+        return f"VolumeBasedCalculationTechnique {technique}"
+    kind = text_of(header, "ImageType")
+    return f"ImageType {kind}" if _PROJECTION.search(kind.upper()) else ""
 
 
 def stack_of_series(series: RawSeries) -> Stack:
@@ -217,10 +225,9 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
         kind = text_of(one.header, "RescaleType")
         if kind not in ("", "HU"):
             raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
-        if is_projection(one.header):
+        if said := projection_of(one.header):
             raise RefusedInput(
-                f"{one.name} is an intensity projection. Found ImageType {text_of(one.header, 'ImageType')}; expected slices "
-                "that average. Choose another series."
+                f"{one.name} is an intensity projection. Found {said}; expected slices that average. Choose another series."
             )
     return [one for one in found if not is_localizer(one.header)]
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, RefusedInput, UsageError
-from lamella.evaluate.cases import Case
+from lamella.evaluate.cases import Case, safe_id
 from lamella.evaluate.scans import cut, same_plane, stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.latent_model import LatentModel, load_any
-from lamella.model import LATENT, Model
+from lamella.model import LATENT, Model, is_shipped
 from lamella.slices import SliceOperator, covering_grid
 from lamella.source import read_source
 from lamella.thinning import Mode, ThinSettings, thin
@@ -88,6 +88,8 @@ def methods_of(settings: EvaluationSettings) -> list[Method]:
     listed += [Method(name, name, "outside") for name in dict.fromkeys(one.name for one in settings.outside)]
     results = Counter((one.name, one.case) for one in settings.outside)
     twice = [name for name, count in Counter(one.name for one in listed).items() if count > 1]
+    files = Counter(safe_id(one.name) for one in listed)
+    twice += [one.name for one in listed if files[safe_id(one.name)] > 1 and one.name not in twice]
     twice += [f"{name} of {case}" for (name, case), count in results.items() if count > 1]
     if not listed or twice:
         problem = f"two are called {twice[0]!r}" if twice else "there is none"
@@ -130,7 +132,7 @@ def _prefix(one: ModelMethods, settings: EvaluationSettings) -> str:
     if len(settings.models) == 1:
         return ""
     number = settings.models.index(one) + 1
-    return f"{one.name or (one.model if Path(one.model).name == one.model else f'model {number}')} "
+    return f"{one.name or (one.model if is_shipped(one.model) else f'model {number}')} "
 
 
 def _mode_name(one: ModelMethods, settings: EvaluationSettings, mode: str) -> str:

@@ -30,7 +30,7 @@ from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.latent_model import LatentModel
 from lamella.metrics.catalogue import FIGURES
-from lamella.model import Model
+from lamella.model import Model, is_shipped
 from lamella.nifti import write_nifti
 from lamella.publish import sha256_of, staged_file
 from lamella.volume import Volume
@@ -105,7 +105,8 @@ def _why(error: Exception, one: Planned, settings: EvaluationSettings) -> str:
         place = f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
         return f"An error that Lamella did not expect: {type(error).__name__}{place}."
     text = str(error)
-    for path in (*paths_of(one), *(outside.path for outside in settings.outside), *(m.model for m in settings.models)):
+    models = [one.model for one in settings.models if not is_shipped(one.model)]
+    for path in (*paths_of(one), *(outside.path for outside in settings.outside), *models):
         for name in (path, Path(path).name):
             text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "(its path in the config)", text) if name else text
     return text

@@ -220,7 +220,7 @@ def _tables(
         figures = [name for name, about in FIGURES.items() if about.group == group]
         known = [name for name in figures if any(rows[method].get(name) is not None for method in methods)]
         if known:
-            body = [_row(name, rows, intervals, methods, bases or {}) for name in known]
+            body = [_row(name, rows, intervals, methods, bases or {}, len(found.cases)) for name in known]
             drawn = table([found.label(method) for method in methods], body, f"{title}: {where}", ids)
             parts.append(folded(title, drawn, opened=group == "error"))
     return "".join(parts)
@@ -232,12 +232,13 @@ def _row(
     intervals: Mapping[str, Mapping[str, Sequence[float]]],
     methods: Sequence[str],
     bases: Bases,
+    count: int,
 ) -> Row:
-    """A figure of every method; means over other cases than most methods' say so, and are not the best of anything."""
+    """A figure of every method; a mean over fewer cases than another's cannot be the best of all."""
     about = FIGURES[name]
     cases = {method: bases.get(method, {}).get(name, frozenset()) for method in methods}
-    most = max(cases.values(), key=len)
-    best = best_methods(name, {method: row for method, row in rows.items() if cases.get(method, frozenset()) == most})
+    union = frozenset().union(*cases.values())
+    best = best_methods(name, {method: row for method, row in rows.items() if cases.get(method, frozenset()) == union})
     cells = []
     for method in methods:
         value, interval = rows[method].get(name), intervals.get(method, {}).get(name)
@@ -245,8 +246,8 @@ def _row(
             cells.append(Cell(""))
             continue
         under = f"{number(interval[0], about.digits)} to {number(interval[1], about.digits)}" if interval else ""
-        if cases[method] != most:
-            under = f"{under}; " * bool(under) + f"{len(cases[method])} of {len(most)} cases"
+        if bases and len(cases[method]) < count:
+            under = f"{under}; " * bool(under) + f"{len(cases[method])} of {count} cases"
         cells.append(Cell(number(value, about.digits), method in best, under))
     return Row(about.label, cells, about.unit, about.about)
 

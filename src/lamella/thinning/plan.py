@@ -114,7 +114,7 @@ def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) 
     ]
     where = runtime(settings)
     on_card = _card_bytes(model, bf16=where.bf16)
-    room = RESERVE * torch.cuda.mem_get_info(where.device)[0] if where.device.type == "cuda" else math.inf
+    room = RESERVE * _free_on(where.device) if where.device.type == "cuda" else math.inf
     for candidate, choice in zip(plans, _CHOICES, strict=True):
         if candidate.peak_bytes <= available and on_card + max(_block_bytes(thick, model, settings, choice)) <= room:
             return candidate
@@ -172,6 +172,12 @@ def _block_bytes(
     part = min(rows, tile // side // 2 + halo) * min(columns, tile // side + halo)
     flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
     return trunk, head, 0 if settings.mode == "mean" else flow
+
+
+def _free_on(card: torch.device) -> int:
+    """Bytes that are free on an accelerator, torch's own cache among them."""
+    cached = torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card)
+    return int(torch.cuda.mem_get_info(card)[0] + cached)
 
 
 def _card_bytes(model: Model, *, bf16: bool) -> int:

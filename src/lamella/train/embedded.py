@@ -45,9 +45,11 @@ def train_embedded(run: EmbeddedRun) -> Path:
         raise UsageError(f"The card {run.card} does not exist. Set card=FILE, or card='\"\"' for none.")
     _refuse_other_mean(run)
     views, held_out = load_views(folder, run.data.series), load_views(folder, run.data.held_out, "data.held_out")
-    for patches in (run.patches, run.flow_patches):
+    stages = [patches for stage, patches in ((run.mean, run.patches), (run.flow, run.flow_patches)) if stage.steps]
+    for patches in stages:
         require_room(held_out, patches, "data.held_out")
-    require_room(views, run.patches, "data.series")
+        if patches is run.patches or not run.data.flow_series:
+            require_room(views, patches, "data.series")
     torch.manual_seed(run.patches.seed)
     mean, flow = _networks(run)
     mean_stage = MeanStage(mean, run.mean, run.mean_loss)
@@ -64,6 +66,11 @@ def _refuse_other_mean(run: EmbeddedRun) -> None:
     """The flow learns what the mean leaves: a mean that learns on makes it worthless."""
     mean, flow = (Path(run.run) / name / LAST for name in ("mean", "flow"))
     done = steps_done(mean)
+    if flow.exists() and done == 0 < run.mean.steps:
+        raise UsageError(
+            f"The flow in {flow.parent} has learnt from a mean that is not there. Bring {mean.parent} back, or move "
+            f"{flow.parent} away to train both."
+        )
     if flow.exists() and done < run.mean.steps:
         raise UsageError(
             f"The flow in {flow.parent} has learnt from the mean of {done} steps. Found mean.steps {run.mean.steps}. Set "

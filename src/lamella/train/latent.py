@@ -25,7 +25,7 @@ from lamella.latent_model import LatentModel
 from lamella.model import Limits
 from lamella.publish import staged_file
 from lamella.slices import along_z, cubic_matrix
-from lamella.train.fit import FitModule, FitSettings, fit
+from lamella.train.fit import LAST, FitModule, FitSettings, fit
 from lamella.train.precision import precision_on
 from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
@@ -217,17 +217,18 @@ def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
         UsageError: the run was begun with other weights of the codec, or what was kept cannot be read.
     """
     kept, weights = Path(run.run) / "scale.yaml", str(read_codec_card(Path(run.codec))["weights_sha256"])
-    if not kept.is_file():
+    begun = (Path(run.run) / f"{LAST}.ckpt").is_file()  # else nothing was learnt, by whatever scale
+    if not begun or not kept.is_file():
         scale = run.scale if run.scale is not None else _measured(run, codec, data)
         kept.parent.mkdir(parents=True, exist_ok=True)
         with staged_file(kept, overwrite=True) as file:
             file.write_text(yaml.safe_dump({"latent_scale": scale, "codec_sha256": weights}), encoding="utf-8")
     try:
         found = yaml.safe_load(kept.read_text(encoding="utf-8"))
-        scale, before = float(found["latent_scale"]), str(found["codec_sha256"])
-    except (yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        scale, before = float(found["latent_scale"]), str(found.get("codec_sha256", weights))
+    except (yaml.YAMLError, TypeError, KeyError, ValueError, AttributeError) as error:
         raise UsageError(
-            f"The file {kept} holds no latent_scale and codec_sha256. Give run=FOLDER for a run of its own."
+            f"The file {kept} holds no latent_scale, which the run went by. Give run=FOLDER for a run of its own."
         ) from error
     if before != weights:
         raise UsageError(

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lamella.errors import UsageError
 
 SETTINGS = "settings.yaml"
+_CHECKPOINTS = ("last.ckpt", "mean/last.ckpt", "flow/last.ckpt")
 
 _FREE = (
     *("run", "name", "licence", "card", "calibration", "limits"),  # what the result is called and said to be
@@ -20,22 +19,19 @@ _FREE = (
 """Settings at the top of a run that may change when it goes on; `fit.seed` apart."""
 
 
-def refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
+def refuse_other_run(folder: Path, settings: Mapping[str, Any], begun: Mapping[str, Any] | None) -> None:
     """Refuse to go on with a run under settings that it was not begun with.
 
     Args:
         folder: of the run; one without a checkpoint may begin with any.
         settings: of the run asked for, as mappings, lists and plain values.
+        begun: those it was begun with; None where nothing is known of them.
 
     Raises:
         UsageError: naming the settings that differ, found and expected.
     """
-    if not any(folder.rglob("*.ckpt")):
+    if begun is None or not any((folder / name).is_file() for name in _CHECKPOINTS):
         return
-    try:
-        begun = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return  # nothing to compare with
     before, now = dict(_flat(begun, "")), dict(_flat(settings, ""))
     other = [key for key in before | now if _binds(key) and before.get(key) != now.get(key)]
     if other:
