@@ -125,21 +125,15 @@ def test_pods_are_hardened(item: Object) -> None:  # SPEC A23
         assert {"cpu", "memory"} <= set(container["resources"]["limits"]) & set(container["resources"]["requests"])
 
 
-def test_the_transfer_pod_has_room_for_temporary_files() -> None:  # tensorboard runs in it
+def test_tensorboard_can_run_in_the_transfer_pod() -> None:
     (container,) = containers_of(named("transfer", "Pod", "transfer"))
-    assert "/tmp" in {one["mountPath"] for one in container["volumeMounts"]}
+    assert "/tmp" in str(container["volumeMounts"])
 
 
 @pytest.mark.parametrize("item", JOBS)
 def test_threads_are_those_of_the_pod(item: Object) -> None:
-    (container,) = containers_of(item)
-    (threads,) = (one for one in container["env"] if one["name"] == "OMP_NUM_THREADS")
-    assert threads["valueFrom"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
-
-
-def test_a_share_of_the_preparation_that_failed_is_tried_again() -> None:  # SPEC A23
-    rules = named("base", "Job", "prepare")["spec"]["podFailurePolicy"]["rules"]
-    assert all(8 not in one.get("onExitCodes", {}).get("values", []) for one in rules)
+    threads = {one["name"]: one.get("valueFrom") for container in containers_of(item) for one in container["env"]}
+    assert threads["OMP_NUM_THREADS"] == {"resourceFieldRef": {"resource": "limits.cpu"}}
 
 
 @pytest.mark.parametrize("item", JOBS)
@@ -167,13 +161,13 @@ def test_nothing_comes_in_or_goes_out_but_between_ranks() -> None:
 
 @pytest.mark.parametrize("item", JOBS)
 def test_a_failed_pod_is_tried_again_unless_that_is_useless(item: Object) -> None:  # SPEC A18, A23
-    job, pod = item["spec"], pod_of(item)
-    assert pod is not None
-    assert pod["restartPolicy"] == "Never"  # the API server refuses podFailurePolicy with any other
+    job = item["spec"]
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # the API server refuses podFailurePolicy with any other
     assert job["suspend"] is True
-    first, *_, last = job["podFailurePolicy"]["rules"]
-    assert first["action"] == "FailJob"
-    assert {2, 3} <= set(first["onExitCodes"]["values"])
+    first, *_, last = rules = job["podFailurePolicy"]["rules"]
+    assert (first["action"], {2, 3} <= set(first["onExitCodes"]["values"])) == ("FailJob", True)
+    if item["metadata"]["name"] == "prepare":  # 8: some sources failed
+        assert all(8 not in one.get("onExitCodes", {}).get("values", []) for one in rules)
     assert last["action"] == "Ignore"
     assert last["onPodConditions"][0]["type"] == "DisruptionTarget"
     assert job.get("backoffLimit", job.get("backoffLimitPerIndex", 0)) > 0
