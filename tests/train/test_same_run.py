@@ -7,7 +7,7 @@ import pytest
 from lamella.cli import main
 from lamella.config import load, save
 from lamella.errors import UsageError
-from lamella.train.same_run import SETTINGS, refuse_other_run
+from lamella.train.same_run import SETTINGS, is_begun, refuse_other_run
 from lamella.train.vae import VaeRun
 
 BEGUN = {
@@ -47,9 +47,10 @@ def test_a_run_may_be_prolonged_moved_and_renamed(folder: Path) -> None:
     refuse_other_run(folder, {**BEGUN, "fit": fit, "name": "b", "run": "elsewhere", "device": "cuda"}, BEGUN)
 
 
-def test_a_run_without_a_checkpoint_begins_as_it_is_asked(folder: Path) -> None:
+def test_a_run_is_begun_with_its_first_checkpoint(folder: Path) -> None:
+    assert is_begun(folder)
     (folder / "mean" / "last.ckpt").unlink()
-    refuse_other_run(folder, {**BEGUN, "head": "noise"}, BEGUN)
+    assert not is_begun(folder)
 
 
 def test_the_command_refuses_and_leaves_the_record_as_it_was(

@@ -31,12 +31,13 @@ def train(
     if find_spec("lightning") is None:
         raise LamellaError("Training needs packages that are not installed. Run: pip install 'lamella[train]'")
     from lamella.config import load, plain, save
-    from lamella.train.same_run import SETTINGS, refuse_other_run
+    from lamella.train.same_run import SETTINGS, is_begun, refuse_other_run
 
     settings, start = _trainer(config, overrides or ())
     run = load(settings, config, overrides or ())
     file = Path(run.run) / SETTINGS
-    refuse_other_run(file.parent, plain(run), plain(load(settings, file)) if file.is_file() else None)
+    if is_begun(file.parent) and file.is_file():
+        refuse_other_run(file.parent, plain(run), plain(load(settings, file)))
     save(run, file)
     folder = start(run)
     if not quiet:

@@ -48,7 +48,7 @@ class RawSeries:
         """Whether it holds CT slices; pictures of a dose report and projections may say Modality CT, too."""
         classes = {CTImageStorage, *ENHANCED_CLASSES}
         return self.modality == "CT" and any(
-            value_of(header, "SOPClassUID") in classes and not is_projection(header) for _, header in self.images
+            value_of(header, "SOPClassUID") in classes and not projection_of(header) for _, header in self.images
         )
 
     @property
@@ -163,13 +163,8 @@ def is_localizer(header: Dataset) -> bool:
     return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
 
 
-def is_projection(header: Dataset) -> bool:
-    """Whether slices hold the largest or smallest values of a slab instead of its mean."""
-    return projection_of(header) != ""
-
-
 def projection_of(header: Dataset) -> str:
-    """What says that slices are intensity projections; empty where nothing does.
+    """What says that slices hold the largest or smallest values of a slab instead of its mean; empty where nothing does.
 
     Told by Volume Based Calculation Technique (PS3.3 C.8.16.2.1.5) or a word of ImageType, where scanners write it.
     """

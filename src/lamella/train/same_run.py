@@ -19,19 +19,22 @@ _FREE = (
 """Settings at the top of a run that may change when it goes on; `fit.seed` apart."""
 
 
-def refuse_other_run(folder: Path, settings: Mapping[str, Any], begun: Mapping[str, Any] | None) -> None:
+def is_begun(folder: Path) -> bool:
+    """Whether a run's folder holds a checkpoint to go on from; without one it may begin with any settings."""
+    return any((folder / name).is_file() for name in _CHECKPOINTS)
+
+
+def refuse_other_run(folder: Path, settings: Mapping[str, Any], begun: Mapping[str, Any]) -> None:
     """Refuse to go on with a run under settings that it was not begun with.
 
     Args:
-        folder: of the run; one without a checkpoint may begin with any.
+        folder: of the run.
         settings: of the run asked for, as mappings, lists and plain values.
-        begun: those it was begun with; None where nothing is known of them.
+        begun: those it was begun with.
 
     Raises:
         UsageError: naming the settings that differ, found and expected.
     """
-    if begun is None or not any((folder / name).is_file() for name in _CHECKPOINTS):
-        return
     before, now = dict(_flat(begun, "")), dict(_flat(settings, ""))
     other = [key for key in before | now if _binds(key) and before.get(key) != now.get(key)]
     if other:
