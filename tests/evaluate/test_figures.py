@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
+from scipy.linalg import toeplitz
 from tests.small_model import upright
 
 from lamella.errors import NonFiniteError
@@ -75,6 +79,39 @@ def test_white_noise_of_20_hu_has_the_floor_that_it_must(water: Reference) -> No
     assert water.floor is not None
     for floor_hu in water.floor:
         assert floor_hu == pytest.approx(20 * np.sqrt(1 - 12 / 60), rel=0.1)
+
+
+def test_distance_to_the_floor_is_of_the_tissue_that_the_floor_is_of(water: Reference) -> None:
+    # SPEC B13: an error in other soft tissue does not count, one there does
+    soft, truth = water.case.scan.masks["soft"], water.case.scan.volume.hu
+    hollow = replace(water, tissue=water.tissue & (np.arange(len(water.tissue)) < 30)[:, None, None])
+    beyond = Answer("beyond", np.where(soft & ~hollow.tissue, truth + 90, truth), None, 0.0)
+    within = Answer("within", np.where(hollow.tissue, truth + 90, truth), None, 0.0)
+    assert hollow.floor is not None
+    assert score(beyond, hollow).figures["floor_soft_ratio"] == 0.0
+    assert score(within, hollow).figures["floor_soft_ratio"] == pytest.approx(90 / hollow.floor[0])
+
+
+def test_floor_is_of_the_profile_that_the_scan_was_thickened_with() -> None:
+    # SPEC B13: noise that is smooth along z shows more of itself through slabs without hard ends
+    noise = ndimage.gaussian_filter1d(np.random.default_rng(0).normal(0, 40, (60, 80, 80)), 1.0, axis=0)
+    scan = scan_of("water", "thickened", False, Volume(stored(noise + 40), upright((60, 80, 80), 1.0, 1.0)), crop=False)
+    floors = []
+    for profile in ("box", "gaussian"):
+        case = thickened_case("water", "water", scan, GeometrySettings(3.0, 5.0, profile))
+        found = reference_of(case)
+        width = 3.0 / np.sqrt(8 * np.log(2))
+        distance = np.abs(case.grid.centres_mm - case.thick.geometry.centres_mm[:, None])
+        slabs = distance <= 1 if profile == "box" else np.exp(-0.5 * (distance / width) ** 2)
+        slabs = slabs / slabs.sum(axis=1, keepdims=True)
+        correlation = np.array([np.exp(-(lag**2) / 4) for lag in range(len(distance[0]))])
+        known = slabs @ toeplitz(correlation)
+        left = len(correlation) - np.trace(known.T @ np.linalg.solve(known @ slabs.T, known))
+        assert found.floor is not None
+        assert found.noise is not None
+        assert found.floor[0] == pytest.approx(found.noise[0] * np.sqrt(left / len(correlation)), rel=0.02)
+        floors.append(found.floor[0] / found.noise[0])
+    assert floors[1] < 0.98 * floors[0]
 
 
 def test_interpolated_noise_shows_in_spectra_and_stripes(water: Reference) -> None:

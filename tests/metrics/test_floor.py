@@ -81,6 +81,13 @@ def test_no_linear_guess_beats_the_floor():
     assert np.sqrt(np.trace((np.eye(30) - best @ matrix) @ covariance) / 30) == pytest.approx(floor)
 
 
+def test_slices_outside_the_wanted_ones_do_not_count():
+    # Slabs that overlap reach past the wanted slices, where little of the noise is known.
+    half = np.hstack([np.zeros((5, 10)), np.kron(np.eye(5), np.full(2, 0.5)), np.zeros((5, 10))])
+    assert noise_floor_hu(20.0, np.array([1.0]), half) == pytest.approx(20 * np.sqrt(25 / 30))
+    assert noise_floor_hu(20.0, np.array([1.0]), half, slice(10, 20)) == pytest.approx(20 * np.sqrt(5 / 10))
+
+
 def test_overlapping_slabs_leave_a_finite_floor():
     matrix = np.repeat(boxes(20), 2, axis=0)  # every slab twice: A C A^T is singular
     assert noise_floor_hu(20.0, np.array([1.0, 0.3]), matrix) == pytest.approx(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
 from lamella.metrics.checks import Mask
-from lamella.slices import SliceOperator, covering_grid
+from lamella.slices import Profile, SliceOperator, covering_grid
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Reference:
         tissue: where noise is measured: soft tissue, less what thick slices blur into it from beyond its ends.
         foci: the truth's small dense parts in the lungs; None without lung.
         noise: robust standard deviations in that tissue, HU, in plane and along z; None with too little of it.
-        floor: least RMSE in soft tissue that the truth's own noise allows, HU: as measured, and if white along z.
+        floor: least RMSE in that tissue that the truth's own noise allows, HU: as measured, and if white along z.
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
@@ -99,9 +99,14 @@ def reference_of(case: Case) -> Reference:
 
 
 def _floor(case: Case, soft: Mask, sd_hu: float) -> tuple[float, float]:
-    """The noise floor in soft tissue with the noise's own correlation along z, and as if it were white."""
-    longer, _ = covering_grid(case.grid, case.thick.geometry)
-    matrix = SliceOperator.between(longer, case.thick.geometry).matrix
+    """The noise floor in soft tissue with the noise's own correlation along z, and as if it were white.
+
+    Nobody knows the profile of a real pair: its slabs count as boxes.
+    """
+    profile = "box" if case.profile == "unknown" else cast(Profile, case.profile)
+    longer, inside = covering_grid(case.grid, case.thick.geometry, profile)
+    matrix = SliceOperator.between(longer, case.thick.geometry, profile).matrix
     correlation = metrics.noise_correlation_z(case.scan.volume.hu, soft)
     white = np.eye(1, len(correlation))[0]
-    return metrics.noise_floor_hu(sd_hu, correlation, matrix), metrics.noise_floor_hu(sd_hu, white, matrix)
+    measured, as_white = (metrics.noise_floor_hu(sd_hu, each, matrix, inside) for each in (correlation, white))
+    return measured, as_white

@@ -79,16 +79,17 @@ def score(answer: Answer, reference: Reference) -> Sheet:
     _foci(sheet, answer, reference)
     _calibration(sheet, answer, reference.case)
     _placement(sheet, answer, reference.case)
-    _floor(sheet, reference)
+    _floor(sheet, answer, reference)
     sheet.figures["seconds"] = answer.seconds
     return sheet
 
 
-def _floor(sheet: Sheet, reference: Reference) -> None:
+def _floor(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     def ratio() -> dict[str, float]:
-        rmse = sheet.figures["rmse_soft_hu"]
-        if reference.floor is None or rmse is None:
+        if reference.floor is None:
             raise LamellaError("The scan has too little homogeneous soft tissue to measure its noise.")
+        # In the tissue whose noise the floor is made of; in all of it, what slabs blur in from beyond would count too.
+        rmse = metrics.rmse_hu(answer.hu, reference.case.scan.volume.hu, reference.tissue, answer.method)
         return {"floor_soft_ratio": rmse / reference.floor[0]}
 
     sheet.add(ratio, "floor_soft_ratio")

@@ -256,7 +256,7 @@ def _measurement() -> dict[str, Figure]:
             "",
             "none",
             "measurement",
-            "RMSE in soft tissue over the least the truth's own noise allows; near 1 nothing is left to gain there.",
+            "RMSE inside soft tissue over the least its own noise allows; near 1 nothing is left to gain there.",
         ),
         "seconds": Figure(
             "Seconds",

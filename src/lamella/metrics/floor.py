@@ -67,14 +67,17 @@ def noise_correlation_z(hu: Hu, mask: Mask, lags: int = 4, case: str = "truth") 
     return correlation
 
 
-def noise_floor_hu(sd_hu: float, correlation: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
-    """Least RMSE in HU any restoration can reach on a truth with this noise, averaged over the thin slices.
+def noise_floor_hu(
+    sd_hu: float, correlation: NDArray[np.float64], matrix: NDArray[np.float64], inside: slice = slice(None)
+) -> float:
+    """Least RMSE in HU any restoration can reach on a truth with this noise, averaged over thin slices.
 
     Args:
         sd_hu: standard deviation of the thin scan's noise where the floor shall hold. `noise_sd_in_plane` misses the
             lowest frequencies in the slice and so errs on the low side, by 3 to 13 % on four real scans; so does the floor.
         correlation: (lags + 1,) along z at lags 0, 1, ... (`noise_correlation_z`); 0 beyond. `[1.0]` is white noise.
         matrix: (K, N) measurement of N thin slices (`lamella.slices.SliceOperator.matrix`).
+        inside: those of the N to average over, where slabs reach past the ones that are wanted (`covering_grid`).
 
     Raises:
         LamellaError: the correlation does not begin with 1, or a figure is not finite.
@@ -88,7 +91,7 @@ def noise_floor_hu(sd_hu: float, correlation: NDArray[np.float64], matrix: NDArr
     seen = matrix @ covariance
     # A pseudo-inverse: slabs that overlap, or noise without power at some frequency, leave A C A^T singular.
     known = seen.T @ np.linalg.pinv(seen @ matrix.T, rcond=1e-10, hermitian=True) @ seen
-    return sd_hu * math.sqrt(max(0.0, float(np.trace(covariance - known)) / len(covariance)))
+    return sd_hu * math.sqrt(max(0.0, float(np.diag(covariance - known)[inside].mean())))
 
 
 def _covariance(correlation: NDArray[np.float64], count: int) -> NDArray[np.float64]:
