@@ -126,6 +126,7 @@ def test_every_run_of_the_study_takes_the_time_of_the_first(tmp_path: Path, monk
         "evaluate-held-out",
         "evaluate-phantom",
         "evaluate-reference",
+        "evaluate-soft-kernels",
         "evaluate-steps",
     ],
 )

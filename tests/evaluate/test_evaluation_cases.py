@@ -11,7 +11,7 @@ from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, build_cases, covered_slices, plan_cases
-from lamella.evaluate.scans import cut, same_plane, scan_of
+from lamella.evaluate.scans import cut, same_plane, scan_of, softened
 from lamella.evaluate.settings import GeometrySettings, PairCase, SeriesCase
 from lamella.nifti import write_nifti
 from lamella.slices import SliceOperator, thick_grid
@@ -121,3 +121,24 @@ def test_slices_beyond_the_series_are_refused(tmp_path: Path, chest: Case) -> No
     ((planned, error),) = build_cases(plan_cases(settings), settings)
     assert planned.id == "scan-1_5-every-5"  # a folder's name may be a patient's
     assert "slices of scan-1: found 10 to 500, the series has 60" in str(error)
+
+
+def test_a_softer_kernel_blurs_the_slices_before_they_are_thickened(tmp_path: Path, chest: Case) -> None:
+    # SPEC C2: in millimetres, and never along the slice axis
+    dot = np.full((20, 40, 40), 0, np.int16)
+    dot[10, 20, 20] = 30_000
+    volume = Volume(dot, upright(dot.shape, 1.0, 1.0, 0.5))
+    soft = softened(volume, 1.0).hu.astype(float)
+    assert not soft[9].any()
+    assert not soft[11].any()
+    distance_mm = 0.5 * (np.arange(40) - 20)
+    assert np.sqrt((soft[10].sum(axis=0) * distance_mm**2).sum() / soft[10].sum()) == pytest.approx(1.0, rel=0.02)
+    write_nifti(tmp_path / "thin.nii", [chest.scan.volume], None)
+    source = SeriesCase(str(tmp_path / "thin.nii"), (FIVE,), soften_mm=1.5)
+    settings = settings_of(tmp_path, phantoms=(), series=(source,), crop_to_body=False)
+    ((_, built),) = build_cases(plan_cases(settings), settings)
+    assert isinstance(built, Case)
+    expected = softened(chest.scan.volume, 1.5).hu
+    np.testing.assert_allclose(built.scan.volume.hu, expected[: len(built.scan.volume.hu)], rtol=0, atol=1)
+    with pytest.raises(UsageError, match=r"soften_mm is out of range. Found -1, expected 0 to 5 mm"):
+        SeriesCase("x", (FIVE,), soften_mm=-1.0)

@@ -34,6 +34,7 @@ def test_the_truth_is_perfect_in_every_figure(chest: Case, reference: Reference)
     sheet = score(Answer("truth", truth, spread, 0.0), reference)
     # No error, nothing to detect; the small chest has too little even tissue for spectra.
     missing = {name for name in FIGURES if name.startswith("noise_power")} | {"stripe_ratio", "error_detection_auc"}
+    missing.add("spread_soft_ratio")
     assert set(sheet.absent) == missing
     for name, value in sheet.figures.items():
         if value is None:
@@ -90,6 +91,15 @@ def test_distance_to_the_floor_is_of_the_tissue_that_the_floor_is_of(water: Refe
     assert hollow.floor is not None
     assert score(beyond, hollow).figures["floor_soft_ratio"] == 0.0
     assert score(within, hollow).figures["floor_soft_ratio"] == pytest.approx(90 / hollow.floor[0])
+
+
+def test_spread_is_compared_with_the_error_inside_soft_tissue(water: Reference) -> None:
+    # SPEC C3
+    truth = water.case.scan.volume.hu
+    off = np.where(water.tissue, truth + 30, truth + 500)
+    spread = np.where(water.tissue, 45.0, 7.0).astype(np.float32)
+    found = score(Answer("off", off, spread, 0.0), water).figures
+    assert found["spread_soft_ratio"] == pytest.approx(1.5)
 
 
 def test_floor_is_of_the_profile_that_the_scan_was_thickened_with() -> None:

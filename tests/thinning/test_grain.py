@@ -11,7 +11,7 @@ from lamella.passage import Passage
 from lamella.slices import SliceOperator
 from lamella.thinning import thin_grid
 from lamella.thinning.grain import Grain, match_grain, measure_grain
-from lamella.thinning.noise import ScanNoise
+from lamella.thinning.scan_noise import ScanNoise
 from lamella.volume import Volume
 
 CODEC = PackedCodec(4)

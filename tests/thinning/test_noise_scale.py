@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from tests.small_model import upright
 
 from lamella.metrics import soft_tissue_mask
@@ -17,16 +16,15 @@ from lamella.thinning.look import View
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
     NoiseFit,
-    ScanNoise,
     calm_structure,
     cap_structure,
     fit_noise,
     level_noise,
     limit_scale,
-    measure_noise,
     scale_to_noise,
     typical_scale,
 )
+from lamella.thinning.scan_noise import ScanNoise, measure_noise
 from lamella.volume import Geometry, Volume
 
 THIN_SD = 30.0
@@ -271,20 +269,3 @@ def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:
     calm_structure(log_scale, 20.0, 0.5)
     expected = [5.0, 20.0, np.sqrt(400 + 0.25 * (40_000 - 400))]
     np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), expected, rtol=5e-3)
-
-
-def test_the_same_noise_is_found_in_fine_and_in_common_pixels() -> None:
-    # SPEC C2: a head's pixels are half as long as a chest's; coarse noise in millimetres is coarser still in pixels
-    def measured(pixel_mm: float) -> float:
-        thick = upright((8, 160, 160), 5.0, 5.0, pixel_mm)
-        noise = np.random.default_rng(0).standard_normal(thick.shape)
-        noise = gaussian_filter(noise, (0, 0.7 / pixel_mm, 0.7 / pixel_mm), mode="wrap")
-        hu = 40 + 20 * noise / noise.std()
-        hu[:, :8] = -1000
-        found_noise = measure_noise(
-            Volume(hu.round().astype(np.int16), thick), Passage.between(thin_grid(thick, spacing_mm=1.0), thick)
-        )
-        assert found_noise is not None
-        return found_noise.white_hu
-
-    assert measured(0.45) == pytest.approx(measured(0.8), rel=0.1)

@@ -12,7 +12,7 @@ import torch
 
 from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import RefusedInput, UsageError
-from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, stored
+from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, softened, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
 from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, stored_volumes
 from lamella.slices import SliceOperator, thick_grid
@@ -159,6 +159,8 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                     "first < last <= that."
                 )
             volume = cut(volume, slice(first, last))
+        if source.soften_mm:
+            volume = softened(volume, source.soften_mm)
         return scan_of(name, "thickened", source.person, volume, crop)
     except (ValueError, OSError, MemoryError) as error:
         return error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 import lamella.metrics as metrics
 from lamella.errors import RefusedInput
@@ -128,3 +129,9 @@ def cut(volume: Volume, slices: slice, rows: slice = slice(None), columns: slice
     affine[:3, 3] = geometry.position(*starts)
     part = volume.hu[slices, rows, columns].copy()
     return Volume(part, Geometry(part.shape, affine, geometry.thickness_mm), volume.header)
+
+
+def softened(volume: Volume, sigma_mm: float) -> Volume:
+    """The volume blurred in the slice by a Gaussian, as a softer kernel would have left it, in whole HU."""
+    sigma_px = [0.0, *(sigma_mm / mm for mm in volume.geometry.pixel_mm)]
+    return replace(volume, hu=stored(ndimage.gaussian_filter(volume.hu.astype(np.float32), sigma_px)))

@@ -77,7 +77,7 @@ def score(answer: Answer, reference: Reference) -> Sheet:
     _noise(sheet, answer, reference)
     _densitometry(sheet, answer, reference.case)
     _foci(sheet, answer, reference)
-    _calibration(sheet, answer, reference.case)
+    _calibration(sheet, answer, reference)
     _placement(sheet, answer, reference.case)
     _floor(sheet, answer, reference)
     sheet.figures["seconds"] = answer.seconds
@@ -219,19 +219,25 @@ def _foci(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     sheet.add(foci, "foci_fabricated_rate", "foci_erased_rate")
 
 
-def _calibration(sheet: Sheet, answer: Answer, case: Case) -> None:
-    keys = [f"coverage_{round(100 * share)}" for share in NOMINAL]
+def _calibration(sheet: Sheet, answer: Answer, reference: Reference) -> None:
+    keys, scan = [f"coverage_{round(100 * share)}" for share in NOMINAL], reference.case.scan
     if answer.spread is None:
-        sheet.figures |= dict.fromkeys([*keys, "error_detection_auc"])
-        sheet.absent |= dict.fromkeys([*keys, "error_detection_auc"], "The method predicts no spread.")
+        every = [*keys, "spread_soft_ratio", "error_detection_auc"]
+        sheet.figures |= dict.fromkeys(every)
+        sheet.absent |= dict.fromkeys(every, "The method predicts no spread.")
         return
-    error, spread, body = answer.hu.astype(np.float32) - case.scan.volume.hu, answer.spread, case.scan.masks["body"]
+    error, spread, body = answer.hu.astype(np.float32) - scan.volume.hu, answer.spread, scan.masks["body"]
 
     def coverage() -> dict[str, float]:
         found = metrics.coverage_curve(error, spread, NOMINAL, body)
         return {key: 100 * inside for key, inside in zip(keys, found, strict=True)}
 
+    def in_tissue() -> dict[str, float]:
+        true = metrics.rmse_hu(answer.hu, scan.volume.hu, reference.tissue, answer.method)
+        return {"spread_soft_ratio": float(np.sqrt(np.square(spread[reference.tissue]).mean(dtype=np.float64))) / true}
+
     sheet.add(coverage, *keys)
+    sheet.add(in_tissue, "spread_soft_ratio")
     sheet.add(lambda: {"error_detection_auc": metrics.error_detection_auc(error, spread, body)}, "error_detection_auc")
 
 

@@ -39,6 +39,11 @@ class SeriesCase:
             patients. Cases of one name are of one patient.
         slices: [first, last) thin slices used; null for all.
         person: a scan of a person, of which documents show figures but no picture.
+        soften_mm: standard deviation of a Gaussian that the thin slices are blurred with in the slice, first of all, as a
+            softer kernel would have left them; 0 for none.
+
+    Raises:
+        UsageError: a number out of range.
     """
 
     path: str
@@ -46,6 +51,11 @@ class SeriesCase:
     name: str = ""
     slices: tuple[int, int] | None = None
     person: bool = True
+    soften_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.soften_mm <= 5.0:
+            raise UsageError(f"soften_mm is out of range. Found {self.soften_mm:g}, expected 0 to 5 mm.")
 
 
 @dataclass(frozen=True)

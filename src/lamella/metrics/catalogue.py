@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lamella.metrics.calibration import NOMINAL
+from lamella.metrics.error import PSNR_WINDOWS_HU
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
 
 __all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SHORT", "SPHERES_MM", "Best", "Figure", "Group"]
@@ -60,18 +61,13 @@ def _errors() -> dict[str, Figure]:
             f"RMSE, {name}", "HU", "low", "error", f"Root mean squared error in {words}.", 1
         )
     figures["mae_body_hu"] = Figure("MAE, body", "HU", "low", "error", "Mean absolute error in the body.", 1)
-    for span, window in (
-        (4095, "-1024 to 3071"),
-        (3072, "-1024 to 2048"),
-        (2000, "-1000 to 1000"),
-        (400, "-160 to 240"),
-    ):
+    for span, (low, high) in PSNR_WINDOWS_HU.items():
         figures[f"psnr_{span}_db"] = Figure(
             f"PSNR {span}",
             "dB",
             "high",
             "error",
-            f"Peak signal-to-noise ratio for a range of {span} HU, both images clipped to {window} HU. "
+            f"Peak signal-to-noise ratio for a range of {span} HU, both images clipped to {low:g} to {high:g} HU. "
             "Figures of different ranges cannot be compared.",
         )
     figures["psnr_body_db"] = Figure(
@@ -193,12 +189,7 @@ def _foci() -> dict[str, Figure]:
             f"Volume above half contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.",
         )
     figures["foci_fabricated_rate"] = Figure(
-        "Fabricated foci",
-        "",
-        "low",
-        "foci",
-        "Share of the result's small dense foci in the lungs that the truth lacks.",
-        3,
+        "Fabricated foci", "", "low", "foci", "Share of the result's small dense foci in lungs that the truth lacks.", 3
     )
     figures["foci_erased_rate"] = Figure(
         "Erased foci", "", "low", "foci", "Share of the truth's small dense foci in the lungs that the result lacks.", 3
@@ -219,6 +210,13 @@ def _calibration() -> dict[str, Figure]:
         )
         for share in NOMINAL
     }
+    figures["spread_soft_ratio"] = Figure(
+        "Spread over error, soft",
+        "",
+        "one",
+        "calibration",
+        "Predicted over true error inside soft tissue, both as RMS.",
+    )
     figures["error_detection_auc"] = Figure(
         "Error detection",
         "",

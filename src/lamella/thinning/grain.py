@@ -18,7 +18,7 @@ from lamella.errors import LamellaError
 from lamella.latent.packed import PackedCodec
 from lamella.metrics import Spectrum, noise_power_in_plane
 from lamella.passage import Passage
-from lamella.thinning.noise import ScanNoise
+from lamella.thinning.scan_noise import ScanNoise
 from lamella.volume import Volume
 
 _LEAST = 0.03
@@ -131,7 +131,7 @@ def _response(drawn: Tensor, grain: Grain) -> Tensor:
         gains = np.clip(gains / gains[coarse].mean(), _LEAST, 1.0)
         response = torch.from_numpy(np.interp(radius, found.frequency_per_mm, gains)).float()
         filtered = _filtered(drawn, response)
-    before, after = (grain.noise.in_plane_hu(hu[:, :y, :x].numpy(), grain.soft, "draw") for hu in (drawn, filtered))
+    before, after = (grain.noise.drawn_hu(hu[:, :y, :x].numpy(), grain.soft) for hu in (drawn, filtered))
     return response * (before / after)
 
 

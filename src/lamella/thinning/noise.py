@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,22 +19,9 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from lamella.latent.packed import PackedCodec
-from lamella.metrics import IN_PLANE_WINDOW_PX, noise_sd_in_plane, soft_tissue_mask
 from lamella.passage import Passage
 from lamella.thinning.look import View
-from lamella.volume import Volume
-
-_LEAST_VOXELS = 1000
-"""Fewer voxels of homogeneous tissue than this say nothing reliable about noise: some 100 independent ones."""
-
-_ENOUGH_VOXELS = 5000
-"""Fewer voxels of muscle, blood and parenchyma than this, and fat is added to them."""
-
-_WITH_FAT_HU = (-150.0, 150.0)
-"""Homogeneous tissue in small fields of view, which hold little of anything."""
-
-_WINDOW_MM = 4.0
-"""Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
+from lamella.thinning.scan_noise import ScanNoise
 
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this, but for draws on a scan quieter than predicted."""
@@ -67,60 +53,6 @@ def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
     """
     for part in log_scale:
         part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
-
-
-@dataclass(frozen=True, eq=False)
-class ScanNoise:
-    """Noise of the thick slices in homogeneous tissue, and what follows from it for thin ones.
-
-    Attributes:
-        soft: (K, y, x) where it was measured.
-        nearest: (D,) the thick slice nearest to each thin one.
-        white_hu: standard deviation in HU of a thin slice whose noise is white along z: sigma_y / |row of A|.
-        null: share of that variance that the measurement leaves open.
-        window_px: side of the window in the slice that noise is measured with.
-    """
-
-    soft: NDArray[np.bool_]
-    nearest: NDArray[np.intp]
-    white_hu: float
-    null: float
-    window_px: int = IN_PLANE_WINDOW_PX
-
-    def counts(self) -> NDArray[np.int64]:
-        """(K,) voxels that count in each thick slice: around those at the rim of the image the window does not fit."""
-        return np.asarray(_within(self.soft, self.window_px).sum(axis=(1, 2)))
-
-    def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:
-        """Noise of (z, y, x) HU in the slice."""
-        return noise_sd_in_plane(hu, soft, case, self.window_px)
-
-    def open_hu(self, share: float) -> float:
-        """Noise that the measurement leaves open, `share` of it if it were white."""
-        return share * self.white_hu * math.sqrt(self.null)
-
-    @property
-    def passed_hu(self) -> float:
-        """Noise that the measurement passes on to a thin slice."""
-        return self.white_hu * math.sqrt(1 - self.null)
-
-
-def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
-    """Measure the noise of thick slices; None where there is too little homogeneous tissue."""
-    window_px = max(IN_PLANE_WINDOW_PX, 2 * round((_WINDOW_MM / min(thick.geometry.pixel_mm) - 1) / 2) + 1)
-    soft = soft_tissue_mask(thick.hu, thick.geometry)
-    if int(_within(soft, window_px).sum()) < _ENOUGH_VOXELS:
-        soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
-    if int(_within(soft, window_px).sum()) < _LEAST_VOXELS:
-        return None
-    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
-    return ScanNoise(
-        soft,
-        np.abs(passage.offsets).argmin(axis=1),
-        noise_sd_in_plane(thick.hu, soft, "thick slices", window_px) / row,
-        float(passage.operator.null_fraction.mean()),
-        window_px,
-    )
 
 
 @dataclass(frozen=True)
@@ -241,12 +173,6 @@ def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
     squared = torch.exp(2 * log_scale.float())
     squared += (factor**2 - 1) * squared.clamp(max=noise_hu**2)
     log_scale.copy_(0.5 * torch.log(squared))
-
-
-def _within(soft: NDArray[np.bool_], window_px: int) -> NDArray[np.bool_]:
-    """What lies so far from the rim that the window stays within the image; nothing in an image smaller than that."""
-    margin = window_px // 2
-    return soft[:, margin:-margin, margin:-margin]
 
 
 def _with_tissue(noise: ScanNoise, asked: Iterable[int]) -> list[int]:

@@ -26,18 +26,17 @@ from lamella.thinning.look import View, look, prepare
 from lamella.thinning.noise import (
     NO_SOFT_TISSUE,
     NoiseFit,
-    ScanNoise,
     calm_structure,
     cap_structure,
     fit_noise,
     level_noise,
     limit_scale,
-    measure_noise,
     scale_to_noise,
     typical_scale,
 )
 from lamella.thinning.plan import MemoryPlan, Runtime, pixel_step, plan, runtime
 from lamella.thinning.range import range_warnings
+from lamella.thinning.scan_noise import ScanNoise, measure_noise
 from lamella.thinning.settings import ThinSettings
 from lamella.thinning.shrink import shrink_correction
 from lamella.volume import Geometry, Volume
