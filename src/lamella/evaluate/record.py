@@ -67,7 +67,7 @@ def _about(case: Case, reference: Reference) -> dict[str, Any]:
         "floor": None
         if noise is None
         else {
-            "sd_in_plane_hu": noise[0],
+            "sd_in_plane_hu": noise[0] if floor is None else floor[2],
             "sd_along_z_hu": noise[1],
             "floor_soft_hu": None if floor is None else floor[0],
             "white_floor_soft_hu": None if floor is None else floor[1],

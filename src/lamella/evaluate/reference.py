@@ -28,7 +28,8 @@ class Reference:
         tissue: where noise is measured: soft tissue, less what thick slices blur into it from beyond its ends.
         foci: the truth's small dense parts in the lungs; None without lung.
         noise: robust standard deviations in that tissue, HU, in plane and along z; None with too little of it.
-        floor: least RMSE in that tissue that the truth's own noise allows, HU: as measured, and if white along z.
+        floor: least RMSE in that tissue that the truth's own noise allows, HU: as measured, and if white along z; and that
+            noise, of any grain.
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
@@ -38,7 +39,7 @@ class Reference:
     tissue: Mask
     foci: metrics.DenseParts | None
     noise: tuple[float, float] | None
-    floor: tuple[float, float] | None
+    floor: tuple[float, float, float] | None
     spectra: dict[str, metrics.Spectrum | None]
     levels: NDArray[np.float64] | None
     edges: tuple[metrics.EdgeSet, float] | None
@@ -98,15 +99,19 @@ def reference_of(case: Case) -> Reference:
     )
 
 
-def _floor(case: Case, soft: Mask, sd_hu: float) -> tuple[float, float]:
-    """The noise floor in soft tissue with the noise's own correlation along z, and as if it were white.
+def _floor(case: Case, soft: Mask, sd_hu: float) -> tuple[float, float, float]:
+    """The noise floor in soft tissue with the noise's own correlation along z, as if it were white, and the noise.
 
     Nobody knows the profile of a real pair: its slabs count as boxes.
     """
+    hu, geometry = case.scan.volume.hu, case.scan.volume.geometry
+    # Noise that is too coarse for the window of 5 x 5 pixels cannot be guessed either.
+    windows = metrics.IN_PLANE_WINDOW_PX, metrics.window_side_px(min(geometry.pixel_mm), metrics.WIDE_MM)
+    sd_hu *= metrics.coarse_noise_ratio(hu, soft, metrics.slices_apart(geometry), windows) or 1.0
     profile = "box" if case.profile == "unknown" else cast(Profile, case.profile)
     longer, inside = covering_grid(case.grid, case.thick.geometry, profile)
     matrix = SliceOperator.between(longer, case.thick.geometry, profile).matrix
-    correlation = metrics.noise_correlation_z(case.scan.volume.hu, soft)
+    correlation = metrics.noise_correlation_z(hu, soft)
     white = np.eye(1, len(correlation))[0]
     measured, as_white = (metrics.noise_floor_hu(sd_hu, each, matrix, inside) for each in (correlation, white))
-    return measured, as_white
+    return measured, as_white, sd_hu

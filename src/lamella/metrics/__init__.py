@@ -12,6 +12,7 @@ from lamella.metrics.baseline import (
     refined_shift_mm,
 )
 from lamella.metrics.calibration import coverage, coverage_curve, error_detection_auc
+from lamella.metrics.coarse_noise import WIDE_MM, coarse_noise_ratio, slices_apart, window_side_px
 from lamella.metrics.densitometry import histogram_distance_hu, laa_percent, perc15_hu
 from lamella.metrics.edge_width import EdgeSet, edge_width_z_mm, edge_widths_z_mm, find_edges_z
 from lamella.metrics.edges import edge_second_difference_ratio, gradient_error_z, steep_edges
@@ -48,6 +49,7 @@ __all__ = [
     "PSNR_WINDOWS_HU",
     "SHELL_MM",
     "SHIFTS_MM",
+    "WIDE_MM",
     "DenseParts",
     "EdgeSet",
     "Foci",
@@ -60,6 +62,7 @@ __all__ = [
     "body_mask",
     "bone_mask",
     "bootstrap_interval",
+    "coarse_noise_ratio",
     "compare_foci",
     "coverage",
     "coverage_curve",
@@ -96,6 +99,7 @@ __all__ = [
     "shrunk_along_z",
     "slab_bootstrap_gain_db",
     "slab_bootstrap_rmse",
+    "slices_apart",
     "soft_tissue_mask",
     "sphere_contrast",
     "sphere_recovery",
@@ -104,4 +108,5 @@ __all__ = [
     "steep_edges",
     "stripe_power_ratio",
     "vessel_mask",
+    "window_side_px",
 ]

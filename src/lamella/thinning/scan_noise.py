@@ -9,9 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.metrics import IN_PLANE_WINDOW_PX, noise_sd_in_plane, soft_tissue_mask
+from lamella.metrics import (
+    IN_PLANE_WINDOW_PX,
+    WIDE_MM,
+    coarse_noise_ratio,
+    noise_sd_in_plane,
+    slices_apart,
+    soft_tissue_mask,
+    window_side_px,
+)
 from lamella.passage import Passage
-from lamella.volume import Geometry, Volume
+from lamella.volume import Volume
 
 _LEAST_VOXELS = 1000
 """Fewer voxels of homogeneous tissue than this say nothing reliable about noise: some 100 independent ones."""
@@ -24,12 +32,6 @@ _WITH_FAT_HU = (-150.0, 150.0)
 
 _WINDOW_MM = 4.0
 """Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
-
-_WIDE_MM = 12.0
-"""How much noise is coarser than that, as soft kernels leave it, is read off differences of slices with this window."""
-
-_PAIRS = 40
-"""So many pairs of slices, evenly spread, tell that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +81,14 @@ class ScanNoise:
 
 def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
     """Measure the noise of thick slices; None where there is too little homogeneous tissue."""
-    window_px, wide_px = (_side_px(thick.geometry, mm) for mm in (_WINDOW_MM, _WIDE_MM))
+    window_px, wide_px = (window_side_px(min(thick.geometry.pixel_mm), mm) for mm in (_WINDOW_MM, WIDE_MM))
     soft = soft_tissue_mask(thick.hu, thick.geometry)
     if int(_within(soft, window_px).sum()) < _ENOUGH_VOXELS:
         soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
     if int(_within(soft, window_px).sum()) < _LEAST_VOXELS:
         return None
     row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
-    coarse = _coarse_noise(thick, soft, window_px, wide_px)
+    coarse = coarse_noise_ratio(thick.hu, soft, slices_apart(thick.geometry), (window_px, wide_px))
     if coarse is None:
         coarse, wide_px = 1.0, window_px
     return ScanNoise(
@@ -98,44 +100,6 @@ def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
         coarse,
         wide_px,
     )
-
-
-def _side_px(geometry: Geometry, window_mm: float) -> int:
-    """Odd side of a window of so many millimetres."""
-    return max(IN_PLANE_WINDOW_PX, 2 * round((window_mm / min(geometry.pixel_mm) - 1) / 2) + 1)
-
-
-def _coarse_noise(thick: Volume, soft: NDArray[np.bool_], window_px: int, wide_px: int) -> float | None:
-    """Noise over what a window shows of it, at least 1; None where too little tissue goes on from slice to slice.
-
-    In a slice a wide window takes anatomy for noise. In the difference of two slices that share no measurement most of it
-    cancels. What is left grows with their distance, and noise does not: with v and v' the variances at one and at twice
-    the distance, 2 v - v' is that of noise if what is left grows evenly (the nugget of a linear variogram; Cressie,
-    "Statistics for Spatial Data", Wiley 1993, section 2.3).
-    """
-    apart = math.ceil(thick.geometry.thickness_mm / thick.geometry.spacing_mm - 1e-6)
-    near = _variances(thick.hu, soft, apart, (window_px, wide_px))
-    far = _variances(thick.hu, soft, 2 * apart, (window_px, wide_px))
-    if near is None or far is None:
-        return None
-    nugget = 2 * near - far
-    if nugget.min() <= 0:  # nothing but anatomy
-        return 1.0
-    return math.sqrt(max(1.0, min(near[1] / near[0], nugget[1] / nugget[0])))
-
-
-def _variances(
-    hu: NDArray[Any], soft: NDArray[np.bool_], apart: int, windows_px: tuple[int, int]
-) -> NDArray[np.float64] | None:
-    """(2,) variance of the difference of slices so many apart, as each window shows it; None with too little tissue."""
-    if len(hu) <= apart:
-        return None
-    some = np.unique(np.linspace(0, len(hu) - 1 - apart, _PAIRS).round().astype(int))
-    both = soft[some] & soft[some + apart]
-    if int(_within(both, max(windows_px)).sum()) < _ENOUGH_VOXELS:
-        return None
-    change = hu[some + apart].astype(np.float32) - hu[some]
-    return np.array([noise_sd_in_plane(change, both, "thick slices", side) for side in windows_px]) ** 2
 
 
 def _within(soft: NDArray[np.bool_], window_px: int) -> NDArray[np.bool_]:
