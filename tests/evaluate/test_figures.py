@@ -12,7 +12,7 @@ from tests.small_model import upright
 from lamella.errors import NonFiniteError
 from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer, answers, crop_answer
-from lamella.evaluate.reference import Reference, reference_of
+from lamella.evaluate.reference import LEAST_TISSUE, Reference, reference_of
 from lamella.evaluate.scans import cut, scan_of, stored
 from lamella.evaluate.score import Sheet, score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
@@ -114,6 +114,20 @@ def test_spread_is_compared_with_the_error_inside_soft_tissue(water: Reference) 
     spread = np.where(water.tissue, 45.0, 7.0).astype(np.float32)
     found = score(Answer("off", off, spread, 0.0), water).figures
     assert found["spread_soft_ratio"] == pytest.approx(1.5)
+
+
+def test_a_few_hundred_voxels_of_tissue_are_too_few_for_noise_and_spread() -> None:
+    # SPEC C8: the noise of one small place is not that of a scan
+    y, x = np.mgrid[-20:20, -20:20]
+    hu = np.where(y**2 + x**2 < 12**2, 40.0, -1000.0) + np.random.default_rng(0).normal(0, 20, (30, 40, 40))
+    scan = scan_of("water", "thickened", False, Volume(stored(hu), upright(hu.shape, 1.0, 1.0)), crop=False)
+    small = reference_of(thickened_case("water", "water", scan, GeometrySettings(5.0, 5.0)))
+    assert 100 < np.count_nonzero(small.tissue) < LEAST_TISSUE
+    truth = scan.volume.hu
+    sheet = score(Answer("off", truth + 10, np.ones(truth.shape, np.float32), 0.0), small)
+    for name in ("noise_in_plane_ratio", "noise_along_z_ratio", "floor_soft_ratio", "spread_soft_ratio"):
+        assert sheet.figures[name] is None
+        assert "too little homogeneous soft tissue" in sheet.absent[name]
 
 
 def test_floor_is_of_the_profile_that_the_scan_was_thickened_with() -> None:

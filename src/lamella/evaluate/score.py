@@ -233,6 +233,8 @@ def _calibration(sheet: Sheet, answer: Answer, reference: Reference) -> None:
         return {key: 100 * inside for key, inside in zip(keys, found, strict=True)}
 
     def in_tissue() -> dict[str, float]:
+        if reference.noise is None:
+            raise LamellaError("The scan has too little homogeneous soft tissue to compare spread and error in.")
         true = metrics.rmse_hu(answer.hu, scan.volume.hu, reference.tissue, answer.method)
         return {"spread_soft_ratio": float(np.sqrt(np.square(spread[reference.tissue]).mean(dtype=np.float64))) / true}
 
