@@ -12,11 +12,12 @@ from tests.small_model import upright
 from lamella.errors import NonFiniteError
 from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer, answers, crop_answer
-from lamella.evaluate.reference import LEAST_TISSUE, Reference, reference_of
+from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.scans import cut, scan_of, stored
 from lamella.evaluate.score import Sheet, score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
 from lamella.evaluate.spheres import with_spheres
+from lamella.metrics import LEAST_NOISE_VOXELS
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
 from lamella.slices import SliceOperator
 from lamella.volume import Volume
@@ -122,7 +123,7 @@ def test_a_few_hundred_voxels_of_tissue_are_too_few_for_noise_and_spread() -> No
     hu = np.where(y**2 + x**2 < 12**2, 40.0, -1000.0) + np.random.default_rng(0).normal(0, 20, (30, 40, 40))
     scan = scan_of("water", "thickened", False, Volume(stored(hu), upright(hu.shape, 1.0, 1.0)), crop=False)
     small = reference_of(thickened_case("water", "water", scan, GeometrySettings(5.0, 5.0)))
-    assert 100 < np.count_nonzero(small.tissue) < LEAST_TISSUE
+    assert 100 < np.count_nonzero(small.tissue) < LEAST_NOISE_VOXELS
     truth = scan.volume.hu
     sheet = score(Answer("off", truth + 10, np.ones(truth.shape, np.float32), 0.0), small)
     for name in ("noise_in_plane_ratio", "noise_along_z_ratio", "floor_soft_ratio", "spread_soft_ratio"):

@@ -18,9 +18,6 @@ from lamella.slices import Profile, SliceOperator, covering_grid
 
 T = TypeVar("T")
 
-LEAST_TISSUE = 1000
-"""Voxels of homogeneous soft tissue below which noise is not measured: a few hundred are one place, not a scan."""
-
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -31,7 +28,7 @@ class Reference:
         tissue: where noise is measured: soft tissue, less what thick slices blur into it from beyond its ends.
         foci: the truth's small dense parts in the lungs; None without lung.
         noise: robust standard deviations in that tissue, HU, in plane and along z; None with less than
-            `LEAST_TISSUE` of it.
+            `LEAST_NOISE_VOXELS` of it.
         floor: least RMSE in that tissue that the truth's own noise allows, HU: as measured, and if white along z; and that
             noise, of any grain.
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
@@ -87,7 +84,7 @@ def reference_of(case: Case) -> Reference:
     def noise() -> tuple[float, float]:
         return metrics.noise_sd_in_plane(hu, soft, "truth"), metrics.noise_sd_along_z(hu, soft, "truth")
 
-    measured = _where_possible(noise) if np.count_nonzero(soft) >= LEAST_TISSUE else None
+    measured = _where_possible(noise) if np.count_nonzero(soft) >= metrics.LEAST_NOISE_VOXELS else None
     return Reference(
         case,
         soft,

@@ -147,14 +147,22 @@ def _structure(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     )
 
 
+def _noise_of_truth(reference: Reference) -> tuple[float, float]:
+    """Noise in plane and along z, HU; an error where there is too little tissue for any figure inside it."""
+    if reference.noise is None:
+        raise LamellaError(
+            f"The scan has too little homogeneous soft tissue. Found {np.count_nonzero(reference.tissue)} voxels, "
+            f"expected at least {metrics.LEAST_NOISE_VOXELS}."
+        )
+    return reference.noise
+
+
 def _noise(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     case, hu, name = reference.case, answer.hu, answer.method
     soft, geometry = reference.tissue, case.scan.volume.geometry
 
     def levels() -> dict[str, float]:
-        if reference.noise is None:
-            raise LamellaError("The scan has too little homogeneous soft tissue to measure noise.")
-        in_plane, along_z = reference.noise
+        in_plane, along_z = _noise_of_truth(reference)
         return {
             "noise_in_plane_ratio": metrics.noise_sd_in_plane(hu, soft, name) / in_plane,
             "noise_along_z_ratio": metrics.noise_sd_along_z(hu, soft, name) / along_z,
@@ -233,8 +241,7 @@ def _calibration(sheet: Sheet, answer: Answer, reference: Reference) -> None:
         return {key: 100 * inside for key, inside in zip(keys, found, strict=True)}
 
     def in_tissue() -> dict[str, float]:
-        if reference.noise is None:
-            raise LamellaError("The scan has too little homogeneous soft tissue to compare spread and error in.")
+        _noise_of_truth(reference)
         true = metrics.rmse_hu(answer.hu, scan.volume.hu, reference.tissue, answer.method)
         return {"spread_soft_ratio": float(np.sqrt(np.square(spread[reference.tissue]).mean(dtype=np.float64))) / true}
 

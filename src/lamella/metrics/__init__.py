@@ -28,7 +28,13 @@ from lamella.metrics.masks import (
     soft_tissue_mask,
     vessel_mask,
 )
-from lamella.metrics.noise import IN_PLANE_WINDOW_PX, noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
+from lamella.metrics.noise import (
+    IN_PLANE_WINDOW_PX,
+    LEAST_NOISE_VOXELS,
+    noise_floor_rmse_hu,
+    noise_sd_along_z,
+    noise_sd_in_plane,
+)
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
 from lamella.metrics.sphere_places import place_spheres
@@ -46,6 +52,7 @@ from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 __all__ = [
     "INTERPOLATIONS",
     "IN_PLANE_WINDOW_PX",
+    "LEAST_NOISE_VOXELS",
     "PSNR_WINDOWS_HU",
     "SHELL_MM",
     "SHIFTS_MM",

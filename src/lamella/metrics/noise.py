@@ -23,6 +23,9 @@ MAD_TO_SD = 1.4826
 IN_PLANE_WINDOW_PX = 5
 """The in-plane high-pass is a voxel minus the mean of the 5 x 5 voxels around it in its slice."""
 
+LEAST_NOISE_VOXELS = 1000
+"""Fewer voxels of homogeneous tissue than this say nothing reliable about a scan's noise: some 100 independent ones."""
+
 
 def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image", window_px: int = IN_PLANE_WINDOW_PX) -> float:
     """Robust standard deviation in HU of the in-plane high-pass, `(v - mean of 5 x 5 around v) / sqrt(1 - 1/25)`.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lamella.metrics import (
     IN_PLANE_WINDOW_PX,
+    LEAST_NOISE_VOXELS,
     WIDE_MM,
     coarse_noise_ratio,
     noise_sd_in_plane,
@@ -20,9 +21,6 @@ from lamella.metrics import (
 )
 from lamella.passage import Passage
 from lamella.volume import Volume
-
-_LEAST_VOXELS = 1000
-"""Fewer voxels of homogeneous tissue than this say nothing reliable about noise: some 100 independent ones."""
 
 _ENOUGH_VOXELS = 5000
 """Fewer voxels of muscle, blood and parenchyma than this, and fat is added to them."""
@@ -66,7 +64,7 @@ class ScanNoise:
 
     def drawn_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_]) -> float:
         """Noise in the slice of (z, y, x) HU of any grain that show no anatomy."""
-        fits = int(_within(soft, self.wide_px).sum()) >= _LEAST_VOXELS
+        fits = int(_within(soft, self.wide_px).sum()) >= LEAST_NOISE_VOXELS
         return noise_sd_in_plane(hu, soft, "draw", self.wide_px if fits else self.window_px)
 
     def open_hu(self, share: float) -> float:
@@ -85,7 +83,7 @@ def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
     soft = soft_tissue_mask(thick.hu, thick.geometry)
     if int(_within(soft, window_px).sum()) < _ENOUGH_VOXELS:
         soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
-    if int(_within(soft, window_px).sum()) < _LEAST_VOXELS:
+    if int(_within(soft, window_px).sum()) < LEAST_NOISE_VOXELS:
         return None
     row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
     coarse = coarse_noise_ratio(thick.hu, soft, slices_apart(thick.geometry), (window_px, wide_px))
