@@ -19,7 +19,7 @@ import imagecodecs
 import numpy as np
 
 from lamella.data.cache import open_case, write_case
-from lamella.source import read_source
+from lamella.sources.source import read_source
 from lamella.volume import Volume
 
 MOST_RATIO, MOST_MS = 1.35, 15.0

@@ -19,9 +19,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 import lamella.metrics as metrics
-from lamella.latent.codec_kl import KlCodec
-from lamella.latent.folder import load_codec
-from lamella.source import read_source
+from lamella.codecs.folder import load_codec
+from lamella.codecs.kl import KlCodec
+from lamella.sources.source import read_source
 from lamella.volume import Geometry
 
 TILE = (64, 128, 128)

@@ -23,13 +23,13 @@ import torch
 from numpy.typing import NDArray
 
 import lamella.metrics as metrics
-from lamella.data.phantom import PhantomSettings, thorax_phantom
+from lamella.embedded.model import EmbeddedModel
 from lamella.evaluate.cases import covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, cut, scan_of, stored
 from lamella.evaluate.settings import GeometrySettings
-from lamella.model import Model
-from lamella.slices import SliceOperator, along_z, cubic_matrix
-from lamella.source import read_source
+from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix
+from lamella.sources.source import read_source
 from lamella.thinning import ThinSettings, thin
 from lamella.thinning.grid import thin_grid
 from lamella.volume import Geometry, Volume
@@ -52,9 +52,9 @@ def main() -> int:
     )
     parser.add_argument("--model", default="embedded")
     asked = parser.parse_args()
-    model = Model.load(asked.model)
+    model = EmbeddedModel.read(asked.model)
     scans = [_phantom(0.5, 200), _phantom(1.0, 120), *(_read(text) for text in asked.series)]
-    print(f"Model {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
+    print(f"EmbeddedModel {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
     print("PSNR of `mean` within the body less that of cubic interpolation, dB.\n")
     print("## Thickness and spacing\n")
     print("Target: the series' own slices.\n")
@@ -141,7 +141,7 @@ def _at(mask: NDArray[np.bool_], series: Geometry, grid: Geometry) -> NDArray[np
 
 
 def gain_db(
-    scan: Scan, model: Model, thickness_mm: float, spacing_mm: float, target_mm: float | None = None
+    scan: Scan, model: EmbeddedModel, thickness_mm: float, spacing_mm: float, target_mm: float | None = None
 ) -> float | None:
     """PSNR of the mean over that of cubic interpolation, within the body."""
     asked = question(scan, thickness_mm, spacing_mm, target_mm)
@@ -154,7 +154,7 @@ def gain_db(
     return float(20 * np.log10(errors[1] / errors[0]))
 
 
-def look(scan: Scan, model: Model, target_mm: float) -> list[str]:
+def look(scan: Scan, model: EmbeddedModel, target_mm: float) -> list[str]:
     """How the mean looks at a target spacing, in figures that a jump of look would change."""
     thick, series = thickened(scan, 5.0, 5.0), scan.volume.geometry
     grid, _ = _within(thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)

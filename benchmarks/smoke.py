@@ -25,10 +25,10 @@ import yaml
 from make_ape import make
 
 from lamella.data.index import Index
-from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
 from lamella.dicom import read_series
 from lamella.errors import LamellaError
-from lamella.slices import SliceOperator
+from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.physics.slice_operator import SliceOperator
 
 SHAPE, PIXEL_MM, THIN_MM = (60, 96, 96), 3.0, 1.0
 PATIENTS = {"APE/1": 1, "APE/2": 2, "non-APE/3": 3, "non-APE/4": 4}

@@ -52,8 +52,8 @@ def build(folder: Path, slices: int, size: int, pixel_mm: float) -> None:
     import numpy as np
     import torch
 
-    from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
-    from lamella.slices import SliceOperator, thick_grid
+    from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+    from lamella.physics.slice_operator import SliceOperator, thick_grid
     from lamella.volume import Volume
 
     thin = thorax_phantom(PhantomSettings(shape=(slices, size, size), spacing_mm=1.0, pixel_mm=pixel_mm))

@@ -27,15 +27,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamella.config import load
 from lamella.data.patches import Pairs, PatchBatches
-from lamella.data.phantom import PhantomSettings, thorax_phantom
 from lamella.data.views import ThinView
-from lamella.embedded import MeanScaleNet
-from lamella.embedded_loss import mean_scale_loss
-from lamella.model import Model
-from lamella.passage import Passage
-from lamella.processor import native_bf16
+from lamella.embedded.loss import mean_scale_loss
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import MeanScaleNet
+from lamella.files.config import load
+from lamella.machine.processor import native_bf16
+from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.physics.grid_pair import GridPair
 from lamella.train.settings import EmbeddedRun
 
 THICK, THIN, SIDE_PX = 10, 50, 256
@@ -69,12 +69,12 @@ class Answer:
     """What an answer is asked from."""
 
     thick_hu: Tensor
-    passage: Passage
+    grids: GridPair
     condition: Tensor
 
     def of(self, net: MeanScaleNet) -> Tensor:
         """The mean in HU, packed."""
-        mean, _ = net(self.thick_hu, self.passage, self.condition)
+        mean, _ = net(self.thick_hu, self.grids, self.condition)
         return torch.as_tensor(mean)
 
 
@@ -121,14 +121,14 @@ def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
     view = ThinView("drawn chest", chest.hu.astype("int16"), 1.0, 1.0, True)
     pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 0, 1)[0]
     thin = torch.from_numpy(chest.hu[:THIN].astype("float32"))
-    passage = Passage.along(np.arange(THIN) - 2.0, 1.0, np.arange(THICK) * 5.0, 5.0, 5.0)
-    thick = passage.operator.blur(thin)
-    return pairs, Answer(thick[None, None], passage, torch.tensor([passage.condition]))
+    grids = GridPair.along(np.arange(THIN) - 2.0, 1.0, np.arange(THICK) * 5.0, 5.0, 5.0)
+    thick = grids.operator.blur(thin)
+    return pairs, Answer(thick[None, None], grids, torch.tensor([grids.condition]))
 
 
 def network_of(row: Settings) -> MeanScaleNet:
     """The shipped weights in the row's layout, computed as the row says."""
-    net = Model.load("embedded").mean.requires_grad_(row.engine != "OpenVINO")
+    net = EmbeddedModel.read("embedded").mean.requires_grad_(row.engine != "OpenVINO")
     if row.channels_last:
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack this overload
     if row.engine == "compiled":
@@ -136,7 +136,7 @@ def network_of(row: Settings) -> MeanScaleNet:
         net.head.compile()
     if row.engine == "OpenVINO":
         net.trunk = OpenVino(net.trunk, row)  # type: ignore[assignment]  # called alike
-        net.head.forward = OpenVino(net.head, row)  # type: ignore[method-assign]  # its `offers` stays torch's
+        net.head.forward = OpenVino(net.head, row)  # type: ignore[method-assign]  # its `slice_features` stays torch's
     return net
 
 

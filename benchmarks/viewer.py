@@ -24,10 +24,10 @@ sys.path.insert(0, str(ROOT))
 
 from tests.report.browser import open_page  # noqa: E402
 
-from lamella.data.phantom import PhantomSettings, thorax_phantom  # noqa: E402
+from lamella.phantom import PhantomSettings, thorax_phantom  # noqa: E402
+from lamella.physics.slice_operator import SliceOperator, thick_grid  # noqa: E402
 from lamella.report.pack import PageVolume, pack_volumes  # noqa: E402
 from lamella.report.page import assemble, header, view_of, viewer_part, viewer_windows, web_file  # noqa: E402
-from lamella.slices import SliceOperator, thick_grid  # noqa: E402
 from lamella.volume import Volume  # noqa: E402
 
 RUNS = 3

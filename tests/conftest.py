@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lamella.model import Model
+from lamella.embedded.model import EmbeddedModel
 from lamella.volume import Volume
 from tests.small_model import SMALL, awake, upright
 
 
 @pytest.fixture(scope="session")
-def small_model() -> Model:
+def small_model() -> EmbeddedModel:
     """See `awake`."""
     return awake(SMALL)
 

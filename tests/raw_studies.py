@@ -6,8 +6,8 @@ import zipfile
 from pathlib import Path
 
 from lamella.cli import main
-from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
 from lamella.data.prepare_settings import CategorySettings, PrepareSettings
+from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
 
 
 def zipped(folder: Path, target: Path) -> None:

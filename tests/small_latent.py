@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
+from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.diffusion import ScheduleSettings
-from lamella.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.latent_diffusion import Conditioning, LatentDiffusionSettings
-from lamella.latent_model import LatentModel
-from lamella.model import Limits
+from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings
+from lamella.latent_diffusion.model import LatentModel
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
+from lamella.thinning.model import Limits
 
 SMALL_UNET = DiffusionUNetSettings(
     in_channels=8,

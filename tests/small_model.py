@@ -7,8 +7,10 @@ import dataclasses
 import numpy as np
 import torch
 
-from lamella.embedded import EmbeddedSettings, FlowNet, MeanScaleNet
-from lamella.model import Calibration, Limits, Model
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import EmbeddedSettings, FlowNet, MeanScaleNet
+from lamella.embedded.weights import Calibration
+from lamella.thinning.model import Limits
 from lamella.volume import Geometry
 
 SMALL = EmbeddedSettings(
@@ -27,7 +29,7 @@ SUMMARISED = dataclasses.replace(SMALL, side=2, flow_hidden=6)
 """Packed 2 x 2, with a flow that reads a summary."""
 
 
-def awake(settings: EmbeddedSettings) -> Model:
+def awake(settings: EmbeddedSettings) -> EmbeddedModel:
     """Random weights, none of them zero: every path through the networks matters."""
     generator = torch.Generator().manual_seed(0)
     networks = MeanScaleNet(settings), FlowNet(settings)
@@ -35,7 +37,7 @@ def awake(settings: EmbeddedSettings) -> Model:
         for p in (p for network in networks for p in network.parameters()):
             p.copy_(0.3 * torch.randn(p.shape, generator=generator) / max(1, p[0].numel()) ** 0.5)
     mean, flow = (network.eval().requires_grad_(False) for network in networks)
-    return Model("small", "0" * 64, "Apache-2.0", settings, Limits(), Calibration(), mean, flow)
+    return EmbeddedModel("small", "0" * 64, "Apache-2.0", settings, Limits(), Calibration(), mean, flow)
 
 
 def upright(shape: tuple[int, int, int], spacing_mm: float, thickness_mm: float, pixel_mm: float = 0.8) -> Geometry:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import yaml
 
-from lamella.config import load
-from lamella.data.phantom import PhantomSettings, thorax_phantom
 from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import EvaluationSettings
+from lamella.files.config import load
+from lamella.phantom import PhantomSettings, thorax_phantom
 from lamella.train.settings import EmbeddedRun
 
 ROOT = Path(__file__).parents[1]

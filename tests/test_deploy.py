@@ -17,7 +17,7 @@ import yaml
 
 from lamella import __version__
 from lamella.cli.app import command
-from lamella.config import load, plain
+from lamella.files.config import load, plain
 from tests.deploy_build import K8S, Object, build, containers_of, kustomizations, objects_of, pod_of, strings_of
 
 ROOT = Path(__file__).parents[1]
@@ -206,7 +206,7 @@ def test_the_config_loads_with_its_overrides(item: Object, monkeypatch: pytest.M
     (container,) = containers_of(item)
     words = [word.replace("$(JOB_COMPLETION_INDEX)", "0") for word in lamella_words(container)]
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("lamella.config.load", stop)
+    monkeypatch.setattr("lamella.files.config.load", stop)
     with pytest.raises(Loaded) as seen:
         command().main(words, standalone_mode=False)
     outside = [text for text in strings_of(plain(seen.value.args[0])) if text.startswith(("../", "/"))]

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lamella.train.fit import FitModule, FitSettings, fit
+from lamella.train.fit import FitModule, fit
+from lamella.train.fit_settings import FitSettings
 
 PLAIN: dict[str, Any] = {
     "steps": 12,

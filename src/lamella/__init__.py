@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
+"""What every result and every page says."""
+
 
 def __getattr__(name: str) -> object:
     """Load the API on first use: `lamella --help` and `lamella inspect` must not pay for torch."""

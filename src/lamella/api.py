@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lamella.latent_model import load_any
-from lamella.source import read_source
+from lamella.models.registry import load_model
+from lamella.sources.source import read_source
 from lamella.thinning import Mode, Thinned, ThinSettings, thin_grid
 from lamella.thinning import thin as thin_volume
 from lamella.volume import Volume
@@ -60,4 +60,4 @@ def thin(
         spacing_mm = 1.0
     grid = thin_grid(volume.geometry, spacing_mm=spacing_mm, slices=slices, like=like.geometry if like else None)
     settings = ThinSettings(mode=mode, steps=steps, samples=samples, seed=seed, spread=spread, device=device)
-    return thin_volume(volume, load_any(model), grid, settings)
+    return thin_volume(volume, load_model(model), grid, settings)

@@ -9,9 +9,11 @@ import torch
 from tests.small_model import SMALL
 
 from lamella.cli import main
-from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
-from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.model import Calibration, Limits, Model
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import FlowNet, MeanScaleNet
+from lamella.embedded.weights import Calibration
+from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.thinning.model import Limits
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         networks = MeanScaleNet(SMALL), FlowNet(SMALL)
-    Model("tiny", "", "Apache-2.0", SMALL, Limits(), Calibration(), *networks).save(folder, {"description": "random"})
+    EmbeddedModel("tiny", "", "Apache-2.0", SMALL, Limits(), Calibration(), *networks).save(
+        folder, {"description": "random"}
+    )
     return folder
 
 

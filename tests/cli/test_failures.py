@@ -21,7 +21,7 @@ def broken_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     def read_source(*_: object) -> None:
         raise ValueError("Invalid value for VR DA: '19531301', Mustermann^Erika")
 
-    monkeypatch.setattr("lamella.source.read_source", read_source)
+    monkeypatch.setattr("lamella.sources.source.read_source", read_source)
 
 
 @pytest.mark.usefixtures("broken_reader")

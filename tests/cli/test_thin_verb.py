@@ -84,7 +84,7 @@ def test_a_spread_without_room_leaves_nothing_at_output(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lamella.nifti.write_nifti", full)
+    monkeypatch.setattr("lamella.nifti.image.write_nifti", full)
     assert main([*thin_command, str(tmp_path / "out"), "--spread", str(tmp_path / "sd.nii.gz")]) == 1
     assert left_in(tmp_path) == []
 
@@ -105,7 +105,7 @@ def test_another_card_is_another_image(thin_command: list[str], tiny_model: Path
     other = tmp_path / "model"
     shutil.copytree(tiny_model, other)
     card = yaml.safe_load((other / "model.yaml").read_text())
-    card["calibration"]["correction_doubt"] = 2.0
+    card["calibration"]["wiener_share"] = 2.0
     (other / "model.yaml").write_text(yaml.safe_dump(card))
     folders = [tmp_path / name for name in ("first", "again", "changed")]
     for folder in folders:

@@ -10,8 +10,14 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as divergence_of
 
+from lamella.codecs.autoencoder_loss import (
+    AutoencoderLossSettings,
+    autoencoder_loss,
+    gradient_l1,
+    kl_divergence,
+    masked_l1,
+)
 from lamella.errors import LamellaError
-from lamella.latent.loss import AutoencoderLossSettings, autoencoder_loss, gradient_l1, kl_divergence, masked_l1
 
 
 def stack(*slices: list[list[float]]) -> Tensor:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from lamella.codecs.codec import LatentCodec
+from lamella.codecs.kl import CodecSettings, KlCodec, measure_scale
+from lamella.codecs.packed import PackedCodec
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec import LatentCodec
-from lamella.latent.codec_kl import CodecSettings, KlCodec, measure_scale
-from lamella.latent.packed import PackedCodec
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 
 PLAIN = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=0)
 NORMED = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=2)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.latent.tiles import run_tiled, spans
+from lamella.codecs.kl import CodecSettings, KlCodec
+from lamella.codecs.tiles import run_tiled, spans
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 
 PLAIN = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=0)
 NORMED = AutoencoderSettings(channels=(4, 8, 8), blocks=(1, 1, 1), groups=4)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lamella.codecs.packed import PackedCodec
 from lamella.errors import LamellaError
-from lamella.latent.packed import PackedCodec
 
 
 def test_the_round_trip_is_exact_and_nothing_is_lost() -> None:

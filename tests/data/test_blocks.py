@@ -13,8 +13,8 @@ from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, valida
 from lamella.data.sources import BlockSource, case_sources, view_sources
 from lamella.data.views import ThinView
 from lamella.errors import LamellaError, UsageError
-from lamella.slices import profile_matrix
-from lamella.source import read_source
+from lamella.physics.slice_operator import profile_matrix
+from lamella.sources.source import read_source
 
 SMALL = BlockSettings(batch=3, size_px=8, depth=24, max_thick=8, context=1, thick_noise=0.0, real_pairs=0.0)
 """Slices of a batch are exactly the measurement."""

@@ -8,12 +8,12 @@ import pytest
 import torch
 from tests.small_model import upright
 
+from lamella.data.augmentation import magnified
 from lamella.data.patches import PatchBatches, PatchSettings, cubic_error
-from lamella.data.phantom import PhantomSettings, thorax_phantom
-from lamella.data.variety import magnified
 from lamella.data.views import SeriesSettings, ThinView, load_views, views_of
 from lamella.errors import UsageError
-from lamella.slices import SliceOperator
+from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.physics.slice_operator import SliceOperator
 from lamella.volume import Volume
 
 PLAIN = PatchSettings(
@@ -47,10 +47,10 @@ def test_thick_slices_are_the_measurement_of_the_thin_ones() -> None:
     batches = PatchBatches(views(), PLAIN, 0, 40)
     for step in range(40):
         pairs = batches[step]
-        measured = pairs.passage.operator.blur(pairs.thin_hu)
+        measured = pairs.grids.operator.blur(pairs.thin_hu)
         torch.testing.assert_close(pairs.thick_hu, measured, atol=0.51, rtol=0)
         assert torch.equal(pairs.thick_hu, pairs.thick_hu.round())
-        assert bool((pairs.passage.operator.matrix[:, pairs.counted.numpy() > 0] > 0).any(axis=1).all())
+        assert bool((pairs.grids.operator.matrix[:, pairs.counted.numpy() > 0] > 0).any(axis=1).all())
 
 
 def test_geometries_cover_what_clinics_send() -> None:
@@ -58,9 +58,9 @@ def test_geometries_cover_what_clinics_send() -> None:
     batches = PatchBatches(views(), PLAIN, 0, 150)
     spacing, stretch = [], []
     for step in range(150):
-        passage = batches[step].passage
-        spacing.append(passage.spacing_mm)
-        stretch.append(passage.thickness_mm / passage.spacing_mm)
+        grids = batches[step].grids
+        spacing.append(grids.spacing_mm)
+        stretch.append(grids.thickness_mm / grids.spacing_mm)
     assert min(spacing) < 2.5
     assert max(spacing) > 6.5
     assert min(stretch) < 0.8
@@ -71,7 +71,7 @@ def test_geometries_cover_what_clinics_send() -> None:
 def test_what_varies_a_patch_changes_the_truth_and_its_measurement_alike() -> None:
     noisy = dataclasses.replace(PLAIN, noise=1.0, noise_hu=(30.0, 30.0))
     pairs = PatchBatches(views(), noisy, 0, 1)[0]
-    torch.testing.assert_close(pairs.thick_hu, pairs.passage.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
+    torch.testing.assert_close(pairs.thick_hu, pairs.grids.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
     clean = PatchBatches(views(), PLAIN, 0, 1)[0]
     assert float(pairs.thin_hu.diff(dim=2).std()) > float(clean.thin_hu.diff(dim=2).std()) + 15
 
@@ -89,7 +89,7 @@ def test_a_magnified_block_is_the_middle_of_it_seen_closer() -> None:
 def test_magnified_patches_are_smoother_in_the_plane_and_measured_alike() -> None:
     near = dataclasses.replace(PLAIN, magnify=1.0, magnified=(2.0, 2.0))
     pairs, plain = (PatchBatches(views(), settings, 0, 1)[0] for settings in (near, PLAIN))
-    torch.testing.assert_close(pairs.thick_hu, pairs.passage.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
+    torch.testing.assert_close(pairs.thick_hu, pairs.grids.operator.blur(pairs.thin_hu), atol=0.51, rtol=0)
     assert pairs.thin_hu.shape[-1] == PLAIN.size_px
     assert float(pairs.thin_hu.diff(dim=4).std()) < 0.75 * float(plain.thin_hu.diff(dim=4).std())
     with pytest.raises(UsageError, match="at least 1"):
@@ -99,7 +99,7 @@ def test_magnified_patches_are_smoother_in_the_plane_and_measured_alike() -> Non
 def test_another_profile_makes_a_measurement_the_model_does_not_expect() -> None:
     other = dataclasses.replace(PLAIN, other_profile=1.0)
     misfits = [
-        float((p.thick_hu - p.passage.operator.blur(p.thin_hu)).abs().max())
+        float((p.thick_hu - p.grids.operator.blur(p.thin_hu)).abs().max())
         for p in (PatchBatches(views(), other, 0, 8)[i] for i in range(8))
     ]
     assert max(misfits) > 3
@@ -149,8 +149,8 @@ def test_a_missing_series_is_named(tmp_path: Path) -> None:
 
 def test_the_yardstick_is_plain_interpolation() -> None:
     pairs = PatchBatches(views(), PLAIN, 0, 1)[0]
-    guess = torch.einsum("dk,bckyx->bcdyx", torch.as_tensor(pairs.passage.start_matrix).float(), pairs.thick_hu)
+    guess = torch.einsum("dk,bckyx->bcdyx", torch.as_tensor(pairs.grids.start_matrix).float(), pairs.thick_hu)
     kept = pairs.counted.bool()
     expected = (guess - pairs.thin_hu)[:, :, kept].square().mean()
-    torch.testing.assert_close(cubic_error(pairs, pairs.passage.start_matrix), expected)
-    assert isinstance(pairs.passage.operator, SliceOperator)
+    torch.testing.assert_close(cubic_error(pairs, pairs.grids.start_matrix), expected)
+    assert isinstance(pairs.grids.operator, SliceOperator)

@@ -22,7 +22,7 @@ from lamella.data.prepare import JOBS, LOCKS, REJECTS, prepare, prepare_one
 from lamella.data.prepare_settings import CategorySettings, PrepareSettings, SeriesEntry
 from lamella.dicom import read_series
 from lamella.errors import LamellaError, UsageError
-from lamella.source import read_source
+from lamella.sources.source import read_source
 
 
 def test_cases_are_the_dicom_exactly(raw: Path, done: Path) -> None:  # SPEC A1, A3

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, draws, flow
 from lamella.diffusion.schedule import cosine, linear, scaled_linear, zero_terminal_snr
-from lamella.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
+from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
 
 SEEDS, STEPS = 1000, 3
 SCHEDULES: dict[str, NoiseSchedule] = {

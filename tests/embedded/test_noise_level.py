@@ -7,31 +7,31 @@ import pytest
 import torch
 from tests.small_model import upright
 
-from lamella.metrics import soft_tissue_mask
-from lamella.model import Model
-from lamella.passage import Passage
-from lamella.slices import SliceOperator
-from lamella.thinning import Mode, ThinSettings, thin, thin_grid
-from lamella.thinning.look import View
-from lamella.thinning.noise import (
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.noise_level import (
     NO_SOFT_TISSUE,
     NoiseFit,
-    calm_structure,
     cap_structure,
     fit_noise,
     level_noise,
     limit_scale,
     scale_to_noise,
+    temper_structure,
     typical_scale,
 )
-from lamella.thinning.scan_noise import ScanNoise, measure_noise
+from lamella.embedded.predict import Prediction
+from lamella.embedded.scan_noise import ScanNoise, measure_noise
+from lamella.metrics import soft_tissue_mask
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import SliceOperator
+from lamella.thinning import Mode, ThinSettings, thin, thin_grid
 from lamella.volume import Geometry, Volume
 
 THIN_SD = 30.0
 MODES: tuple[Mode, Mode] = ("mean", "sample")
 
 
-def noisy_tissue(factor: int = 5) -> tuple[Volume, Passage, Geometry]:
+def noisy_tissue(factor: int = 5) -> tuple[Volume, GridPair, Geometry]:
     """A block of 40 HU in air with noise of 30 HU, white along z, averaged to slices `factor` times as thick."""
     thick = upright((8, 96, 96), float(factor), float(factor))
     grid = thin_grid(thick, spacing_mm=1.0)
@@ -40,12 +40,12 @@ def noisy_tissue(factor: int = 5) -> tuple[Volume, Passage, Geometry]:
     hu[:, 8:-8, 8:-8] = 40.0
     hu += rng.normal(0, THIN_SD, grid.shape).astype(np.float32)
     measured = SliceOperator.between(grid, thick).blur(torch.from_numpy(hu)).numpy()
-    return Volume(measured.round().astype(np.int16), thick), Passage.between(grid, thick), grid
+    return Volume(measured.round().astype(np.int16), thick), GridPair.between(grid, thick), grid
 
 
-def found(volume: Volume, passage: Passage) -> ScanNoise:
+def found(volume: Volume, grids: GridPair) -> ScanNoise:
     """The noise, which there is."""
-    noise = measure_noise(volume, passage)
+    noise = measure_noise(volume, grids)
     assert noise is not None
     return noise
 
@@ -53,23 +53,25 @@ def found(volume: Volume, passage: Passage) -> ScanNoise:
 @pytest.mark.parametrize("factor", [3, 5])
 def test_the_open_noise_is_what_averaging_leaves_of_white_noise(factor: int) -> None:
     # SPEC C3: sd sqrt(1 - 1/R) of the thin noise, read off the thick slices alone
-    volume, passage, _ = noisy_tissue(factor)
-    assert found(volume, passage).open_hu(1.0) == pytest.approx(THIN_SD * np.sqrt(1 - 1 / factor), rel=0.04)
+    volume, grids, _ = noisy_tissue(factor)
+    assert found(volume, grids).open_hu(1.0) == pytest.approx(THIN_SD * np.sqrt(1 - 1 / factor), rel=0.04)
 
 
 @pytest.mark.parametrize("guess_hu", [8.0, 27.0, 80.0])
-def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(small_model: Model, guess_hu: float) -> None:
-    volume, passage, grid = noisy_tissue()
+def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(
+    small_model: EmbeddedModel, guess_hu: float
+) -> None:
+    volume, grids, grid = noisy_tissue()
     shape = (16, grid.shape[0], 24, 24)
     log_scale = torch.full(shape, float(np.log(guess_hu)), dtype=torch.float16)
     log_scale[:, :, 0, 0] = float(np.log(10 * guess_hu))  # an edge
-    view = View(torch.zeros(shape), log_scale, torch.empty(0))
-    fit = fit_noise(view, found(volume, passage), small_model.mean.codec, 0.9)
-    scale_to_noise(view.log_scale, fit, drawn=False)
+    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0))
+    fit = fit_noise(prediction, found(volume, grids), small_model.mean.codec, 0.9)
+    scale_to_noise(prediction.log_scale, fit, drawn=False)
     expected = 0.9 * THIN_SD * np.sqrt(0.8)
-    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
+    assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
     # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
-    edge = float(torch.exp(view.log_scale[0, 0, 0, 0]))
+    edge = float(torch.exp(prediction.log_scale[0, 0, 0, 0]))
     assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
 
 
@@ -97,19 +99,21 @@ def test_a_scan_no_quieter_than_expected_is_drawn_at_the_scale_of_its_spread(mea
     assert scaled(fit, [10.0, 30.0, 90.0], drawn=True) == scaled(fit, [10.0, 30.0, 90.0], drawn=False)
 
 
-def test_noise_that_the_mean_adds_counts_as_its_error(small_model: Model) -> None:
-    volume, passage, grid = noisy_tissue()
+def test_noise_that_the_mean_adds_counts_as_its_error(small_model: EmbeddedModel) -> None:
+    volume, grids, grid = noisy_tissue()
     shape = (16, grid.shape[0], 24, 24)
     passed = THIN_SD * np.sqrt(0.2)
     mean = float(np.hypot(passed, 20.0)) * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    view = View(mean, torch.full(shape, 3.0).half(), torch.empty(0))
-    fit = fit_noise(view, found(volume, passage), small_model.mean.codec, 1.0)
-    scale_to_noise(view.log_scale, fit, drawn=False)
+    prediction = Prediction(mean, torch.full(shape, 3.0).half(), torch.empty(0))
+    fit = fit_noise(prediction, found(volume, grids), small_model.mean.codec, 1.0)
+    scale_to_noise(prediction.log_scale, fit, drawn=False)
     expected = np.hypot(THIN_SD * np.sqrt(0.8), 20.0)
-    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
+    assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
 
 
-def test_without_soft_tissue_nothing_is_changed_and_it_is_said(small_model: Model, thick_volume: Volume) -> None:
+def test_without_soft_tissue_nothing_is_changed_and_it_is_said(
+    small_model: EmbeddedModel, thick_volume: Volume
+) -> None:
     # SPEC C6
     settings = ThinSettings(precision="fp32", device="cpu")
     report = thin(thick_volume, small_model, thin_grid(thick_volume.geometry, spacing_mm=1.0), settings).report
@@ -118,22 +122,24 @@ def test_without_soft_tissue_nothing_is_changed_and_it_is_said(small_model: Mode
     assert NO_SOFT_TISSUE not in thin(volume, small_model, grid, settings).report["warnings"]
 
 
-def test_a_small_piece_of_tissue_is_enough(small_model: Model) -> None:
+def test_a_small_piece_of_tissue_is_enough(small_model: EmbeddedModel) -> None:
     # 1000 voxels, as thick slices of a head phantom have
-    volume, passage, grid = noisy_tissue()
+    volume, grids, grid = noisy_tissue()
     bone = np.full(volume.hu.shape, 900, np.int16)
     bone[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66]
     assert 1000 < soft_tissue_mask(bone, volume.geometry).sum() < 5000
     shape = (16, grid.shape[0], 24, 24)
-    view = View(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
-    fit = fit_noise(view, found(Volume(bone, volume.geometry), passage), small_model.mean.codec, 1.0)
-    scale_to_noise(view.log_scale, fit, drawn=False)
-    assert float(torch.exp(view.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
+    prediction = Prediction(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
+    fit = fit_noise(prediction, found(Volume(bone, volume.geometry), grids), small_model.mean.codec, 1.0)
+    scale_to_noise(prediction.log_scale, fit, drawn=False)
+    assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 
 @pytest.mark.parametrize("mode", ["mean", "texture", "sample"])
 @pytest.mark.parametrize("rim_px", [4, 16])
-def test_tissue_at_the_rim_of_the_image_alone_is_no_failure(small_model: Model, mode: Mode, rim_px: int) -> None:
+def test_tissue_at_the_rim_of_the_image_alone_is_no_failure(
+    small_model: EmbeddedModel, mode: Mode, rim_px: int
+) -> None:
     # SPEC C2: a targeted lung; the window that measures noise leaves the image where the tissue lies
     thick = upright((8, 128, 128), 5.0, 5.0, pixel_mm=0.5)
     hu = np.full(thick.shape, -860.0)
@@ -150,30 +156,30 @@ def test_tissue_at_the_rim_of_the_image_alone_is_no_failure(small_model: Model, 
 def test_an_image_narrower_than_the_window_has_no_tissue_to_measure() -> None:
     thick = upright((8, 3, 4000), 5.0, 5.0, pixel_mm=0.5)
     hu = np.random.default_rng(0).normal(45, 12, thick.shape).round().astype(np.int16)
-    passage = Passage.between(thin_grid(thick, spacing_mm=1.0), thick)
-    assert measure_noise(Volume(hu, thick), passage) is None
+    grids = GridPair.between(thin_grid(thick, spacing_mm=1.0), thick)
+    assert measure_noise(Volume(hu, thick), grids) is None
 
 
 def test_a_small_field_of_view_takes_fat_for_want_of_muscle() -> None:
     # SPEC C3: 15 HU of noise were drawn in scans of 3, whose few voxels of muscle were not enough
-    volume, passage, _ = noisy_tissue()
+    volume, grids, _ = noisy_tissue()
     fat = np.full(volume.hu.shape, 900, np.int16)
     fat[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66] - 140
     assert soft_tissue_mask(fat, volume.geometry).sum() == 0
-    noise = found(Volume(fat, volume.geometry), passage)
+    noise = found(Volume(fat, volume.geometry), grids)
     assert noise.open_hu(1.0) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
     fat[:, 8:-8, 8:-8] = volume.hu[:, 8:-8, 8:-8]
     fat[:, 60:66, 8:-8] -= 140
-    both = found(Volume(fat, volume.geometry), passage)
+    both = found(Volume(fat, volume.geometry), grids)
     np.testing.assert_array_equal(both.soft, soft_tissue_mask(fat, volume.geometry))  # muscle enough: no fat
 
 
 def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_scale(
-    small_model: Model, thick_volume: Volume
+    small_model: EmbeddedModel, thick_volume: Volume
 ) -> None:
     # SPEC C3: no draw runs away because a scan has no soft tissue
     def away_from_mean(calm: float) -> float:
-        figures = dataclasses.replace(small_model.calibration, sample_calm=calm)
+        figures = dataclasses.replace(small_model.calibration, sample_temperature=calm)
         model = dataclasses.replace(small_model, calibration=figures)
         grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
         done = [thin(thick_volume, model, grid, ThinSettings(m, precision="fp32", device="cpu")) for m in MODES]
@@ -191,7 +197,7 @@ def test_the_typical_scale_is_the_median_and_the_cap_stands_on_it() -> None:
     np.testing.assert_allclose(torch.exp(log_scale).flatten().numpy(), [5.0, 20.0, 22.0], rtol=1e-5)
 
 
-def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Model) -> None:
+def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: EmbeddedModel) -> None:
     volume, _, grid = noisy_tissue()
     model = dataclasses.replace(small_model, calibration=dataclasses.replace(small_model.calibration, noise_share=1.0))
     result = thin(volume, model, grid, ThinSettings(precision="fp32", device="cpu", spread=True))
@@ -202,20 +208,24 @@ def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Mod
 
 @pytest.mark.parametrize("factor", [2, 3, 5])
 @pytest.mark.parametrize("weight", [0.0, 1.0], ids=["noise-free mean", "interpolated mean"])
-def test_mean_and_draw_together_are_as_noisy_in_every_slice(small_model: Model, factor: int, weight: float) -> None:
+def test_mean_and_draw_together_are_as_noisy_in_every_slice(
+    small_model: EmbeddedModel, factor: int, weight: float
+) -> None:
     # SPEC C3: no stripes at the distance of the thick slices, whatever noise the mean holds where
-    volume, passage, grid = noisy_tissue(factor)
+    volume, grids, grid = noisy_tissue(factor)
     codec = small_model.mean.codec
     packed = codec.encode(torch.from_numpy(volume.hu).float()[None, None])[0]
-    start = torch.from_numpy(weight * passage.start_matrix + (1 - weight) * passage.operator.inverse).float()
+    start = torch.from_numpy(weight * grids.start_matrix + (1 - weight) * grids.operator.inverse).float()
     mean = torch.einsum("dk,nkyx->ndyx", start, packed)
     phases = torch.linspace(0, 6.0, grid.shape[0]).sin()[:, None, None]
     log_scale = (float(np.log(27.0)) + 0.2 * phases).expand(mean.shape).half().clone()
-    view = View(mean, log_scale, torch.empty(0))
-    levels = level_noise(view, found(volume, passage), passage, codec, 1.0)
-    torch.testing.assert_close(torch.exp(view.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0)
+    prediction = Prediction(mean, log_scale, torch.empty(0))
+    levels = level_noise(prediction, found(volume, grids), grids, codec, 1.0)
+    torch.testing.assert_close(
+        torch.exp(prediction.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0
+    )
     white = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
-    drawn = passage.operator.null(torch.exp(view.log_scale.float()) * passage.null_gain * white)
+    drawn = grids.operator.null(torch.exp(prediction.log_scale.float()) * grids.null_gain * white)
     inner = slice(4, -4)
     noise = (mean + drawn)[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
     alone = mean[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
@@ -225,30 +235,30 @@ def test_mean_and_draw_together_are_as_noisy_in_every_slice(small_model: Model, 
         assert np.ptp(alone) / alone.mean() > np.ptp(noise) / noise.mean()
 
 
-def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: Model) -> None:
-    volume, passage, grid = noisy_tissue()
+def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: EmbeddedModel) -> None:
+    volume, grids, grid = noisy_tissue()
     hu = volume.hu.copy()
     hu[5:] = 900
     shape = (16, grid.shape[0], 24, 24)
-    view = View(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0))
-    levels = level_noise(view, found(Volume(hu, volume.geometry), passage), passage, small_model.mean.codec, 1.0)
+    prediction = Prediction(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0))
+    levels = level_noise(prediction, found(Volume(hu, volume.geometry), grids), grids, small_model.mean.codec, 1.0)
     assert bool(levels.isfinite().all())
     assert float(levels[-1]) == pytest.approx(float(levels[0]), rel=0.1)
 
 
-def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it(small_model: Model) -> None:
-    # a field of view that leaves the heart: most slices have no soft tissue, the last that has is full of doubt
-    volume, passage, grid = noisy_tissue()
+def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it(small_model: EmbeddedModel) -> None:
+    # a field of prediction that leaves the heart: most slices have no soft tissue, the last that has is full of doubt
+    volume, grids, grid = noisy_tissue()
     hu = volume.hu.copy()
     hu[4:] = 900  # the mask keeps away from it
     shape = (16, grid.shape[0], 24, 24)
     log_scale = torch.full(shape, 3.0).half()
     log_scale[:, 10:15] = 4.5  # the third thick slice
-    view = View(torch.zeros(shape), log_scale, torch.empty(0))
-    noise, codec = found(Volume(hu, volume.geometry), passage), small_model.mean.codec
-    assert fit_noise(view, noise, codec, 1.0).predicted_hu == pytest.approx(np.exp(3.0), rel=0.01)
-    levels = level_noise(view, noise, passage, codec, 1.0)
-    above = torch.exp(view.log_scale[0, 20:, 12, 12].float())  # what the network said, brought to the level
+    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0))
+    noise, codec = found(Volume(hu, volume.geometry), grids), small_model.mean.codec
+    assert fit_noise(prediction, noise, codec, 1.0).predicted_hu == pytest.approx(np.exp(3.0), rel=0.01)
+    levels = level_noise(prediction, noise, grids, codec, 1.0)
+    above = torch.exp(prediction.log_scale[0, 20:, 12, 12].float())  # what the network said, brought to the level
     np.testing.assert_allclose(above, levels[20:, 0, 0], rtol=0.01)
 
 
@@ -264,8 +274,8 @@ def test_the_scale_approaches_its_limit_and_small_ones_stay() -> None:
 def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:
     log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1).half()
     untouched = log_scale.clone()
-    calm_structure(untouched, 20.0, 1.0)
+    temper_structure(untouched, 20.0, 1.0)
     torch.testing.assert_close(untouched, log_scale, atol=2e-3, rtol=0)
-    calm_structure(log_scale, 20.0, 0.5)
+    temper_structure(log_scale, 20.0, 0.5)
     expected = [5.0, 20.0, np.sqrt(400 + 0.25 * (40_000 - 400))]
     np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), expected, rtol=5e-3)

@@ -7,12 +7,13 @@ import pytest
 import torch
 from tests.small_model import SMALL, SUMMARISED, awake, upright
 
-from lamella.embedded import EmbeddedSettings
+from lamella.embedded.memory_plan import MemoryPlan
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import EmbeddedSettings
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
-from lamella.model import Model
-from lamella.thinning import ThinSettings, consistency, plan, runtime, thin, thin_grid
-from lamella.thinning import pipeline as pipeline_room
-from lamella.thinning.plan import MemoryPlan
+from lamella.machine.runtime import runtime
+from lamella.models.registry import find_model
+from lamella.thinning import ThinSettings, consistency, thin, thin_grid
 from lamella.volume import AIR_HU, Volume
 
 MODES = ("mean", "texture", "sample")
@@ -24,7 +25,7 @@ def settings(mode: str, **more: object) -> ThinSettings:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_averaging_the_written_integers_gives_the_scan_back(
-    small_model: Model, thick_volume: Volume, mode: str
+    small_model: EmbeddedModel, thick_volume: Volume, mode: str
 ) -> None:
     # SPEC C1
     result = thin(thick_volume, small_model, thin_grid(thick_volume.geometry, spacing_mm=1.0), settings(mode))
@@ -44,13 +45,11 @@ def test_results_do_not_depend_on_the_size_of_tiles(
     mode: str,
     shape: EmbeddedSettings,
     blocks: tuple[int, int, int, int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # SPEC A16, issue: at most 0.1 HU; here not even one stored grey level
     grid, model = thin_grid(thick_volume.geometry, spacing_mm=1.0), awake(shape)
     whole = thin(thick_volume, model, grid, settings(mode, spread=True))
-    monkeypatch.setattr(pipeline_room, "plan", lambda *_: MemoryPlan(*blocks, 0, 0))
-    tiled = thin(thick_volume, model, grid, settings(mode, spread=True))
+    tiled = thin(thick_volume, model, grid, settings(mode, spread=True), plan=MemoryPlan(*blocks, 0, 0))
     assert whole.spread is not None
     assert tiled.spread is not None
     np.testing.assert_allclose(tiled.spread.hu, whole.spread.hu, rtol=1e-4)
@@ -60,7 +59,7 @@ def test_results_do_not_depend_on_the_size_of_tiles(
     assert (difference > 0).mean() < 1e-3
 
 
-def test_a_seed_gives_the_same_voxels_and_another_seed_others(small_model: Model, thick_volume: Volume) -> None:
+def test_a_seed_gives_the_same_voxels_and_another_seed_others(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     # SPEC A14
     grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
     first = thin(thick_volume, small_model, grid, settings("sample", seed=1)).volume.hu
@@ -69,7 +68,7 @@ def test_a_seed_gives_the_same_voxels_and_another_seed_others(small_model: Model
 
 
 def test_samples_are_distinct_draws_and_the_first_is_that_of_a_single_run(
-    small_model: Model, thick_volume: Volume
+    small_model: EmbeddedModel, thick_volume: Volume
 ) -> None:
     # SPEC C3
     grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
@@ -82,7 +81,7 @@ def test_samples_are_distinct_draws_and_the_first_is_that_of_a_single_run(
 
 @pytest.mark.parametrize(("slices", "thickness_mm"), [(7, 5.0), (35, 5.0), (41, 5.0), (23, 3.4), (30, 8.0), (200, 5.0)])
 def test_exactly_the_slices_asked_for(
-    small_model: Model, thick_volume: Volume, slices: int, thickness_mm: float
+    small_model: EmbeddedModel, thick_volume: Volume, slices: int, thickness_mm: float
 ) -> None:
     # SPEC B8, B9, C2
     volume = Volume(thick_volume.hu, dataclasses.replace(thick_volume.geometry, thickness_mm=thickness_mm))
@@ -90,7 +89,7 @@ def test_exactly_the_slices_asked_for(
     assert thin(volume, small_model, grid, settings("mean")).volume.hu.shape == (slices, 42, 50)
 
 
-def test_padding_outside_the_field_of_view_stays_air(small_model: Model, thick_volume: Volume) -> None:
+def test_padding_outside_the_field_of_view_stays_air(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     hu = thick_volume.hu.copy()
     hu[:, :, 40:] = AIR_HU
     volume = Volume(hu, thick_volume.geometry)
@@ -99,7 +98,9 @@ def test_padding_outside_the_field_of_view_stays_air(small_model: Model, thick_v
     assert result.volume.hu.min() >= AIR_HU
 
 
-def test_a_mirrored_scan_gives_a_result_on_the_mirrored_positions(small_model: Model, thick_volume: Volume) -> None:
+def test_a_mirrored_scan_gives_a_result_on_the_mirrored_positions(
+    small_model: EmbeddedModel, thick_volume: Volume
+) -> None:
     grid = thin_grid(thick_volume.geometry, spacing_mm=1.25)
     result = thin(thick_volume, small_model, grid, settings("mean"))
     np.testing.assert_allclose(result.volume.geometry.centres_mm, grid.centres_mm, atol=1e-9)
@@ -113,7 +114,7 @@ def test_a_mirrored_scan_gives_a_result_on_the_mirrored_positions(small_model: M
     assert grid.centres_mm[0] + centre * 1.25 == pytest.approx(thick_volume.geometry.centres_mm[2], abs=0.3)
 
 
-def test_weights_that_overflow_stop_with_the_step(small_model: Model, thick_volume: Volume) -> None:
+def test_weights_that_overflow_stop_with_the_step(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     # SPEC A20
     import copy
 
@@ -128,18 +129,18 @@ def test_weights_that_overflow_stop_with_the_step(small_model: Model, thick_volu
     thin(thick_volume, broken, thin_grid(thick_volume.geometry, spacing_mm=1.0), one)
 
 
-def test_a_volume_too_large_for_the_memory_is_refused_with_the_plan(small_model: Model) -> None:
+def test_a_volume_too_large_for_the_memory_is_refused_with_the_plan(small_model: EmbeddedModel) -> None:
     thick = upright((60, 512, 512), 5.0, 5.0)
     with pytest.raises(RefusedInput, match=r"too large for the memory.*about \d+\.\d GiB of 0\.5 GiB"):
-        plan(thick, thin_grid(thick, spacing_mm=1.0), small_model, ThinSettings(memory_gb=0.5))
+        small_model.plan(thick, thin_grid(thick, spacing_mm=1.0), ThinSettings(memory_gb=0.5))
 
 
 def test_less_memory_gives_smaller_blocks() -> None:
     thick = upright((55, 512, 512), 5.0, 5.0)
     grid = thin_grid(thick, spacing_mm=1.0)
-    model = Model.load("embedded")
-    roomy = plan(thick, grid, model, ThinSettings(mode="sample"))
-    tight = plan(thick, grid, model, ThinSettings(mode="sample", memory_gb=roomy.peak_bytes / 2**30 - 0.01))
+    model = EmbeddedModel.read(find_model("embedded"))
+    roomy = model.plan(thick, grid, ThinSettings(mode="sample"))
+    tight = model.plan(thick, grid, ThinSettings(mode="sample", memory_gb=roomy.peak_bytes / 2**30 - 0.01))
     assert tight.slab_thin < roomy.slab_thin
     assert tight.peak_bytes < roomy.peak_bytes
 
@@ -147,9 +148,9 @@ def test_less_memory_gives_smaller_blocks() -> None:
 def test_draws_that_are_kept_count_in_the_plan() -> None:
     # SPEC C3: all of them are held until the result is written
     thick = upright((55, 512, 512), 5.0, 5.0)
-    grid, model = thin_grid(thick, spacing_mm=1.0), Model.load("embedded")
+    grid, model = thin_grid(thick, spacing_mm=1.0), EmbeddedModel.read(find_model("embedded"))
     one, many = (
-        plan(thick, grid, model, ThinSettings(mode="sample", samples=n, memory_gb=1000)).peak_bytes for n in (1, 20)
+        model.plan(thick, grid, ThinSettings(mode="sample", samples=n, memory_gb=1000)).peak_bytes for n in (1, 20)
     )
     assert many - one >= 19 * 275 * 512 * 512 * 2
 
@@ -157,19 +158,19 @@ def test_draws_that_are_kept_count_in_the_plan() -> None:
 def test_an_accelerator_gets_blocks_that_fit_it(monkeypatch: pytest.MonkeyPatch) -> None:
     # the device is made up: only its free memory is asked for
     thick = upright((55, 512, 512), 5.0, 5.0)
-    grid, model = thin_grid(thick, spacing_mm=1.0), Model.load("embedded")
+    grid, model = thin_grid(thick, spacing_mm=1.0), EmbeddedModel.read(find_model("embedded"))
     asked = ThinSettings(mode="sample", device="cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     tiles = []
     for gib in (80, 3, 1.2):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, gib=gib: (int(gib * 2**30), 0))
-        tiles.append(plan(thick, grid, model, asked).tile)
+        tiles.append(model.plan(thick, grid, asked).tile)
     assert tiles[0] >= tiles[1] > tiles[2]
-    assert not runtime(asked).bf16  # which compute capability 7.5 would imitate
+    assert not runtime(asked.device, asked.precision).bf16  # which compute capability 7.5 would imitate
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**28, 0))
     with pytest.raises(RefusedInput, match=r"too large for cuda.* use --device cpu"):
-        plan(thick, grid, model, asked)
+        model.plan(thick, grid, asked)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,12 @@ def test_an_accelerator_gets_blocks_that_fit_it(monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_far_outside_the_trained_range_is_refused(
-    small_model: Model, thick_volume: Volume, spacing_mm: float, thickness_mm: float, target_mm: float, message: str
+    small_model: EmbeddedModel,
+    thick_volume: Volume,
+    spacing_mm: float,
+    thickness_mm: float,
+    target_mm: float,
+    message: str,
 ) -> None:
     # SPEC C6
     volume = Volume(thick_volume.hu, upright((7, 42, 50), spacing_mm, thickness_mm))
@@ -188,7 +194,7 @@ def test_far_outside_the_trained_range_is_refused(
         thin(volume, small_model, thin_grid(volume.geometry, spacing_mm=target_mm), settings("mean"))
 
 
-def test_slightly_outside_the_trained_range_warns(small_model: Model, thick_volume: Volume) -> None:
+def test_slightly_outside_the_trained_range_warns(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     volume = Volume(thick_volume.hu, upright((7, 42, 50), 11.0, 9.0))
     report = thin(volume, small_model, thin_grid(volume.geometry, spacing_mm=1.0), settings("mean")).report
     assert [w.split(" of ")[0] for w in report["warnings"][:2]] == ["The slice thickness", "The slice spacing"]
@@ -198,7 +204,7 @@ def test_slightly_outside_the_trained_range_warns(small_model: Model, thick_volu
 @pytest.mark.parametrize("mode", ["mean", "sample"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_an_array_that_is_not_finite_is_refused(
-    small_model: Model, thick_volume: Volume, mode: str, value: float
+    small_model: EmbeddedModel, thick_volume: Volume, mode: str, value: float
 ) -> None:
     # SPEC A20: the readers let none of these through, a caller in Python may
     hu = thick_volume.hu.astype(np.float32)
@@ -208,7 +214,7 @@ def test_an_array_that_is_not_finite_is_refused(
         thin(Volume(hu, thick_volume.geometry), small_model, grid, settings(mode))
 
 
-def test_padding_in_an_array_is_set_to_air_as_the_readers_do(small_model: Model, thick_volume: Volume) -> None:
+def test_padding_in_an_array_is_set_to_air_as_the_readers_do(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     padded, air = thick_volume.hu.copy(), thick_volume.hu.copy()
     padded[:, :6], air[:, :6] = -3024, AIR_HU
     grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
@@ -221,7 +227,7 @@ def test_padding_in_an_array_is_set_to_air_as_the_readers_do(small_model: Model,
     }
 
 
-def test_a_report_says_where_the_measurement_is_not_kept(small_model: Model, thick_volume: Volume) -> None:
+def test_a_report_says_where_the_measurement_is_not_kept(small_model: EmbeddedModel, thick_volume: Volume) -> None:
     # SPEC C1: tissue and air in turn, to slices hardly finer: no answer in the range keeps it
     hu = np.full_like(thick_volume.hu, AIR_HU)
     hu[::2] = 1000
@@ -250,14 +256,16 @@ def test_overlapping_slabs_count_only_where_they_lie_inside(thick_volume: Volume
         ({"mode": "mean", "samples": 2}, "needs --mode texture or sample"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
+def test_settings_that_make_no_sense_are_refused(
+    small_model: EmbeddedModel, values: dict[str, object], message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        ThinSettings(**values).resolved("embedded")  # type: ignore[arg-type]
+        small_model.defaults(ThinSettings(**values))  # type: ignore[arg-type]
 
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(UsageError, match="Unknown device 'tpu7x'"):
-        runtime(ThinSettings(device="tpu7x"))
+        runtime("tpu7x", "auto")
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="is not there: 0 CUDA devices"):
-            runtime(ThinSettings(device="cuda"))
+            runtime("cuda", "auto")

@@ -5,11 +5,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from tests.small_model import upright
 
+from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.metrics import noise_sd_in_plane
-from lamella.passage import Passage
-from lamella.slices import covering_grid
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import covering_grid
 from lamella.thinning import thin_grid
-from lamella.thinning.scan_noise import ScanNoise, measure_noise
 from lamella.volume import Volume
 
 NOISE_HU = 20.0
@@ -38,10 +38,10 @@ def tissue(
     return Volume(hu.round().astype(np.int16), upright(shape, spacing_mm, 5.0, pixel_mm))
 
 
-def passage_of(thick: Volume) -> Passage:
+def passage_of(thick: Volume) -> GridPair:
     """To slices of 1 mm."""
     longer, _ = covering_grid(thin_grid(thick.geometry, spacing_mm=1.0), thick.geometry)
-    return Passage.between(longer, thick.geometry)
+    return GridPair.between(longer, thick.geometry)
 
 
 def measured(thick: Volume) -> ScanNoise:
@@ -97,7 +97,7 @@ def test_too_little_tissue_is_measured_with_the_narrow_window_alone() -> None:
 
 
 def test_a_draw_is_measured_whole_where_it_has_another_grain() -> None:
-    # SPEC C8: noise as strong before and after it was given the scan's grain
+    # SPEC C8: noise as strong before and after it was given the scan's noise_texture
     coarse = measured(tissue(1.2))
     inside = np.s_[:, 12:]
     fine, same = (tissue(grain_mm).hu[inside] - 40.0 for grain_mm in (0.3, 1.2))

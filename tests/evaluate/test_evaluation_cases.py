@@ -13,8 +13,8 @@ from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, build_cases, covered_slices, plan_cases
 from lamella.evaluate.scans import cut, same_plane, scan_of, softened
 from lamella.evaluate.settings import GeometrySettings, PairCase, SeriesCase
-from lamella.nifti import write_nifti
-from lamella.slices import SliceOperator, thick_grid
+from lamella.nifti.image import write_nifti
+from lamella.physics.slice_operator import SliceOperator, thick_grid
 from lamella.volume import Geometry, Volume
 
 

@@ -16,7 +16,7 @@ from lamella.evaluate.results import table_text
 from lamella.evaluate.settings import OutsideResult, PairCase
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
-from lamella.nifti import read_nifti
+from lamella.nifti.image import read_nifti
 
 
 def test_results_hold_what_was_promised(evaluated: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.metrics import LEAST_NOISE_VOXELS
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
-from lamella.slices import SliceOperator
+from lamella.physics.slice_operator import SliceOperator
 from lamella.volume import Volume
 
 

@@ -8,19 +8,21 @@ import pytest
 from tests.drawn_chest import settings_of
 
 import lamella.metrics as metrics
-from lamella.config import load
+from lamella.embedded.model import EmbeddedModel
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, plan_cases
 from lamella.evaluate.methods import Answer, answers, crop_answer, kept_volumes, methods_of
 from lamella.evaluate.scans import stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
-from lamella.model import Model
-from lamella.nifti import write_nifti
+from lamella.files.config import load
+from lamella.nifti.image import write_nifti
 from lamella.thinning import consistency
 from lamella.volume import Volume
 
 
-def answers_of(case: Case, settings: EvaluationSettings, models: dict[str, Model] | None = None) -> dict[str, Answer]:
+def answers_of(
+    case: Case, settings: EvaluationSettings, models: dict[str, EmbeddedModel] | None = None
+) -> dict[str, Answer]:
     return {one.method: crop_answer(case, one) for one in answers(case, settings, models or {})}
 
 
@@ -37,7 +39,9 @@ def test_every_baseline_also_comes_projected(tmp_path: Path, chest: Case) -> Non
         assert (misfit < 0.5) == ("projected" in name or name == "nearest"), (name, misfit)
 
 
-def test_a_models_answers_are_named_and_scored_slices_line_up(tmp_path: Path, chest: Case, small_model: Model) -> None:
+def test_a_models_answers_are_named_and_scored_slices_line_up(
+    tmp_path: Path, chest: Case, small_model: EmbeddedModel
+) -> None:
     settings = settings_of(tmp_path, baselines=(), models=(ModelMethods("small", steps=1, samples=2),), volumes=())
     names = [one.name for one in methods_of(settings)]
     assert names == ["mean", "texture", "sample", "mean of 2 samples"]
@@ -48,7 +52,9 @@ def test_a_models_answers_are_named_and_scored_slices_line_up(tmp_path: Path, ch
     assert all(one.spread is None for name, one in found.items() if name != "mean")
 
 
-def test_every_answer_bears_its_own_name_whatever_the_order(tmp_path: Path, chest: Case, small_model: Model) -> None:
+def test_every_answer_bears_its_own_name_whatever_the_order(
+    tmp_path: Path, chest: Case, small_model: EmbeddedModel
+) -> None:
     one = ModelMethods("small", modes=("sample", "mean"), steps=1, samples=2)
     found = answers_of(chest, settings_of(tmp_path, baselines=(), models=(one,)), {"small": small_model})
     assert list(found) == ["sample", "mean of 2 samples", "mean"]

@@ -32,8 +32,8 @@ def prepared(chest_thin: Volume, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def chest_thin() -> Volume:
-    from lamella.data.phantom import PhantomSettings, thorax_phantom
     from lamella.evaluate.scans import stored
+    from lamella.phantom import PhantomSettings, thorax_phantom
 
     drawn = thorax_phantom(PhantomSettings((20, 112, 112), pixel_mm=3.0, nodules=0))
     return Volume(stored(drawn.hu), drawn.geometry)

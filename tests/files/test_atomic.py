@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.publish import staged_file, staged_folder
-from lamella.publish_checks import check_output
+from lamella.files.atomic import staged_file, staged_folder
+from lamella.files.output_checks import check_output
 
 SLICE = "IM_00001.dcm"
 

@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.files.test_atomic import SLICE, content, old_result
 
 from lamella.errors import RefusedInput
-from lamella.publish import staged_folder
-from tests.test_publish import SLICE, content, old_result
+from lamella.files.atomic import staged_folder
 
 
 def run(code: str, *arguments: object, wait_for: str | None = None) -> subprocess.Popen[str]:
@@ -36,7 +36,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from lamella.publish import staged_folder
+from lamella.files.atomic import staged_folder
 with staged_folder(Path(sys.argv[1]), overwrite=sys.argv[2] == "overwrite") as stage:
     (stage / "IM_00001.dcm").write_bytes(b"half")
     print("writing", flush=True)
@@ -70,7 +70,7 @@ def test_kill_9_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from lamella import publish
+from lamella.files import atomic as publish
 os.replace = lambda source, target: os.kill(os.getpid(), signal.SIGKILL)
 with publish.staged_folder(Path(sys.argv[1]), overwrite=True) as stage:
     (stage / "IM_00001.dcm").write_bytes(b"new")
@@ -107,7 +107,7 @@ def test_a_failed_final_rename_brings_the_old_result_back(tmp_path: Path) -> Non
     code = """
 import os, sys
 from pathlib import Path
-from lamella import publish
+from lamella.files import atomic as publish
 real = os.replace
 def failing(source, target):
     raise PermissionError(13, "no", str(target))
@@ -126,7 +126,7 @@ FULL_DISK = """
 import os, resource, subprocess, sys
 from pathlib import Path
 from lamella.errors import LamellaError
-from lamella.publish import staged_file, staged_folder
+from lamella.files.atomic import staged_file, staged_folder
 disk, limit, kind, existing = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4] == "True"
 output = disk / "thin"
 if limit == "disk":

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamella.config import load, save
 from lamella.errors import UsageError
+from lamella.files.config import load, save
 from lamella.train.settings import EmbeddedRun
 
 EMBEDDED = Path(__file__).parents[1] / "configs" / "embedded.yaml"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tests.golden.phantom import Profile, thick_phantom
 from tests.small_latent import small_latent_model
 
-from lamella.latent_model import load_any
+from lamella.models.registry import load_model
 from lamella.thinning import Mode, ThinSettings, thin, thin_grid
 
 FILE = Path(__file__).with_suffix(".npz")
@@ -79,7 +79,7 @@ def _one_thread() -> Iterator[None]:
 def outputs(case: Case) -> dict[str, NDArray[np.int16]]:
     """The answer of a case, and in mode mean its spread in quarters of a HU, by name."""
     volume = thick_phantom(*SIZES[case.size], case.profile)
-    model = small_latent_model() if case.model == "latent" else load_any(case.model)
+    model = small_latent_model() if case.model == "latent" else load_model(case.model)
     settings = ThinSettings(
         mode=case.mode,
         steps=2 if case.model == "latent" else None,

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.small_latent import SMALL_UNET, small_codec
 from torch import Tensor
 
 from lamella.diffusion import ScheduleSettings, ddim
-from lamella.diffusion_unet import DiffusionUNetSettings
 from lamella.errors import LamellaError
-from lamella.latent_diffusion import (
+from lamella.latent_diffusion.condition import (
     LatentDiffusionSettings,
     condition_latents,
     denoiser,
     latent_centres_mm,
     linear_matrix,
 )
-from tests.small_latent import SMALL_UNET, small_codec
+from lamella.networks.diffusion_unet import DiffusionUNetSettings
 
 
 class MeanOfFour:

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from lamella.cost import _flop, _memory, codec_cost, cost
-from lamella.diffusion_unet import PRESETS, DiffusionUNetSettings
+from lamella.codecs.kl import CodecSettings
+from lamella.codecs.maisi import maisi_settings
 from lamella.errors import LamellaError
-from lamella.latent.autoencoder import AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings
-from lamella.latent.maisi import maisi_settings
+from lamella.latent_diffusion.cost import _flop, _memory, codec_cost, cost
+from lamella.networks.autoencoder import AutoencoderSettings
+from lamella.networks.diffusion_unet import PRESETS, DiffusionUNetSettings
 
 CODEC = AutoencoderSettings(channels=(8, 8, 8), blocks=(1, 1, 1), groups=0)
 

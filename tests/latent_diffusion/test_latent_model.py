@@ -8,14 +8,16 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from tests.small_latent import small_codec, small_latent_model
 
 from lamella.cli import main
+from lamella.codecs.folder import save_codec
+from lamella.embedded.model import EmbeddedModel
 from lamella.errors import ModelError
-from lamella.latent.folder import CARD, WEIGHTS, save_codec
-from lamella.latent_model import LatentModel, load_any
-from lamella.model import Model, kind_of, verify
-from lamella.publish import sha256_of
-from tests.small_latent import small_codec, small_latent_model
+from lamella.files.atomic import sha256_of
+from lamella.latent_diffusion.model import LatentModel
+from lamella.models.registry import load_model, verify
+from lamella.networks.folder import CARD, WEIGHTS, read_card
 
 
 @pytest.fixture
@@ -31,9 +33,9 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 
 def test_a_model_survives_the_round_trip(folder: Path) -> None:
-    first, loaded = small_latent_model(), load_any(folder)
+    first, loaded = small_latent_model(), load_model(folder)
     assert isinstance(loaded, LatentModel)
-    assert kind_of(folder) == "latent-diffusion"
+    assert read_card(folder)["kind"] == "latent-diffusion"
     assert (loaded.settings, loaded.limits) == (first.settings, first.limits)
     assert loaded.codec.settings == first.codec.settings
     assert loaded.sha256 == sha256_of(folder / WEIGHTS)
@@ -57,7 +59,7 @@ def test_altered_weights_are_refused(folder: Path) -> None:
     data[-1] ^= 1
     (folder / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelError, match=r"not the ones its card describes.*SHA-256"):
-        load_any(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -78,35 +80,35 @@ def test_weights_that_do_not_fit_are_listed(folder: Path, change: tuple[str, str
     save_file(tensors, folder / WEIGHTS)
     rewrite(folder, weights_sha256=sha256_of(folder / WEIGHTS))
     with pytest.raises(ModelError, match=message):
-        load_any(folder)
+        load_model(folder)
 
 
 def test_a_card_that_is_wrong_is_refused(folder: Path) -> None:
     card = yaml.safe_load((folder / CARD).read_text())
     rewrite(folder, settings=card["settings"] | {"depth": 3})
-    with pytest.raises(ModelError, match="unknown LatentDiffusionSettings fields: depth"):
-        load_any(folder)
+    with pytest.raises(ModelError, match=r"does not describe LatentDiffusionSettings\. Unknown key settings\.depth"):
+        load_model(folder)
     rewrite(folder, settings=card["settings"] | {"unet": card["settings"]["unet"] | {"in_channels": 4}})
     with pytest.raises(ModelError, match="Found 4 channels in and 4 out, expected 8 in"):
-        load_any(folder)
+        load_model(folder)
     rewrite(folder, settings=card["settings"], codec=card["codec"] | {"scale": -1.0})
     with pytest.raises(ModelError, match="latent scale must be a positive number"):
-        load_any(folder)
+        load_model(folder)
     rewrite(folder, codec=None)
-    with pytest.raises(ModelError, match="lacks CodecSettings"):
-        load_any(folder)
+    with pytest.raises(ModelError, match=r"does not describe CodecSettings\. codec must be a mapping"):
+        load_model(folder)
 
 
-def test_kinds_are_told_apart(folder: Path, small_model: Model, tmp_path: Path) -> None:
+def test_kinds_are_told_apart(folder: Path, small_model: EmbeddedModel, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"of another kind. Found 'latent-diffusion', expected 'embedded'"):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
     small_model.save(tmp_path / "embedded", {})
-    assert isinstance(load_any(tmp_path / "embedded"), Model)
+    assert isinstance(load_model(tmp_path / "embedded"), EmbeddedModel)
     with pytest.raises(ModelError, match=r"Found 'embedded', expected 'latent-diffusion'"):
-        LatentModel.load(tmp_path / "embedded")
+        LatentModel.read(tmp_path / "embedded")
     save_codec(tmp_path / "codec", small_codec(), {"licence": "Apache-2.0"})
-    with pytest.raises(ModelError, match=r"Found 'autoencoder', expected 'embedded'"):
-        load_any(tmp_path / "codec")
+    with pytest.raises(ModelError, match=r"Found kind 'autoencoder', expected one of embedded, latent-diffusion"):
+        load_model(tmp_path / "codec")
 
 
 def test_the_verb_verifies_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

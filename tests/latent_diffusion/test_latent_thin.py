@@ -11,13 +11,14 @@ from tests.small_latent import SMALL_UNET, small_codec, small_latent_model
 from tests.small_model import upright
 from torch import Tensor
 
-from lamella.diffusion_unet import DiffusionUNet
+from lamella.embedded.model import EmbeddedModel
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
-from lamella.latent_diffusion import LatentDiffusionSettings
-from lamella.latent_model import LatentModel
+from lamella.latent_diffusion.condition import LatentDiffusionSettings
+from lamella.latent_diffusion.memory_plan import LatentPlan
+from lamella.latent_diffusion.model import LatentModel
 from lamella.metrics import aligned_cubic
-from lamella.model import Model
-from lamella.thinning import LatentPlan, ThinSettings, latent, plan, thin, thin_grid
+from lamella.networks.diffusion_unet import DiffusionUNet
+from lamella.thinning import ThinModel, ThinSettings, thin, thin_grid
 from lamella.volume import Volume
 
 
@@ -43,18 +44,13 @@ def fifty_thick_slices() -> Volume:
     return Volume(rng.normal(0, 200, (50, 13, 10)).round().astype(np.int16), upright((50, 13, 10), 6.0, 6.0))
 
 
-def with_plan(monkeypatch: pytest.MonkeyPatch, codec: tuple[int, int, int] | None, unet: int | None) -> None:
-    monkeypatch.setattr(latent, "latent_plan", lambda *_: LatentPlan(codec, unet, 0, 0))
-
-
 @pytest.mark.parametrize("tiles", [(None, None), ((32, 16, 16), 2)])
 @pytest.mark.parametrize("condition", ["thick_latents", "thin_grid"])
 def test_fifty_slices_at_6_mm_become_three_hundred(
-    condition: str, tiles: tuple[tuple[int, int, int] | None, int | None], monkeypatch: pytest.MonkeyPatch
+    condition: str, tiles: tuple[tuple[int, int, int] | None, int | None]
 ) -> None:  # SPEC A15, A16, B8, B9, B10
-    with_plan(monkeypatch, *tiles)
     thick, model = fifty_thick_slices(), small_latent_model(condition)  # type: ignore[arg-type]
-    found = thin(thick, model, thin_grid(thick.geometry, slices=300), asked()).volume
+    found = thin(thick, model, thin_grid(thick.geometry, slices=300), asked(), plan=LatentPlan(*tiles, 0, 0)).volume
     assert found.hu.shape == (300, 13, 10)
     # 300 mm from 3 mm before the first thick centre: thin centres at -2.5, -1.5, ...
     expected = thick.geometry.centres_mm[0] - 2.5 + np.arange(300)
@@ -73,13 +69,11 @@ def test_the_depth_asked_for_is_the_depth_returned(thick_volume: Volume, slices:
 
 
 @pytest.mark.parametrize("tile", [None, (16, 32, 32)])
-def test_nothing_shifts_on_the_way(
-    thick_volume: Volume, tile: tuple[int, int, int] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_shifts_on_the_way(thick_volume: Volume, tile: tuple[int, int, int] | None) -> None:
     # SPEC A16, B10: with a network that adds nothing the answer is the codec's round trip of the cubic interpolation
-    with_plan(monkeypatch, tile, None)
     grid = thin_grid(thick_volume.geometry, slices=30)  # padded to 32, cropped again
-    found = thin(thick_volume, echo_model(), grid, asked(project=False))
+    plan = LatentPlan(tile, None, 0, 0)
+    found = thin(thick_volume, echo_model(), grid, asked(project=False), plan=plan)
     cubic = torch.from_numpy(aligned_cubic(thick_volume.hu, thick_volume.geometry.centres_mm, grid.centres_mm))
     codec = small_codec(groups=0)
     trip = codec.decode(codec.encode(cubic[None, None].float()), grid.shape)[0, 0]
@@ -89,7 +83,7 @@ def test_nothing_shifts_on_the_way(
     assert found.report["consistency_rmse_hu"] > 1  # a random codec; the projection is what makes it consistent
 
 
-def test_tiles_of_the_network_share_one_sample(thick_volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_of_the_network_share_one_sample(thick_volume: Volume) -> None:
     # SPEC A16: a network without normalisation or downsampling answers alike with and without tiles
     class Local(DiffusionUNet):
         def forward(self, x: Tensor, t: Tensor) -> Tensor:
@@ -97,10 +91,8 @@ def test_tiles_of_the_network_share_one_sample(thick_volume: Volume, monkeypatch
 
     model = dataclasses.replace(small_latent_model(groups=0), unet=Local(SMALL_UNET))
     grid = thin_grid(thick_volume.geometry, slices=21)
-    with_plan(monkeypatch, None, None)
-    whole = thin(thick_volume, model, grid, asked(steps=3)).volume.hu
-    with_plan(monkeypatch, (32, 32, 32), 4)
-    tiled = thin(thick_volume, model, grid, asked(steps=3)).volume.hu
+    whole = thin(thick_volume, model, grid, asked(steps=3), plan=LatentPlan(None, None, 0, 0)).volume.hu
+    tiled = thin(thick_volume, model, grid, asked(steps=3), plan=LatentPlan((32, 32, 32), 4, 0, 0)).volume.hu
     assert np.abs(whole.astype(int) - tiled).max() <= 1
 
 
@@ -141,7 +133,7 @@ def test_what_the_codec_cannot_hold_is_kept(thick_volume: Volume) -> None:  # SP
         assert np.abs(found[:, 30:40, 30:40] + 1024.0).max() <= 1
 
 
-def test_the_report_says_how(thick_volume: Volume, small_model: Model) -> None:
+def test_the_report_says_how(thick_volume: Volume, small_model: EmbeddedModel) -> None:
     grid = thin_grid(thick_volume.geometry, slices=21)
     model = small_latent_model()
     report = thin(thick_volume, model, grid, ThinSettings(mode="sample", device="cpu", precision="fp32")).report
@@ -185,26 +177,27 @@ def test_what_the_model_cannot_do_is_refused(thick_volume: Volume, values: dict[
         thin(thick_volume, small_latent_model(), grid, asked(**values))  # type: ignore[arg-type]
 
 
-def test_the_embedded_model_always_projects(thick_volume: Volume, small_model: Model) -> None:
+def test_the_embedded_model_always_projects(thick_volume: Volume, small_model: EmbeddedModel) -> None:
     with pytest.raises(UsageError, match="cannot be had without the measurement"):
         thin(thick_volume, small_model, thin_grid(thick_volume.geometry, slices=21), asked("mean", project=False))
 
 
-def test_settings_are_filled_in_for_each_kind() -> None:
-    def numbers(mode: str, kind: str) -> tuple[int | None, int | None]:
-        settings = ThinSettings(mode=mode).resolved(kind)  # type: ignore[arg-type]
-        assert settings.resolved(kind) == settings
-        return settings.steps, settings.samples
+def test_settings_are_filled_in_by_each_model(small_model: EmbeddedModel) -> None:
+    def numbers(mode: str, model: ThinModel) -> tuple[int | None, int | None, bool | None]:
+        settings = model.defaults(ThinSettings(mode=mode, spread=None))  # type: ignore[arg-type]
+        assert model.defaults(settings) == settings
+        return settings.steps, settings.samples, settings.spread
 
-    assert numbers("mean", "embedded") == numbers("sample", "embedded") == (4, 1)
-    assert numbers("sample", "latent-diffusion") == (20, 1)
-    assert numbers("mean", "latent-diffusion") == (20, 4)
+    latent = small_latent_model()
+    assert numbers("mean", small_model) == numbers("sample", small_model) == (4, 1, True)
+    assert numbers("sample", latent) == (20, 1, False)
+    assert numbers("mean", latent) == (20, 4, True)
 
 
 def test_a_plan_takes_smaller_tiles_as_memory_shrinks_and_refuses_with_figures() -> None:
     thick = upright((50, 256, 256), 6.0, 6.0)
     grid, model = thin_grid(thick, slices=300), small_latent_model(groups=0)
-    plans = [plan(thick, grid, model, asked(memory_gb=gb)) for gb in (64.0, 3.5)]
+    plans = [model.plan(thick, grid, asked(memory_gb=gb)) for gb in (64.0, 3.5)]
     assert all(isinstance(one, LatentPlan) and one.peak_bytes <= one.available_bytes for one in plans)
     large, small = plans
     assert isinstance(large, LatentPlan)
@@ -214,4 +207,4 @@ def test_a_plan_takes_smaller_tiles_as_memory_shrinks_and_refuses_with_figures()
     assert small.codec_tile is not None
     assert small.peak_bytes < large.peak_bytes
     with pytest.raises(RefusedInput, match=r"50 x 256 x 256 to 300 slices needs about \d+\.\d GiB of 0\.5 GiB usable"):
-        plan(thick, grid, model, asked(memory_gb=0.5))
+        model.plan(thick, grid, asked(memory_gb=0.5))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from lamella.memory import available_bytes, peak_rss_bytes
+from lamella.machine.memory import available_bytes, peak_rss_bytes
 
 
 def written(folder: Path, **content: str) -> Path:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from lamella.processor import Conv3d
+from lamella.machine.processor import Conv3d
 
 SHAPES = [((4, 8, 3), {"padding": 1}), ((8, 4, 1), {}), ((6, 6, (1, 2, 2)), {"stride": (1, 2, 2), "bias": False})]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.metrics import INTERPOLATIONS, aligned_cubic, aligned_interpolation, best_shift_mm, refined_shift_mm
-from lamella.slices import cubic_matrix, profile_matrix
+from lamella.physics.slice_operator import cubic_matrix, profile_matrix
 
 
 @given(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lamella.data.phantom import PhantomSettings, thorax_phantom
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.metrics import (
     body_mask,
@@ -15,7 +14,8 @@ from lamella.metrics import (
     soft_tissue_mask,
 )
 from lamella.metrics.floor import _covariance
-from lamella.slices import SliceOperator, profile_matrix
+from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.physics.slice_operator import SliceOperator, profile_matrix
 
 
 def boxes(thin: int, ratio: int = 5, thickness: float | None = None) -> np.ndarray:

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.metrics import noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
-from lamella.slices import SliceOperator, profile_matrix
+from lamella.physics.slice_operator import SliceOperator, profile_matrix
 
 SHAPE = (8, 48, 48)
 EVERYWHERE = np.ones(SHAPE, dtype=np.bool_)

@@ -7,14 +7,15 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from lamella.embedded.model import EmbeddedModel
 from lamella.errors import ModelError, UsageError
-from lamella.latent.folder import CARD, WEIGHTS
-from lamella.model import Model, list_models, verify
-from lamella.publish import sha256_of
+from lamella.files.atomic import sha256_of
+from lamella.models.registry import list_models, load_model, verify
+from lamella.networks.folder import CARD, WEIGHTS
 
 
 @pytest.fixture
-def folder(small_model: Model, tmp_path: Path) -> Path:
+def folder(small_model: EmbeddedModel, tmp_path: Path) -> Path:
     small_model.save(tmp_path / "model", {"description": "random weights"})
     return tmp_path / "model"
 
@@ -26,8 +27,8 @@ def rewrite(folder: Path, **changes: object) -> None:
     (folder / CARD).write_text(yaml.safe_dump(card))
 
 
-def test_a_model_survives_the_round_trip(small_model: Model, folder: Path) -> None:
-    loaded = Model.load(folder)
+def test_a_model_survives_the_round_trip(small_model: EmbeddedModel, folder: Path) -> None:
+    loaded = EmbeddedModel.read(folder)
     assert loaded.settings == small_model.settings
     assert loaded.limits == small_model.limits
     assert loaded.calibration == small_model.calibration
@@ -37,11 +38,13 @@ def test_a_model_survives_the_round_trip(small_model: Model, folder: Path) -> No
     assert sorted(f.name for f in folder.iterdir()) == [CARD, WEIGHTS]
 
 
-def test_a_card_from_before_the_flow_could_read_a_summary_is_still_understood(small_model: Model, folder: Path) -> None:
+def test_a_card_from_before_the_flow_could_read_a_summary_is_still_understood(
+    small_model: EmbeddedModel, folder: Path
+) -> None:
     settings = yaml.safe_load((folder / CARD).read_text())["settings"]
     del settings["flow_hidden"], settings["compand_hu"]
     rewrite(folder, settings=settings)
-    assert Model.load(folder).settings == small_model.settings
+    assert EmbeddedModel.read(folder).settings == small_model.settings
 
 
 def test_altered_weights_are_refused(folder: Path) -> None:
@@ -50,7 +53,7 @@ def test_altered_weights_are_refused(folder: Path) -> None:
     data[-1] ^= 1
     (folder / WEIGHTS).write_bytes(data)
     with pytest.raises(ModelError, match=r"not the ones its card describes.*SHA-256"):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_weights_that_do_not_fit_the_settings_are_listed(folder: Path, spoil: ob
     save_file(tensors, folder / WEIGHTS)
     rewrite(folder, weights_sha256=sha256_of(folder / WEIGHTS))
     with pytest.raises(ModelError, match=message):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
 
 
 def test_weights_that_are_not_finite_fail_verification(folder: Path) -> None:
@@ -84,20 +87,20 @@ def test_weights_that_are_not_finite_fail_verification(folder: Path) -> None:
 
 def test_cards_that_are_no_cards_are_refused(folder: Path) -> None:
     with pytest.raises(UsageError, match="There is no model 'nowhere'"):
-        Model.load("nowhere")
+        load_model("nowhere")
     rewrite(folder, limits={"colour": 3})
-    with pytest.raises(ModelError, match="unknown Limits fields: colour"):
-        Model.load(folder)
+    with pytest.raises(ModelError, match=r"does not describe Limits\. Unknown key limits\.colour"):
+        EmbeddedModel.read(folder)
     (folder / CARD).write_text("name: x\n")
     with pytest.raises(ModelError, match="lacks licence, weights_sha256"):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
     (folder / CARD).write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
     (folder / WEIGHTS).unlink()
     (folder / CARD).write_text(yaml.safe_dump({"name": "x", "licence": "y", "weights_sha256": "z"}))
     with pytest.raises(ModelError, match=f"lacks {WEIGHTS}"):
-        Model.load(folder)
+        EmbeddedModel.read(folder)
 
 
 def test_the_shipped_model_is_whole_and_small() -> None:
@@ -105,7 +108,8 @@ def test_the_shipped_model_is_whole_and_small() -> None:
     entries = {entry.name: entry for entry in list_models()}
     assert "embedded" in entries
     assert entries["embedded"].size_bytes < 20_000_000
-    model = verify("embedded")
+    verify("embedded")
+    model = load_model("embedded")
     assert (model.limits.thickness_mm, model.limits.target_mm) == ((2.0, 10.0), (0.5, 2.5))
     card = yaml.safe_load((entries["embedded"].folder / CARD).read_text())
     assert {"description", "training", "data", "metrics", "limits_in_words", "reproduce"} <= card.keys()

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lamella.cli import main
+from lamella.embedded.model import EmbeddedModel
 from lamella.errors import ModelError
-from lamella.model import SHIPPED, Model
-from lamella.model_facts import checkpoint_facts, model_facts
+from lamella.models.facts import checkpoint_facts, model_facts
+from lamella.models.registry import SHIPPED
 
 EMBEDDED = SHIPPED / "embedded"
 
@@ -29,7 +30,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_a_model_folder_counts_what_the_network_has() -> None:  # SPEC A22
-    facts, model = model_facts(EMBEDDED), Model.load()
+    facts, model = model_facts(EMBEDDED), EmbeddedModel.read(EMBEDDED)
     assert facts.intact
     assert facts.kind == "embedded"
     assert facts.parameters == {

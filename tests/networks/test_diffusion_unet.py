@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lamella.diffusion_unet import AttentionAlongZ, DiffusionUNet, DiffusionUNetSettings, preset, time_features
 from lamella.errors import LamellaError, UsageError
+from lamella.networks.diffusion_unet import AttentionAlongZ, DiffusionUNet, DiffusionUNetSettings, preset, time_features
 
 TINY = DiffusionUNetSettings(
     width=8, multipliers=(1, 2, 2), blocks=1, attention_levels=(1, 2), heads=2, time_embedding=16

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-
-from lamella.embedded import noise_level, residual_noise
-from lamella.model import Model
-from lamella.passage import Passage
-from lamella.unet import UNet3d, UNetSettings
 from tests.small_model import SMALL, upright
+
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import noise_level, residual_noise
+from lamella.networks.unet import UNet3d, UNetSettings
+from lamella.physics.grid_pair import GridPair
 
 
 def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -56,7 +56,7 @@ def test_answers_without_gradients_are_those_of_training_and_leave_the_input_alo
     assert torch.equal(x, given)
 
 
-def test_the_thin_head_changes_continuously_with_the_target_spacing(small_model: Model) -> None:
+def test_the_thin_head_changes_continuously_with_the_target_spacing(small_model: EmbeddedModel) -> None:
     # SPEC C2: 1.00 and 1.001 mm must look alike
     thick = upright((6, 1, 1), 5.0, 5.0)
     hu = torch.randn(1, 1, 6, 8, 8, generator=torch.Generator().manual_seed(1)) * 100
@@ -64,29 +64,29 @@ def test_the_thin_head_changes_continuously_with_the_target_spacing(small_model:
     for count in (30_000, 29_970):  # the middle slices of both lie within a thousandth of a millimetre
         spacing_mm = 30.0 / count
         at = np.array([thick.centres_mm[0] + 11.3])
-        whole = Passage.between(thick.with_slices(count, spacing_mm, (spacing_mm - 5) / 2, spacing_mm), thick)
+        whole = GridPair.between(thick.with_slices(count, spacing_mm, (spacing_mm - 5) / 2, spacing_mm), thick)
         centres = thick.centres_mm[0] + (spacing_mm - 5) / 2 + spacing_mm * np.arange(count)
         row = int(np.abs(centres - at).argmin())
         packed = small_model.mean.codec.encode(hu)
-        offers = small_model.mean.offers(small_model.mean.features(hu), torch.tensor([whole.condition]))
+        slice_features = small_model.mean.slice_features(small_model.mean.features(hu), torch.tensor([whole.condition]))
         offsets = torch.as_tensor(whole.offsets[row : row + 1], dtype=torch.float32)
         start = torch.einsum("dk,bckyx->bcdyx", torch.as_tensor(whole.start_matrix[row : row + 1]).float(), packed)
-        answers.append(small_model.mean.read(offers, start, offsets, whole.ratios).correction)
+        answers.append(small_model.mean.read(slice_features, start, offsets, whole.ratios).correction)
     assert float(answers[0].abs().max()) > 1.0
     torch.testing.assert_close(answers[0], answers[1], atol=0.05, rtol=0.01)
 
 
-def test_the_mean_is_consistent_with_the_measurement_by_construction(small_model: Model) -> None:
+def test_the_mean_is_consistent_with_the_measurement_by_construction(small_model: EmbeddedModel) -> None:
     # SPEC C1
     thick = upright((6, 1, 1), 5.0, 5.0)
-    passage = Passage.between(thick.with_slices(30, 1.0, -2.0, 1.0), thick)
+    grids = GridPair.between(thick.with_slices(30, 1.0, -2.0, 1.0), thick)
     hu = torch.randn(2, 1, 6, 16, 16, generator=torch.Generator().manual_seed(1)) * 100
-    mean, outlook = small_model.mean(hu, passage, torch.tensor([passage.condition]).expand(2, 3))
-    assert float(outlook.correction.abs().max()) > 1
-    torch.testing.assert_close(passage.operator.blur(small_model.mean.codec.decode(mean)), hu, atol=1e-2, rtol=1e-4)
+    mean, head_output = small_model.mean(hu, grids, torch.tensor([grids.condition]).expand(2, 3))
+    assert float(head_output.correction.abs().max()) > 1
+    torch.testing.assert_close(grids.operator.blur(small_model.mean.codec.decode(mean)), hu, atol=1e-2, rtol=1e-4)
 
 
-def test_at_full_noise_the_flow_sees_none_of_it(small_model: Model) -> None:
+def test_at_full_noise_the_flow_sees_none_of_it(small_model: EmbeddedModel) -> None:
     """The gate (1 - t) hides the noise from the trunk; only the linear path, whose answer has zero mean, still sees it."""
     flow = small_model.flow
     shape = (1, 16, 4, 4, 4)
@@ -102,12 +102,12 @@ def test_at_full_noise_the_flow_sees_none_of_it(small_model: Model) -> None:
 
 def test_null_space_noise_has_unit_variance_and_no_measured_part() -> None:
     thick = upright((8, 1, 1), 5.0, 5.0)
-    passage = Passage.between(thick.with_slices(40, 1.0, -2.0, 1.0), thick)
+    grids = GridPair.between(thick.with_slices(40, 1.0, -2.0, 1.0), thick)
     white = torch.randn(40, 200, 200, generator=torch.Generator().manual_seed(0))
     scale = torch.full_like(white, 17.0)
-    noise = residual_noise(white, scale, passage)
+    noise = residual_noise(white, scale, grids)
     np.testing.assert_allclose(noise.std(dim=(1, 2)).numpy(), 1.0, atol=0.02)
-    assert float(passage.operator.blur(scale * noise).abs().max()) < 1e-3
+    assert float(grids.operator.blur(scale * noise).abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("side", [2, 4])

@@ -8,12 +8,12 @@ from itertools import permutations, product
 import nibabel as nib
 import numpy as np
 import pytest
-
-from lamella.errors import LamellaError
-from lamella.nifti import read_nifti, write_nifti
-from lamella.volume import Geometry, Volume
 from tests.dicom_builder import phantom_hu
 from tests.nifti_builder import LPS_RAS, affine_for, ct, save
+
+from lamella.errors import LamellaError
+from lamella.nifti.image import read_nifti, write_nifti
+from lamella.volume import Geometry, Volume
 
 
 @pytest.mark.parametrize("axes", list(permutations(range(3))))

@@ -7,10 +7,10 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.nifti_builder import affine_for, ct, save
 
 from lamella.errors import RefusedInput
-from lamella.nifti import read_nifti
-from tests.nifti_builder import affine_for, ct, save
+from lamella.nifti.image import read_nifti
 
 # SPEC C6
 

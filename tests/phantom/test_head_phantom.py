@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from lamella.data.patches import PatchBatches, PatchSettings
-from lamella.data.phantom import PhantomSettings, paint_phantom, write_phantom_study
-from lamella.data.phantom.head import head_build
 from lamella.data.views import SeriesSettings, load_views
+from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
+from lamella.phantom.head import head_build
 from lamella.volume import Volume
 
 HEAD = PhantomSettings(

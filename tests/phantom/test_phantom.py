@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
-from lamella.data.phantom import PhantomSettings, phantom_nodules, thorax_phantom, write_phantom_study
-from lamella.data.phantom.shapes import Grid, Texture, add_tube, ball
-from lamella.data.phantom.torso import lungs
-from lamella.data.phantom.trees import lung_trees
 from lamella.errors import LamellaError, NonFiniteError, UsageError
+from lamella.phantom import PhantomSettings, phantom_nodules, thorax_phantom, write_phantom_study
+from lamella.phantom.shapes import Grid, Texture, add_tube, ball
+from lamella.phantom.torso import lungs
+from lamella.phantom.trees import lung_trees
 from lamella.volume import Volume
 
 SMALL = PhantomSettings(shape=(6, 48, 48), pixel_mm=3.0, spacing_mm=2.0, thickness_mm=2.0)
@@ -199,7 +199,7 @@ def test_texture_has_unit_variance_and_is_fixed_in_space() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"thickness_mm": 5.0}, "thicken it with lamella.slices"),
+        ({"thickness_mm": 5.0}, "thicken it with lamella.physics.slice_operator"),
         ({"spacing_mm": 0.0}, "spacing_mm is out of range"),
         ({"shape": (1, 32, 32)}, "at least two voxels"),
         ({"noise_hu": -1.0}, "noise is out of range"),

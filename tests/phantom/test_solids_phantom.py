@@ -9,9 +9,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from lamella.data.phantom import PhantomSettings, paint_phantom, write_phantom_study
-from lamella.data.phantom.shapes import Grid
-from lamella.data.phantom.solids import DENSITIES_HU, _distance
+from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
+from lamella.phantom.shapes import Grid
+from lamella.phantom.solids import DENSITIES_HU, _distance
 
 OBJECT = PhantomSettings(
     shape=(60, 120, 120), pixel_mm=2.0, spacing_mm=2.0, thickness_mm=2.0, noise_hu=0.0, region="solids", seed=1

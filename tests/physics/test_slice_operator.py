@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.small_model import upright
 
 from lamella.errors import LamellaError
-from lamella.slices import (
+from lamella.physics.slice_operator import (
     SAFE_CONDITION,
     SliceOperator,
     along_z,
@@ -16,7 +17,6 @@ from lamella.slices import (
     profile_matrix,
     thick_grid,
 )
-from tests.small_model import upright
 
 PROFILES = ("box", "gaussian", "trapezoid")
 GEOMETRIES = [(5.0, 5.0), (5.0, 7.0), (3.0, 3.0), (5.0, 2.5), (4.0, 5.0), (3.3, 2.9), (2.0, 10.0)]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from tests.small_model import upright
 
-from lamella.nifti import write_nifti
-from lamella.reader.answers import ANSWERS_KIND
-from lamella.reader.key import Key, Shown
-from lamella.reader.plan import Design, Item, plan_session
+from lamella.nifti.image import write_nifti
+from lamella.reader_study.answers import ANSWERS_KIND
+from lamella.reader_study.key import Key, Shown
+from lamella.reader_study.plan import Design, Item, plan_session
 from lamella.volume import Geometry, Volume
 
 METHODS = ("cubic", "mean", "real-thin")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from lamella.errors import LamellaError
-from lamella.reader.agreement import fleiss_kappa, holm, krippendorff_alpha, wilson_interval
+from lamella.reader_study.agreement import fleiss_kappa, holm, krippendorff_alpha, wilson_interval
 
 NAN = float("nan")
 

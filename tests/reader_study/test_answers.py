@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reader.studies import answers_of, choose, saved, small_key
+from tests.reader_study.studies import answers_of, choose, saved, small_key
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.reader.answers import read_answers
-from lamella.reader.key import Key, key_text, read_key
-from lamella.reader.plan import Design
+from lamella.reader_study.answers import read_answers
+from lamella.reader_study.key import Key, key_text, read_key
+from lamella.reader_study.plan import Design
 
 DESIGN = Design(("case-01", "case-02"), ("a", "b"), (("a", "b"),), ratings=("Sharpness", "Noise"))
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.reader.studies import METHODS, write_studies
+from tests.reader_study.studies import METHODS, write_studies
 from tests.report.browser import Page, open_page, require_browser
 
-from lamella.reader.answers import read_answers
-from lamella.reader.key import read_key
-from lamella.reader.make import Made, Request, make_study
-from lamella.reader.plan import Item
-from lamella.reader.score import score
+from lamella.reader_study.answers import read_answers
+from lamella.reader_study.key import read_key
+from lamella.reader_study.make import Made, Request, make_study
+from lamella.reader_study.plan import Item
+from lamella.reader_study.score import score
 
 pytestmark = pytest.mark.browser
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.dicom_builder import build_series, phantom_hu
-from tests.reader.studies import METHODS, write_case, write_studies
+from tests.reader_study.studies import METHODS, write_case, write_studies
 from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.nifti import write_nifti
-from lamella.reader.cases import Slab, find_cases, fingerprint, read_case
+from lamella.nifti.image import write_nifti
+from lamella.reader_study.cases import Slab, find_cases, fingerprint, read_case
 from lamella.volume import Geometry, Volume
 
 SHAPE = (6, 24, 30)
@@ -50,7 +50,7 @@ def test_cases_and_methods_are_named_by_their_entries(tmp_path: Path) -> None:
 
 
 def test_a_dicom_folder_and_a_nifti_share_a_case(tmp_path: Path) -> None:
-    from lamella.source import read_source
+    from lamella.sources.source import read_source
 
     build_series(tmp_path / "a" / "series.v2", phantom_hu(5))
     original = read_source(tmp_path / "a" / "series.v2")

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.reader.studies import METHODS, answers_of, choose, write_case, write_studies
+from tests.reader_study.studies import METHODS, answers_of, choose, write_case, write_studies
 
 from lamella.cli import reader as verb
 from lamella.errors import LamellaError, RefusedInput, UsageError
-from lamella.nifti import read_nifti
-from lamella.reader.answers import read_answers
-from lamella.reader.key import read_key
-from lamella.reader.make import Made, Request, make_study
-from lamella.reader.page import equally_long
+from lamella.nifti.image import read_nifti
+from lamella.reader_study.answers import read_answers
+from lamella.reader_study.key import read_key
+from lamella.reader_study.make import Made, Request, make_study
+from lamella.reader_study.page import equally_long
 
 
 @pytest.fixture(scope="module")

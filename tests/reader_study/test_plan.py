@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.reader.studies import METHODS, small_key
+from tests.reader_study.studies import METHODS, small_key
 
 from lamella.errors import UsageError
-from lamella.reader.plan import Design, Session, choose_pairs, plan_session
+from lamella.reader_study.plan import Design, Session, choose_pairs, plan_session
 
 CASES = tuple(f"case-{number:02d}" for number in range(1, 8))
 PAIRS = choose_pairs(METHODS, ())

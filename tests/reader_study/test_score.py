@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from tests.reader.studies import METHODS, answers_of, choose, saved, small_key
+from tests.reader_study.studies import METHODS, answers_of, choose, saved, small_key
 
 from lamella.errors import RefusedInput
-from lamella.reader.answers import read_answers
-from lamella.reader.key import Key
-from lamella.reader.plan import Design, Item, choose_pairs
-from lamella.reader.score import StudyScore, score
-from lamella.reader.text import summary
+from lamella.reader_study.answers import read_answers
+from lamella.reader_study.key import Key
+from lamella.reader_study.plan import Design, Item, choose_pairs
+from lamella.reader_study.score import StudyScore, score
+from lamella.reader_study.text import summary
 
 CASES = tuple(f"case-{number:02d}" for number in range(1, 7))
 PREFERENCES = Design(CASES, ("a", "b"), (("a", "b"),), ratings=())

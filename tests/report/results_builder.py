@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from lamella.metrics import aligned_cubic, psnr, rmse_hu
 from lamella.metrics.catalogue import FIGURES, NOMINAL
-from lamella.nifti import write_nifti
-from lamella.slices import SliceOperator
+from lamella.nifti.image import write_nifti
+from lamella.physics.slice_operator import SliceOperator
 from lamella.volume import Geometry, Volume
 
 METHODS = {"mean": ("Lamella mean", "model"), "cubic": ("Cubic", "baseline"), "flat": ("Nearest", "baseline")}

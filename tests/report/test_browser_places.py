@@ -12,7 +12,7 @@ import pytest
 from tests.report.browser import Page, open_page, require_browser
 from tests.report.one_page import show
 
-from lamella.nifti import read_nifti
+from lamella.nifti.image import read_nifti
 from lamella.report.pack import PageVolume
 from lamella.report.views import View, sample
 from lamella.volume import Geometry, Volume

@@ -15,7 +15,7 @@ import pytest
 from tests.report.results_builder import grid, write_results
 
 from lamella.errors import LamellaError, RefusedInput, UsageError
-from lamella.nifti import write_nifti
+from lamella.nifti.image import write_nifti
 from lamella.report.evaluation import curves_of, render_results
 from lamella.report.results import read_results
 from lamella.volume import Volume

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.report.results_builder import body, grid, thickened
 
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.nifti import read_nifti
+from lamella.nifti.image import read_nifti
 from lamella.report.pack import Packed, PageVolume, pack_volumes
 from lamella.volume import Geometry, Volume
 

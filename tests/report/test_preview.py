@@ -260,7 +260,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
 
 def test_drawing_needs_neither_pyplot_nor_torch() -> None:
     code = (
-        "import sys, lamella.report.preview, lamella.data.phantom; "
+        "import sys, lamella.report.preview, lamella.phantom; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib.pyplot', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import uid
+from tests.dicom_builder import build_enhanced, build_series, phantom_hu
 
 from lamella.errors import RefusedInput
-from lamella.source import inspect_source, read_source
-from tests.dicom_builder import build_enhanced, build_series, phantom_hu
+from lamella.sources.source import inspect_source, read_source
 
 # SPEC C6
 

@@ -10,10 +10,10 @@ import zipfile
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.dicom_builder import build_enhanced, build_series, phantom_hu
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.source import inspect_source, read_source
-from tests.dicom_builder import build_enhanced, build_series, phantom_hu
+from lamella.sources.source import inspect_source, read_source
 
 
 @pytest.fixture
@@ -80,5 +80,5 @@ def test_a_series_uid_means_nothing_to_nifti(sources):
 
 
 def test_reading_does_not_import_torch():
-    code = "import sys, lamella.source; sys.exit('torch' in sys.modules)"
+    code = "import sys, lamella.sources.source; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

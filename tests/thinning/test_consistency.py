@@ -9,10 +9,10 @@ import pytest
 import torch
 from tests.small_model import upright
 
-from lamella.passage import Passage
-from lamella.slices import SliceOperator, covering_grid
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import covering_grid
 from lamella.thinning import thin_grid
-from lamella.thinning.finish import finish, misfit_warnings
+from lamella.thinning.consistency import misfit_warnings, to_stored_hu
 from lamella.volume import AIR_HU, Geometry
 
 
@@ -26,9 +26,9 @@ def tissue_below_air() -> torch.Tensor:
 def finished(thick: torch.Tensor, geometry: Geometry, **wanted: Any) -> tuple[np.ndarray, np.ndarray]:
     """(thin HU, misfit of each thick voxel); interpolation stands for a network's answer."""
     longer, _ = covering_grid(thin_grid(geometry, **wanted), geometry)
-    passage = Passage.between(longer, geometry)
-    hu = finish(passage.start(thick).contiguous(), thick, passage)
-    return hu, passage.operator.residual(torch.from_numpy(hu.astype(np.float32)), thick).numpy()
+    grids = GridPair.between(longer, geometry)
+    hu = to_stored_hu(grids.start(thick).contiguous(), thick, grids)
+    return hu, grids.operator.residual(torch.from_numpy(hu.astype(np.float32)), thick).numpy()
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,8 @@ def test_what_lies_in_a_gap_is_not_taken_for_air() -> None:
 
 def test_a_result_that_does_not_give_the_measurement_back_says_so() -> None:
     # SPEC C1: never silently
-    operator = SliceOperator.from_matrix(np.full((1, 5), 0.2))
-
     def said(rmse_hu: float, worst_hu: float) -> list[str]:
-        return misfit_warnings({"consistency_rmse_hu": rmse_hu, "consistency_worst_hu": worst_hu}, operator)
+        return misfit_warnings({"consistency_rmse_hu": rmse_hu, "consistency_worst_hu": worst_hu}, ridge=0.0)
 
     assert said(0.54, 12.0) == said(float("nan"), float("nan")) == []
     assert "differs from them by 33.6 HU (root mean square; 150 HU in the worst voxel)" in said(33.6, 150.0)[0]

@@ -11,7 +11,7 @@ from tests.tiny_fit import PLAIN, Tiny, noted, train
 
 from lamella.errors import NonFiniteError, UsageError
 from lamella.train.checkpoints import steps_done
-from lamella.train.fit import FitSettings
+from lamella.train.fit_settings import FitSettings
 from lamella.train.strategy import fsdp, strategy_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers, loggers and short epochs

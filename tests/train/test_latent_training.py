@@ -14,15 +14,15 @@ from tests.small_latent import SMALL_UNET, small_codec
 from tests.small_model import upright
 
 from lamella.cli import main
-from lamella.config import load, save
+from lamella.codecs.folder import save_codec
 from lamella.data.blocks import BlockSettings, LatentBlocks
 from lamella.data.views import SeriesSettings
 from lamella.diffusion import ScheduleSettings
 from lamella.errors import NonFiniteError, UsageError
-from lamella.latent.folder import save_codec
-from lamella.latent_model import LatentModel
-from lamella.nifti import write_nifti
-from lamella.train.fit import FitSettings
+from lamella.files.config import load, save
+from lamella.latent_diffusion.model import LatentModel
+from lamella.nifti.image import write_nifti
+from lamella.train.fit_settings import FitSettings
 from lamella.train.latent import LatentRun, LatentStage, train_latent
 from lamella.train.sources import SourceSettings, load_sources
 from lamella.volume import Volume
@@ -66,7 +66,7 @@ def stage_of(run: LatentRun) -> tuple[LatentStage, LatentBlocks]:
 
 def test_a_run_makes_a_model_with_the_measured_scale(run: LatentRun) -> None:
     # SPEC A7, A8, A17, A18, B11
-    model = LatentModel.load(train_latent(run))
+    model = LatentModel.read(train_latent(run))
     assert model.settings == run.settings
     assert model.settings.loss.min_snr_gamma == 5
     kept = yaml.safe_load((Path(run.run) / "scale.yaml").read_text())["latent_scale"]
@@ -84,7 +84,7 @@ def test_a_run_makes_a_model_with_the_measured_scale(run: LatentRun) -> None:
 
 def test_a_stopped_run_makes_the_same_model(run: LatentRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # SPEC A18
-    straight = LatentModel.load(train_latent(dataclasses.replace(run, run=str(tmp_path / "straight"))))
+    straight = LatentModel.read(train_latent(dataclasses.replace(run, run=str(tmp_path / "straight"))))
     again, loss = dataclasses.replace(run, run=str(tmp_path / "again")), LatentStage.loss
 
     def dies(self: LatentStage, *args: Any) -> Any:
@@ -96,7 +96,7 @@ def test_a_stopped_run_makes_the_same_model(run: LatentRun, tmp_path: Path, monk
     with pytest.raises(RuntimeError, match="stopped"):
         train_latent(again)
     monkeypatch.setattr(LatentStage, "loss", loss)
-    assert LatentModel.load(train_latent(again)).sha256 == straight.sha256
+    assert LatentModel.read(train_latent(again)).sha256 == straight.sha256
 
 
 def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> Non
     save_codec(codec, small_codec(), {"licence": "terms of others"})
     own = dataclasses.replace(run, run=str(tmp_path / "run"), codec=str(codec))
     out = train_latent(own)
-    assert LatentModel.load(out).licence == "Apache-2.0 (denoising network); terms of others (autoencoder)"
+    assert LatentModel.read(out).licence == "Apache-2.0 (denoising network); terms of others (autoencoder)"
     other = small_codec()
     with torch.no_grad():
         next(other.network.parameters()).add_(1.0)
@@ -113,7 +113,7 @@ def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="latents of another codec"):
         train_latent(own)
     (Path(own.run) / "last.ckpt").unlink()  # nothing was learnt: another codec, another scale
-    model = LatentModel.load(train_latent(dataclasses.replace(own, scale=2.5)))
+    model = LatentModel.read(train_latent(dataclasses.replace(own, scale=2.5)))
     assert model.codec.settings.scale == 2.5
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from lamella.cli import main
-from lamella.config import load, save
 from lamella.errors import UsageError
+from lamella.files.config import load, save
 from lamella.train.same_run import SETTINGS, is_begun, refuse_other_run
 from lamella.train.vae import VaeRun
 

@@ -14,11 +14,12 @@ from lamella.data.views import SeriesSettings, load_views
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.loss import LossSettings, diffusion_loss
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded import RESIDUAL_HU, SCALE_HU, MeanScaleNet
-from lamella.embedded_loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
+from lamella.embedded.loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import RESIDUAL_HU, SCALE_HU, MeanScaleNet
 from lamella.errors import LamellaError, NonFiniteError, UsageError
-from lamella.model import Model, read_card
-from lamella.nifti import write_nifti
+from lamella.networks.folder import read_card
+from lamella.nifti.image import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import DataSettings, StageSettings
 from lamella.volume import Volume
@@ -90,7 +91,7 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
         train_embedded(run_of(data_folder, tmp_path / "broken", 6))
     monkeypatch.setattr(stages.Stage, "report", report)
     resumed = train_embedded(run_of(data_folder, tmp_path / "broken", 6))
-    one, two = Model.load(straight), Model.load(resumed)
+    one, two = EmbeddedModel.read(straight), EmbeddedModel.read(resumed)
     for network in ("mean", "flow"):
         for name, tensor in getattr(one, network).state_dict().items():
             assert torch.equal(tensor, getattr(two, network).state_dict()[name]), name
@@ -110,12 +111,12 @@ def test_the_rate_warms_up_holds_and_falls() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None:
     run = run_of(data_folder, tmp_path / "first", 2)
-    first = Model.load(train_embedded(run))
+    first = EmbeddedModel.read(train_embedded(run))
     still = dataclasses.replace(STAGE, steps=2, learning_rate=0.0, weight_decay=0.0)
     again = dataclasses.replace(
         run, run=str(tmp_path / "second"), start=str(tmp_path / "first" / "model"), mean=still, flow=still
     )
-    second = Model.load(train_embedded(again))
+    second = EmbeddedModel.read(train_embedded(again))
     for network in ("mean", "flow"):
         for name, tensor in getattr(first, network).state_dict().items():
             assert torch.equal(tensor, getattr(second, network).state_dict()[name]), name
@@ -124,7 +125,9 @@ def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None
     other = dataclasses.replace(again, model=dataclasses.replace(SMALL, flow_hidden=6, flow_channels=(4, 8)))
     with pytest.raises(UsageError, match="has other settings"):
         train_embedded(other)
-    third = Model.load(train_embedded(dataclasses.replace(other, run=str(tmp_path / "third"), start_flow=False)))
+    third = EmbeddedModel.read(
+        train_embedded(dataclasses.replace(other, run=str(tmp_path / "third"), start_flow=False))
+    )
     assert third.flow.read_channels == 6
     for name, tensor in first.mean.state_dict().items():
         assert torch.equal(tensor, third.mean.state_dict()[name]), name
@@ -161,8 +164,8 @@ def test_the_mean_is_penalised_before_or_after_its_projection(data_folder: Path)
         )
         for projected in (True, False)
     }
-    error = network.codec.encode(pairs.thin_hu) - pairs.passage.start(network.codec.encode(pairs.thick_hu))
-    turned = pairs.passage.operator.null(torch.full_like(error, off_hu))
+    error = network.codec.encode(pairs.thin_hu) - pairs.grids.start(network.codec.encode(pairs.thick_hu))
+    turned = pairs.grids.operator.null(torch.full_like(error, off_hu))
     for projected, off in ((True, turned), (False, torch.full_like(error, off_hu))):
         expected = float(counted_mean((error - off).square(), pairs.counted)) / 30.0**2
         assert found[projected] == pytest.approx(expected, rel=1e-3)
@@ -178,7 +181,7 @@ def test_a_balance_weighs_squared_errors_by_the_predicted_scale(data_folder: Pat
         network.head.out.weight.zero_()
         network.head.out.bias.zero_()
         network.head.out.bias[n:] = torch.log(scale_hu / SCALE_HU)
-    error = network.codec.encode(pairs.thin_hu) - pairs.passage.start(network.codec.encode(pairs.thick_hu))
+    error = network.codec.encode(pairs.thin_hu) - pairs.grids.start(network.codec.encode(pairs.thick_hu))
     for balance in (0.0, 0.7):
         settings = MeanLossSettings(1e4, balance=balance)
         found = float(mean_scale_loss(network, pairs, pairs.condition, settings)[1]["mean_loss"])

@@ -12,16 +12,16 @@ import yaml
 from tests.small_model import upright
 
 from lamella.cli import main
-from lamella.config import load, save
+from lamella.codecs.autoencoder_loss import AutoencoderLossSettings
+from lamella.codecs.folder import load_codec
 from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
 from lamella.data.prepare_settings import PrepareSettings
 from lamella.data.views import SeriesSettings
 from lamella.errors import UsageError
-from lamella.latent.autoencoder import AutoencoderSettings
-from lamella.latent.folder import load_codec
-from lamella.latent.loss import AutoencoderLossSettings
-from lamella.nifti import write_nifti
-from lamella.train.fit import FitSettings
+from lamella.files.config import load, save
+from lamella.networks.autoencoder import AutoencoderSettings
+from lamella.nifti.image import write_nifti
+from lamella.train.fit_settings import FitSettings
 from lamella.train.sources import SourceSettings, load_sources
 from lamella.train.vae import VaeRun, VaeStage, train_vae
 from lamella.volume import Volume

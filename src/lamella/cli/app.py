@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lamella import __version__
+from lamella import RESEARCH_ONLY, __version__
 from lamella.cli import degrade, demo, evaluate, info, inspect, models, prepare, reader, report, thin, train
-from lamella.cli.options import RESEARCH_ONLY
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 

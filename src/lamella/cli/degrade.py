@@ -9,9 +9,9 @@ import typer
 
 from lamella import __version__
 from lamella.cli.options import Debug, Output, Overwrite, Quiet, Series, Source
-from lamella.cli.outputs import check_result, write_result
-from lamella.cli.progress import Progress
 from lamella.errors import RefusedInput
+from lamella.workflow.outputs import check_result, write_result
+from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
     from lamella.dicom.labels import Derivation
@@ -60,7 +60,7 @@ def thicken_to(
         LamellaError: not even one slab fits.
     """
     check_result(output, source, overwrite=overwrite)
-    from lamella.source import read_source
+    from lamella.sources.source import read_source
 
     thin = read_source(source, series, progress.counter("read"))
     progress.begin("average")
@@ -77,7 +77,7 @@ def _thickened(thin: Volume, thickness_mm: float, spacing_mm: float, profile: Pr
     import torch
 
     from lamella.dicom.write import round_to_stored
-    from lamella.slices import SliceOperator, thick_grid
+    from lamella.physics.slice_operator import SliceOperator, thick_grid
     from lamella.volume import Volume
 
     for name, asked, has in (

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lamella.cli.options import Debug, Overwrite, Quiet
-from lamella.cli.progress import Progress
+from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.cli.job import Done, Job
     from lamella.volume import Volume
+    from lamella.workflow.thin_study import Done, Job
 
 _PHANTOM_FILES = ("IM*.dcm",)
 _THICK_MM = 5.0
@@ -29,7 +29,7 @@ def demo(
     Writes a thin phantom study, the same thickened to 5 mm, the thinned series, a preview and a report.
     """
     from lamella.cli.degrade import thicken_to
-    from lamella.cli.job import Job, run
+    from lamella.workflow.thin_study import Job, run
 
     thin_folder, thick_folder = out / "phantom-1mm", out / "phantom-5mm"
     job = Job(
@@ -56,8 +56,8 @@ def demo(
 
 def _check(out: Path, job: Job, overwrite: bool) -> None:
     """Refuse before the phantom is painted what would be refused after."""
-    from lamella.cli.outputs import REPLACEABLE, refuse_others_slices
-    from lamella.publish_checks import check_output
+    from lamella.files.output_checks import check_output
+    from lamella.workflow.outputs import REPLACEABLE, refuse_others_slices
 
     check_output(out / "phantom-1mm", None, overwrite=overwrite, replaceable=_PHANTOM_FILES)
     for folder in (out / "phantom-5mm", job.output):
@@ -70,8 +70,8 @@ def _check(out: Path, job: Job, overwrite: bool) -> None:
 
 
 def _phantom(folder: Path, overwrite: bool, progress: Progress) -> Volume:
-    from lamella.data.phantom import PhantomSettings, thorax_phantom, write_phantom_study
-    from lamella.publish import staged_folder
+    from lamella.files.atomic import staged_folder
+    from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
 
     progress.begin("phantom")
     settings = PhantomSettings()

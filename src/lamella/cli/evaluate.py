@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lamella.cli.options import SOME_FAILED, Debug, Quiet
-from lamella.cli.progress import Progress
+from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
     from lamella.evaluate import Evaluated
@@ -28,9 +28,9 @@ def evaluate(
 
     Writes results.json and table.md; `lamella report` makes a page of them. The same command resumes, case by case.
     """
-    from lamella.config import load, save
     from lamella.evaluate import EvaluationSettings
     from lamella.evaluate import evaluate as run
+    from lamella.files.config import load, save
 
     settings = load(EvaluationSettings, config, overrides or ())
     with Progress(quiet) as progress:

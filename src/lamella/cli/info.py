@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lamella import __version__
-from lamella.cli.options import RESEARCH_ONLY, Debug, Json, Quiet
+from lamella import RESEARCH_ONLY, __version__
+from lamella.cli.options import Debug, Json, Quiet
 
 _PACKAGES = ("torch", "numpy", "scipy", "pydicom", "imagecodecs", "nibabel", "safetensors", "lightning")
 
@@ -42,9 +42,9 @@ def costed(name: str) -> dict[str, Any]:
     Raises:
         UsageError: no such preset.
     """
-    from lamella.cost import codec_cost, cost
-    from lamella.diffusion_unet import preset
-    from lamella.latent.maisi import maisi_settings
+    from lamella.codecs.maisi import maisi_settings
+    from lamella.latent_diffusion.cost import codec_cost, cost
+    from lamella.networks.diffusion_unet import preset
 
     settings, codec = preset(name), maisi_settings()
     found = cost(settings, codec.network)
@@ -77,7 +77,7 @@ def gathered() -> dict[str, Any]:
     from pydicom.uid import UID
 
     from lamella.dicom.decode import READABLE
-    from lamella.model import list_models
+    from lamella.models.registry import list_models
 
     return {
         "lamella": __version__,

@@ -13,7 +13,7 @@ from lamella.errors import RefusedInput
 
 if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
-    from lamella.source import Inspection
+    from lamella.sources.source import Inspection
 
 _CARD, _CHECKPOINT, _CASE = "model.yaml", ".ckpt", "case.json"
 
@@ -47,7 +47,7 @@ def inspect(
 
         _show(*of_case(source), as_json, quiet)
         return
-    from lamella.source import inspect_source
+    from lamella.sources.source import inspect_source
 
     found = inspect_source(source)
     _show(found.to_dict(), _text(found), as_json, quiet)

@@ -11,7 +11,7 @@ from lamella.errors import ModelError
 
 def of_model(folder: Path) -> tuple[dict[str, Any], str, str | None]:
     """(facts, the same for people, what is wrong) of a model folder."""
-    from lamella.model_facts import model_facts
+    from lamella.models.facts import model_facts
 
     facts = model_facts(folder)
     wrong = None
@@ -32,7 +32,7 @@ def of_model(folder: Path) -> tuple[dict[str, Any], str, str | None]:
 
 def of_checkpoint(path: Path) -> tuple[dict[str, Any], str, str | None]:
     """(facts, the same for people, what is wrong) of a checkpoint."""
-    from lamella.model_facts import checkpoint_facts
+    from lamella.models.facts import checkpoint_facts
 
     facts = checkpoint_facts(path)
     wrong = None

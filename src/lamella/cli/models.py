@@ -25,7 +25,7 @@ def verbs() -> typer.Typer:
 
 def list_(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the models in the package."""
-    from lamella.model import list_models
+    from lamella.models.registry import list_models
 
     entries = list_models()
     if as_json:
@@ -43,16 +43,13 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Check a model's files: complete, unaltered (SHA-256), every weight finite."""
-    from lamella.latent.folder import KIND, verify_codec
-    from lamella.model import find_model, list_models, read_card
-    from lamella.model import verify as verify_model
+    from lamella.models.registry import find_model, list_models
+    from lamella.models.registry import verify as verify_model
+    from lamella.networks.folder import read_card
 
     for folder in [find_model(model)] if model else [entry.folder for entry in list_models()]:
+        verify_model(folder)
         card = read_card(folder)
-        if card.get("kind") == KIND:
-            verify_codec(folder)
-        else:
-            verify_model(folder)
         if not quiet:
             print(f"{card['name']}: complete, SHA-256 {card['weights_sha256']}, licence {card['licence']}")
 
@@ -69,9 +66,10 @@ def import_(
     debug: Debug = False,
 ) -> None:
     """Import an autoencoder's published weights as a model folder; nothing is downloaded."""
-    from lamella.latent.folder import CARD, WEIGHTS, load_codec, read_codec_card, save_codec
-    from lamella.latent.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
-    from lamella.publish_checks import check_output
+    from lamella.codecs.folder import load_codec, save_codec
+    from lamella.codecs.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
+    from lamella.files.output_checks import check_output
+    from lamella.networks.folder import CARD, WEIGHTS, read_card
 
     if not (quiet and accept_licence):
         print(TERMS)
@@ -94,5 +92,5 @@ def import_(
         tensors = codec.network.state_dict().values()
         print(
             f"{output}: {len(tensors)} tensors, {sum(t.numel() for t in tensors):,} parameters, SHA-256 "
-            f"{read_codec_card(output)['weights_sha256']}"
+            f"{read_card(output)['weights_sha256']}"
         )

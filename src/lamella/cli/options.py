@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
-
 Source = Annotated[
     Path, typer.Argument(metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced file, or NIfTI.")
 ]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lamella.cli.options import SOME_FAILED, Debug, Quiet
-from lamella.cli.progress import Progress
+from lamella.workflow.progress import Progress
 
 
 def prepare(
@@ -24,10 +24,10 @@ def prepare(
     Sources that do not fit are listed with the reason in rejects.csv; exit code 8 only where something failed. The same
     command goes on, and may run several times at once.
     """
-    from lamella.config import load, save
     from lamella.data.prepare import REJECTS
     from lamella.data.prepare import prepare as run
     from lamella.data.prepare_settings import PrepareSettings
+    from lamella.files.config import load, save
 
     settings = load(PrepareSettings, config, overrides or ())
     with Progress(quiet) as progress:

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from lamella.cli.options import Debug, Overwrite, Quiet
-from lamella.cli.progress import Progress
 from lamella.errors import UsageError
+from lamella.workflow.progress import Progress
 
 KindName = Literal["preference", "likert", "both"]
 
@@ -61,7 +61,7 @@ def make(
 
     The pages open from disk, without a network. Keep the key from the readers.
     """
-    from lamella.reader.make import Request, make_study
+    from lamella.reader_study.make import Request, make_study
 
     request = Request(
         studies=studies,
@@ -98,12 +98,12 @@ def score(
     """Score the answers of a reader study: preferences, ratings, agreement."""
     if json_file is not None and not json_file.name.endswith(".json"):
         raise UsageError(f"--json writes a .json file. Found {json_file.name}. Choose a name that ends in .json.")
-    from lamella.publish import staged_file
-    from lamella.publish_checks import check_output
-    from lamella.reader.answers import read_answers
-    from lamella.reader.key import read_key
-    from lamella.reader.score import score as score_study
-    from lamella.reader.text import summary
+    from lamella.files.atomic import staged_file
+    from lamella.files.output_checks import check_output
+    from lamella.reader_study.answers import read_answers
+    from lamella.reader_study.key import read_key
+    from lamella.reader_study.score import score as score_study
+    from lamella.reader_study.text import summary
 
     if json_file is not None:
         check_output(json_file, None, overwrite=overwrite, folder=False)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lamella.cli.options import Debug, Overwrite, Quiet
-from lamella.cli.progress import Progress
 from lamella.errors import UsageError
+from lamella.workflow.progress import Progress
 
 PAGE, DOCUMENT = ".html", ".md"
 
@@ -28,7 +28,7 @@ def report(
     A page holds everything it shows: it opens from disk, without network. A document has its pictures beside it, and shows
     none of a person.
     """
-    from lamella.publish_checks import check_output
+    from lamella.files.output_checks import check_output
 
     if out.suffix.lower() not in (PAGE, DOCUMENT):
         raise UsageError(f"OUT must end in {PAGE} or {DOCUMENT}. Found {out}.")

@@ -65,7 +65,7 @@ def thin(
 
     The measured slices are kept: averaging the thin result over each thick slice gives that slice back.
     """
-    from lamella.cli.job import Job, run
+    from lamella.workflow.thin_study import Job, run
 
     if sum(choice is not None for choice in (spacing_mm, slices, like)) > 1:
         raise UsageError("--spacing-mm, --slices and --like exclude each other. Give one of them, or none for 1 mm.")

@@ -30,7 +30,7 @@ def train(
     """
     if find_spec("lightning") is None:
         raise LamellaError("Training needs packages that are not installed. Run: pip install 'lamella[train]'")
-    from lamella.config import load, plain, save
+    from lamella.files.config import load, plain, save
     from lamella.train.same_run import SETTINGS, is_begun, refuse_other_run
 
     settings, start = _trainer(config, overrides or ())

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lamella.codecs.tiles import run_tiled, spans
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.tiles import run_tiled, spans
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 
 Axes = Literal["zyx", "ras_xyz"]
 

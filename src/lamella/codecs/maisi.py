@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.errors import ModelError, UsageError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.latent.folder import fill
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.folder import fill_network
 
 WRAPPINGS = ("unet_state_dict", "state_dict")
 """Names under which a checkpoint holds the tensors, where it is not the state dict itself.
@@ -64,7 +64,7 @@ def import_maisi(path: str | Path, settings: CodecSettings | None = None) -> KlC
     tensors = _state_dict(path)
     with torch.device("meta"):
         network = Autoencoder(settings.network)
-    fill(network, tensors, f"The checkpoint {path.name} is not MAISI's autoencoder.")
+    fill_network(network, tensors, f"The checkpoint {path.name} is not MAISI's autoencoder.")
     sick = [k for k, v in network.state_dict().items() if not bool(torch.isfinite(v).all())]
     if sick:
         raise ModelError(

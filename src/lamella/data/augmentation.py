@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lamella.slices import cubic_matrix
+from lamella.physics.slice_operator import cubic_matrix
 from lamella.volume import AIR_HU, MAX_HU
 
 

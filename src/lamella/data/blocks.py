@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lamella.data.augmentation import Turn, draw_turn, vary
 from lamella.data.collate import mask_of, padded
 from lamella.data.patches import MARGIN, Slab, draw_slab, place_block, place_slabs
 from lamella.data.sources import BlockSource
-from lamella.data.variety import Turn, draw_turn, vary
 from lamella.errors import LamellaError, UsageError
-from lamella.slices import SliceOperator, profile_matrix
+from lamella.physics.slice_operator import SliceOperator, profile_matrix
 from lamella.volume import AIR_HU
 
 _TRIES = 50

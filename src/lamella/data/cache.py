@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.publish import sha256_of, staged_folder
+from lamella.files.atomic import sha256_of, staged_folder
 from lamella.volume import Geometry, Volume
 
 CASE, THIN, THICK = "case.json", "thin.b2nd", "thick.b2nd"

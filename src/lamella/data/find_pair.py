@@ -13,7 +13,7 @@ import numpy as np
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.read import SeriesSummary, survey
 from lamella.errors import RefusedInput
-from lamella.source import read_source
+from lamella.sources.source import read_source
 from lamella.volume import Geometry, Volume
 
 _SAME_MM = 0.05

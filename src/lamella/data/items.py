@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from lamella.data.patches import draw_slab
 from lamella.errors import LamellaError, UsageError
-from lamella.slices import Profile, SliceOperator, thick_grid
+from lamella.physics.slice_operator import Profile, SliceOperator, thick_grid
 from lamella.volume import Geometry
 from lamella.window import named_window
 

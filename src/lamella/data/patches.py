@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lamella.data.variety import draw_turn, magnified, vary
+from lamella.data.augmentation import draw_turn, magnified, vary
 from lamella.data.views import ThinView
 from lamella.errors import UsageError
-from lamella.passage import Passage
-from lamella.slices import Profile, SliceOperator, along_z, profile_matrix
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import Profile, SliceOperator, along_z, profile_matrix
 
 _COARSE_MM = 1.7
 """Views with planes further apart than this are thickened by smaller factors, in batches of their own."""
@@ -86,15 +86,15 @@ class Pairs:
     Attributes:
         thin_hu: (b, 1, D, y, x) truth.
         thick_hu: (b, 1, K, y, x), whole numbers, as stored CT.
-        passage: the geometry as the model is told it.
-        condition: (b, 3) `Passage.condition` of each patch, whose spacing in mm may differ.
+        grids: the geometry as the model is told it.
+        condition: (b, 3) `GridPair.condition` of each patch, whose spacing in mm may differ.
         counted: (D,) 1 for the thin slices an answer would have, 0 for those beyond.
         names: the views the patches come from.
     """
 
     thin_hu: Tensor
     thick_hu: Tensor
-    passage: Passage
+    grids: GridPair
     condition: Tensor
     counted: Tensor
     names: tuple[str, ...]
@@ -283,7 +283,7 @@ def draw_pairs(rng: np.random.Generator, views: Sequence[ThinView], settings: Pa
     return Pairs(
         thin_hu=thin,
         thick_hu=thick.round(),
-        passage=Passage.along(grid, 1.0, cut.thick, slab.factor, slab.thickness),
+        grids=GridPair.along(grid, 1.0, cut.thick, slab.factor, slab.thickness),
         condition=torch.tensor(condition, dtype=torch.float32),
         counted=torch.from_numpy(counted).float(),
         names=tuple(names),

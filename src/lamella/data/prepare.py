@@ -28,8 +28,8 @@ from lamella.data.prepare_settings import PrepareSettings
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.read import survey
 from lamella.errors import LamellaError, RefusedInput
-from lamella.publish import staged_file
-from lamella.source import kind_of, read_source
+from lamella.files.atomic import staged_file
+from lamella.sources.source import kind_of, read_source
 
 JOBS, LOCKS, REJECTS = "jobs", "locks", "rejects.csv"
 Progress = Callable[[str, float], None]

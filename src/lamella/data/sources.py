@@ -13,7 +13,7 @@ from lamella.data.find_pair import same_grid
 from lamella.data.patches import Stack
 from lamella.data.views import SeriesSettings, ThinView, reformatted_bytes, views_of
 from lamella.errors import LamellaError, UsageError
-from lamella.memory import available_bytes
+from lamella.machine.memory import available_bytes
 from lamella.volume import Volume
 
 if TYPE_CHECKING:

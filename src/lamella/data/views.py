@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import UsageError
-from lamella.slices import cubic_matrix
-from lamella.source import read_source
+from lamella.phantom import PhantomSettings, paint_phantom
+from lamella.physics.slice_operator import cubic_matrix
+from lamella.sources.source import read_source
 from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
 
 _ISOTROPIC = 1.3

@@ -17,15 +17,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
-from lamella import __version__
+from lamella import RESEARCH_ONLY, __version__
 from lamella.dicom.elements import value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.tags import inherit
 from lamella.errors import LamellaError
 from lamella.volume import Geometry
-
-RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
 
 _LO_CHARACTERS = 64
 _ST_CHARACTERS = 1024

@@ -17,7 +17,7 @@ from torch import Tensor
 from lamella.data.patches import Pairs
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.loss import LossSettings, diffusion_loss
-from lamella.embedded import FlowNet, MeanScaleNet, Outlook, residual_noise
+from lamella.embedded.networks import FlowNet, HeadOutput, MeanScaleNet, residual_noise
 from lamella.errors import LamellaError
 
 MEAN_HU = 30.0
@@ -28,8 +28,8 @@ HUBER = 5.0
 throw the training. A flow is the conditional mean, which squared errors find; absolute ones find the median, and where
 most errors are small and some are large, as in a lung, its draws would lack the large ones."""
 
-FlowCondition = tuple[Outlook, Tensor]
-"""What the flow is conditioned on: the outlook of the thick slices, and the geometry (b, 3)."""
+FlowCondition = tuple[HeadOutput, Tensor]
+"""What the flow is conditioned on: the head_output of the thick slices, and the geometry (b, 3)."""
 
 _LAPLACE_TO_SD = 0.5 * math.log(math.pi / 2)
 
@@ -74,21 +74,21 @@ def mean_scale_loss(
     network: MeanScaleNet, pairs: Pairs, condition: Tensor, settings: MeanLossSettings
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Joint loss of mean and scale on one batch, and the figures to log (errors in HU, of the projected answer)."""
-    mean, outlook = network(pairs.thick_hu, pairs.passage, condition)
+    mean, head_output = network(pairs.thick_hu, pairs.grids, condition)
     truth = network.codec.encode(pairs.thin_hu)
     error, turn = truth - mean, settings.charbonnier_hu
     counts = error
     if not settings.projected:
-        counts = truth - pairs.passage.start(network.codec.encode(pairs.thick_hu)) - outlook.correction
+        counts = truth - pairs.grids.start(network.codec.encode(pairs.thick_hu)) - head_output.correction
     # 2 turn^2 (sqrt(1 + (e / turn)^2) - 1), without its cancellation
     charbonnier = 2 * (counts / MEAN_HU) ** 2 / (torch.sqrt(1 + (counts / turn) ** 2) + 1)
     if settings.balance:
-        charbonnier = charbonnier * torch.exp(-settings.balance * (outlook.log_scale.detach() - math.log(MEAN_HU)))
-    log_b = outlook.log_scale - _LAPLACE_TO_SD
+        charbonnier = charbonnier * torch.exp(-settings.balance * (head_output.log_scale.detach() - math.log(MEAN_HU)))
+    log_b = head_output.log_scale - _LAPLACE_TO_SD
     laplace = error.detach().abs() * torch.exp(-log_b) + log_b
     mean_loss, scale_loss = counted_mean(charbonnier, pairs.counted), counted_mean(laplace, pairs.counted)
     with torch.no_grad():
-        inside = (error.abs() <= torch.exp(outlook.log_scale)).float()
+        inside = (error.abs() <= torch.exp(head_output.log_scale)).float()
         figures = {
             "mean_loss": mean_loss.detach(),
             "scale_loss": scale_loss.detach(),
@@ -99,17 +99,17 @@ def mean_scale_loss(
 
 
 @torch.no_grad()
-def flow_target(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, Outlook]:
-    """The standardised residual (thin - mean) / scale in the null space, (b, n, D, y', x'), and the outlook it rests on."""
-    mean, outlook = network(pairs.thick_hu, pairs.passage, condition)
+def flow_target(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, HeadOutput]:
+    """The standardised residual (thin - mean) / scale in the null space, (b, n, D, y', x'), and the head_output it rests on."""
+    mean, head_output = network(pairs.thick_hu, pairs.grids, condition)
     error = network.codec.encode(pairs.thin_hu) - mean
-    return pairs.passage.operator.null(error) / torch.exp(outlook.log_scale), outlook
+    return pairs.grids.operator.null(error) / torch.exp(head_output.log_scale), head_output
 
 
 def flow_loss(
     denoiser: Denoiser[FlowCondition],
     z: Tensor,
-    outlook: Outlook,
+    head_output: HeadOutput,
     pairs: Pairs,
     condition: Tensor,
     t: Tensor,
@@ -122,30 +122,30 @@ def flow_loss(
     Args:
         denoiser: the flow; its network is a `FlowNet` seen through `flow_network`.
         z: (b, n, D, y', x') standardised residual (`flow_target`).
-        outlook: what it rests on.
+        head_output: what it rests on.
         pairs: the batch.
         condition: (b, 3) geometry.
         t: (b,) noise levels.
         white: as z, standard normal.
     """
-    scale = torch.exp(outlook.log_scale)
+    scale = torch.exp(head_output.log_scale)
     return diffusion_loss(
         denoiser,
         z,
-        (outlook, condition),
+        (head_output, condition),
         t,
-        residual_noise(white, scale, pairs.passage),
+        residual_noise(white, scale, pairs.grids),
         mask=pairs.counted.expand(len(z), 1, -1),
         settings=LossSettings(pseudo_huber_delta=HUBER),
-        project=lambda guess: pairs.passage.operator.null(scale * guess) / scale,
+        project=lambda guess: pairs.grids.operator.null(scale * guess) / scale,
     )
 
 
 def flow_network(flow: FlowNet) -> Callable[[Tensor, Tensor, FlowCondition], Tensor]:
-    """A `FlowNet` as the raw network of a `Denoiser`, conditioned on an outlook and the geometry."""
+    """A `FlowNet` as the raw network of a `Denoiser`, conditioned on an head_output and the geometry."""
 
     def evaluate(z_t: Tensor, t: Tensor, condition: FlowCondition) -> Tensor:
-        outlook, geometry = condition
-        return torch.as_tensor(flow(z_t, t, outlook.log_scale, flow.summarise(outlook.hidden), geometry))
+        head_output, geometry = condition
+        return torch.as_tensor(flow(z_t, t, head_output.log_scale, flow.summarise(head_output.hidden), geometry))
 
     return evaluate

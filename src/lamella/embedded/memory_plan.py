@@ -5,38 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-
-from lamella.errors import RefusedInput, UsageError
-from lamella.memory import available_bytes
-from lamella.model import Model
-from lamella.processor import native_bf16
-from lamella.slices import covering_grid
+from lamella.embedded.weights import EmbeddedWeights
+from lamella.errors import RefusedInput
+from lamella.machine.runtime import BASE_BYTES, GIB, free_bytes, runtime, usable_bytes
+from lamella.physics.slice_operator import covering_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
 
-GIB = 2**30
-RESERVE = 0.85
-"""Share of the free memory that may be planned for."""
-
-BASE_BYTES = int(0.6 * GIB)
-"""Python, torch and the weights."""
-
 _CHOICES = ((16, 16, 16, 640), (8, 8, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
 """(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Device and number format of the networks.
-
-    Attributes:
-        device: where blocks are computed; volumes stay in main memory.
-        bf16: whether convolutions multiply in bfloat16 (sums in float32).
-    """
-
-    device: torch.device
-    bf16: bool
 
 
 @dataclass(frozen=True)
@@ -67,54 +44,24 @@ class MemoryPlan:
         )
 
 
-def runtime(settings: ThinSettings) -> Runtime:
-    """Resolve device and number format.
-
-    Raises:
-        UsageError: a device that is not there; nothing is moved to another one in silence.
-    """
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"Unknown device {name!r}. Expected auto, cpu, cuda or cuda:N.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"Device {name!r} is not supported. Expected auto, cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu."
-        )
-    return Runtime(device, native_bf16(device.type) if settings.precision == "auto" else settings.precision == "bf16")
-
-
-def pixel_step(model: Model) -> int:
+def pixel_step(model: EmbeddedWeights) -> int:
     """Rows and columns are padded to a multiple of this many pixels."""
     return model.settings.side * math.lcm(model.mean.trunk.factor, model.flow.unet.factor)
 
 
-def usable_bytes(settings: ThinSettings) -> float:
-    """Main memory that may be planned for."""
-    available = float(RESERVE * available_bytes())
-    return available if settings.memory_gb is None else min(available, settings.memory_gb * GIB)
-
-
-def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) -> MemoryPlan:
+def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, settings: ThinSettings) -> MemoryPlan:
     """Choose the largest blocks that fit.
 
     Raises:
         RefusedInput: not even the smallest blocks fit; the message holds the plan.
     """
-    settings = settings.resolved(model.kind)
-    available = usable_bytes(settings)
+    available = usable_bytes(settings.memory_gb)
     plans = [
         MemoryPlan(*choice, peak_bytes=_peak(thick, grid, model, settings, choice), available_bytes=int(available))
         for choice in _CHOICES
     ]
-    where = runtime(settings)
-    on_card = _card_bytes(model, bf16=where.bf16)
-    room = RESERVE * _free_on(where.device) if where.device.type == "cuda" else math.inf
+    where = runtime(settings.device, settings.precision)
+    on_card, room = _card_bytes(model, bf16=where.bf16), free_bytes(where.device)
     for candidate, choice in zip(plans, _CHOICES, strict=True):
         if candidate.peak_bytes <= available and on_card + max(_block_bytes(thick, model, settings, choice)) <= room:
             return candidate
@@ -133,22 +80,24 @@ def plan(thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings) 
 
 
 def _peak(
-    thick: Geometry, grid: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int, int]
+    thick: Geometry, grid: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: tuple[int, int, int, int]
 ) -> int:
-    """Sum of what is alive at the worst moment (see `pipeline`), in bytes."""
+    """Sum of what is alive at the worst moment (see `model`), in bytes."""
     side, step = model.settings.side, pixel_step(model)
-    bf16 = runtime(settings).bf16
+    bf16 = runtime(settings.device, settings.precision).bf16
     half = 2 if bf16 else 4
     longer, _ = covering_grid(grid, thick)
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
     slab_thick = choice[0]
-    held = min(thick.shape[0], 2 * slab_thick + 8)  # thick slices whose offers are kept, those being added among them
-    offers = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
+    held = min(
+        thick.shape[0], 2 * slab_thick + 8
+    )  # thick slices whose slice_features are kept, those being added among them
+    slice_features = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     trunk, head, flow = _block_bytes(thick, model, settings, choice)
     source = math.prod(thick.shape) * 4
-    looking = offers + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
+    looking = slice_features + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
     state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
     drawing = summary + max(state + flow, 5.0 * thin_volume)
     finishing = 3.5 * thin_volume
@@ -159,7 +108,7 @@ def _peak(
 
 
 def _block_bytes(
-    thick: Geometry, model: Model, settings: ThinSettings, choice: tuple[int, int, int, int]
+    thick: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: tuple[int, int, int, int]
 ) -> tuple[int, int, int]:
     """Bytes that a block of the trunk, the head and the flow take where it is computed; 0 for a flow that is not asked."""
     side, step = model.settings.side, pixel_step(model)
@@ -174,13 +123,7 @@ def _block_bytes(
     return trunk, head, 0 if settings.mode == "mean" else flow
 
 
-def _free_on(card: torch.device) -> int:
-    """Bytes that are free on an accelerator, torch's own cache among them."""
-    cached = torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card)
-    return int(torch.cuda.mem_get_info(card)[0] + cached)
-
-
-def _card_bytes(model: Model, *, bf16: bool) -> int:
+def _card_bytes(model: EmbeddedWeights, *, bf16: bool) -> int:
     """Bytes that stay on an accelerator beside the blocks: its own context, and the weights."""
     weights = sum(p.numel() for network in (model.mean, model.flow) for p in network.parameters())
     return int(0.5 * GIB + weights * (6 if bf16 else 4))

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lamella.latent.packed import PackedCodec
-from lamella.passage import Passage
-from lamella.processor import Conv3d
-from lamella.thin_head import ThinHead, ThinHeadSettings
-from lamella.unet import UNet3d, UNetSettings
+from lamella.codecs.packed import PackedCodec
+from lamella.machine.processor import Conv3d
+from lamella.networks.thin_head import ThinHead, ThinHeadSettings
+from lamella.networks.unet import UNet3d, UNetSettings
+from lamella.physics.grid_pair import GridPair
 
 NOISE_WINDOWS = (4, 12, 36)
 """The local noise level is averaged over squares of about this many pixels: an odd number of packed ones."""
@@ -63,7 +63,7 @@ class EmbeddedSettings:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class HeadOutput:
     """What one look at the thick slices says about the thin ones; packed, on the thin grid.
 
     Attributes:
@@ -103,22 +103,22 @@ def mean_around(planes: Tensor, n: int) -> Tensor:
     return planes
 
 
-def residual_noise(white: Tensor, scale: Tensor, passage: Passage) -> Tensor:
+def residual_noise(white: Tensor, scale: Tensor, grids: GridPair) -> Tensor:
     """White noise brought into the null space at the local scale, in units of that scale.
 
     Args:
         white: (..., D, y, x) standard normal.
         scale: as `white`, HU.
-        passage: the geometry.
+        grids: the geometry.
 
     Returns:
         null(scale * gain * white) / scale: unit variance again where the scale varies slowly along z.
     """
-    return passage.operator.null(scale * passage.null_gain.to(white.device) * white) / scale
+    return grids.operator.null(scale * grids.null_gain.to(white.device) * white) / scale
 
 
 class MeanScaleNet(nn.Module):
-    """Thick slices -> `Outlook`. The three steps are separate so that a volume can be treated slab by slab."""
+    """Thick slices -> `HeadOutput`. The three steps are separate so that a volume can be treated slab by slab."""
 
     def __init__(self, settings: EmbeddedSettings) -> None:
         super().__init__()
@@ -150,32 +150,32 @@ class MeanScaleNet(nn.Module):
         image = self.codec.encode(torch.asinh(thick_hu / self.compand_hu))
         return torch.cat([image, noise_level(thick_hu, self.codec.side)], dim=1)
 
-    def offers(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features and geometry (b, 3) -> what each thick slice offers the head, (b, basis * hidden, K, y', x')."""
-        return self.head.offers(self.trunk(features, self.embed(condition)))
+    def slice_features(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Features and geometry (b, 3) -> what each thick slice slice_features the head, (b, basis * hidden, K, y', x')."""
+        return self.head.slice_features(self.trunk(features, self.embed(condition)))
 
-    def read(self, offers: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> Outlook:
-        """Offers and the packed starting image (b, n, D, y', x') in HU -> the outlook at those D thin slices."""
-        answer, hidden = self.head(offers, torch.asinh(start_hu / self.compand_hu), offsets, ratios)
+    def read(self, slice_features: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> HeadOutput:
+        """SliceFeatures and the packed starting image (b, n, D, y', x') in HU -> the head_output at those D thin slices."""
+        answer, hidden = self.head(slice_features, torch.asinh(start_hu / self.compand_hu), offsets, ratios)
         correction, log_scale = answer.float().chunk(2, dim=1)
         log_scale = log_scale.clamp(*LOG_SCALE_RANGE) + torch.log(torch.tensor(SCALE_HU))
-        return Outlook(RESIDUAL_HU * correction, log_scale, hidden)
+        return HeadOutput(RESIDUAL_HU * correction, log_scale, hidden)
 
-    def forward(self, thick_hu: Tensor, passage: Passage, condition: Tensor) -> tuple[Tensor, Outlook]:
-        """(b, 1, K, y, x) HU -> mean (b, n, D, y', x') HU, packed and consistent; and the outlook."""
+    def forward(self, thick_hu: Tensor, grids: GridPair, condition: Tensor) -> tuple[Tensor, HeadOutput]:
+        """(b, 1, K, y, x) HU -> mean (b, n, D, y', x') HU, packed and consistent; and the head_output."""
         packed = self.codec.encode(thick_hu)
-        start = passage.start(packed)
-        offers = self.offers(self.features(thick_hu), condition)
-        offsets = torch.as_tensor(passage.offsets, dtype=torch.float32, device=thick_hu.device)
-        outlook = self.read(offers, start, offsets, passage.ratios.to(thick_hu.device))
-        return start + passage.operator.null(outlook.correction), outlook
+        start = grids.start(packed)
+        slice_features = self.slice_features(self.features(thick_hu), condition)
+        offsets = torch.as_tensor(grids.offsets, dtype=torch.float32, device=thick_hu.device)
+        head_output = self.read(slice_features, start, offsets, grids.ratios.to(thick_hu.device))
+        return start + grids.operator.null(head_output.correction), head_output
 
 
 class FlowNet(nn.Module):
     """The raw network under the flow's denoiser: standardised noisy residual -> its raw prediction, on the thin grid.
 
     Beside the U-Net runs a full-rank linear path, modulated by t: a trunk narrower than its input cannot copy noise, and at
-    small t most of the answer is a copy. The U-Net's own view of the noisy residual is gated by (1 - t): at t = 1 it holds
+    small t most of the answer is a copy. The U-Net's own input of the noisy residual is gated by (1 - t): at t = 1 it holds
     nothing, and the answer there is the mean alone.
     """
 
@@ -202,7 +202,7 @@ class FlowNet(nn.Module):
         nn.init.zeros_(self.linear.weight)
 
     def summarise(self, hidden: Tensor) -> Tensor:
-        """What the flow reads of the outlook's features: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
+        """What the flow reads of the head_output's features: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
         return hidden if self.summary is None else torch.as_tensor(self.summary(hidden))
 
     def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, summary: Tensor, geometry: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ class FlowNet(nn.Module):
             t: (b,) noise level in [0, 1].
             log_scale: (b, n, D, y', x') natural logarithm of the scale in HU.
             summary: (b, read_channels, D, y', x') of `summarise`.
-            geometry: (b, 3) `Passage.condition`.
+            geometry: (b, 3) `GridPair.condition`.
 
         Returns:
             (b, n, D, y', x') raw prediction.

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
-from lamella.latent.packed import PackedCodec
-from lamella.passage import Passage
-from lamella.thinning.look import View
-from lamella.thinning.scan_noise import ScanNoise
+from lamella.codecs.packed import PackedCodec
+from lamella.embedded.predict import Prediction
+from lamella.embedded.scan_noise import ScanNoise
+from lamella.physics.grid_pair import GridPair
 
 _RANGE = (0.3, 3.0)
 """The scale is never changed by more than this, but for draws on a scan quieter than predicted."""
@@ -69,20 +69,20 @@ class NoiseFit:
     measured_hu: float
 
 
-def fit_noise(view: View, noise: ScanNoise, codec: PackedCodec, share: float) -> NoiseFit:
+def fit_noise(prediction: Prediction, noise: ScanNoise, codec: PackedCodec, share: float) -> NoiseFit:
     """Compare the predicted scale with the noise of the scan.
 
     Args:
-        view: what the network saw.
+        prediction: what the network saw.
         noise: of the scan.
         codec: how pixels are packed.
         share: `Calibration.noise_share`.
     """
     some = range(0, len(noise.nearest), max(1, len(noise.nearest) // _SLICES))
     measured = _with_tissue(noise, some)
-    has = np.array([_noise_of_slice(view.mean, d, noise, codec) for d in measured])
+    has = np.array([_noise_of_slice(prediction.mean, d, noise, codec) for d in measured])
     added = max(0.0, float((has**2).mean()) - noise.passed_hu**2)
-    predicted = float(np.median([_scale_of_slice(view.log_scale, d, noise, codec) for d in measured]))
+    predicted = float(np.median([_scale_of_slice(prediction.log_scale, d, noise, codec) for d in measured]))
     return NoiseFit(predicted, math.hypot(noise.open_hu(share), math.sqrt(added)))
 
 
@@ -109,9 +109,9 @@ def scale_to_noise(log_scale: Tensor, fit: NoiseFit, *, drawn: bool) -> None:
 
 
 def level_noise(
-    view: View, noise: ScanNoise, passage: Passage, codec: PackedCodec, share: float, gain: float = 1.0
+    prediction: Prediction, noise: ScanNoise, grids: GridPair, codec: PackedCodec, share: float, gain: float = 1.0
 ) -> Tensor:
-    """Change the noise part of `view.log_scale`, in place, slice by slice, so that a draw's noise is the same in all.
+    """Change the noise part of `prediction.log_scale`, in place, slice by slice, so that a draw's noise is the same in all.
 
     The mean is noisier where it lies on a thick slice than between two, and its noise differs from what the measurement
     passes on: interpolation carries some of it into the null space. So it is measured in every slice, and drawn is what it
@@ -119,9 +119,9 @@ def level_noise(
     variances solve a least-squares problem; they are no negative numbers (Lawson and Hanson 1974, chapter 23).
 
     Args:
-        view: what the network saw, its scale in line with the scan (`scale_to_noise`, drawn).
+        prediction: what the network saw, its scale in line with the scan (`scale_to_noise`, drawn).
         noise: of the scan.
-        passage: the geometry.
+        grids: the geometry.
         codec: how pixels are packed.
         share: `Calibration.noise_share`.
         gain: `Calibration.noise_gain`.
@@ -129,19 +129,19 @@ def level_noise(
     Returns:
         (D, 1, 1) the noise level of the new scale in HU.
     """
-    has = _in_slices(lambda d: _noise_of_slice(view.mean, d, noise, codec), noise)
+    has = _in_slices(lambda d: _noise_of_slice(prediction.mean, d, noise, codec), noise)
     wanted = noise.passed_hu**2 + noise.open_hu(share) ** 2
-    levels = gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), passage)
-    guessed = _in_slices(lambda d: _scale_of_slice(view.log_scale, d, noise, codec), noise)
+    levels = gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), grids)
+    guessed = _in_slices(lambda d: _scale_of_slice(prediction.log_scale, d, noise, codec), noise)
     factors = np.clip(levels / guessed, *_RANGE)
     for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):
-        _multiply_noise(view.log_scale[:, index], float(factor), float(guess))
+        _multiply_noise(prediction.log_scale[:, index], float(factor), float(guess))
     return torch.from_numpy(factors * guessed).float()[:, None, None]
 
 
-def _levels(variances: NDArray[np.float64], passage: Passage) -> NDArray[np.float64]:
+def _levels(variances: NDArray[np.float64], grids: GridPair) -> NDArray[np.float64]:
     """(D,) levels at which projected noise has the given variance in each slice, as nearly as can be."""
-    passes = passage.operator.null_matrix**2 * passage.null_gain.double().numpy().ravel() ** 2
+    passes = grids.operator.null_matrix**2 * grids.null_gain.double().numpy().ravel() ** 2
     even = _EVENNESS * np.eye(len(variances))
     squared, _ = nnls(np.vstack([passes, even]), np.concatenate([variances, _EVENNESS * variances]))
     return np.asarray(np.sqrt(np.maximum(squared, 0.01 * variances)))
@@ -160,7 +160,7 @@ def cap_structure(log_scale: Tensor, noise_hu: Tensor | float, cap: float) -> No
         torch.minimum(part, most, out=part)
 
 
-def calm_structure(log_scale: Tensor, noise_hu: Tensor | float, calm: float) -> None:
+def temper_structure(log_scale: Tensor, noise_hu: Tensor | float, calm: float) -> None:
     """Multiply what lies above the noise level by `calm`, in place: s^2 -> n^2 + calm^2 (s^2 - n^2) with n = min(s, noise)."""
     for part in log_scale:
         squared = torch.exp(2 * part.float())

@@ -1,8 +1,8 @@
-"""Give drawn noise the grain of the scan's own.
+"""Give drawn noise the noise texture of the scan's own.
 
 A network draws noise as its training scans had it, whatever the kernel of the scan before it. But averaging slices leaves
-the spectrum in the slice as it is, so the thick slices show the grain that thin ones of their kernel have. Filters in the
-slice and operators along z commute: a filtered draw stays within the null space of the measurement.
+the spectrum in the slice as it is, so the thick slices show the noise texture that thin ones of their kernel have. Filters
+in the slice and operators along z commute: a filtered draw stays within the null space of the measurement.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamella.codecs.packed import PackedCodec
+from lamella.embedded.scan_noise import ScanNoise
 from lamella.errors import LamellaError
-from lamella.latent.packed import PackedCodec
 from lamella.metrics import Spectrum, noise_power_in_plane
-from lamella.passage import Passage
-from lamella.thinning.scan_noise import ScanNoise
+from lamella.physics.grid_pair import GridPair
 from lamella.volume import Volume
 
 _LEAST = 0.03
@@ -36,14 +36,14 @@ _SLICES = 40
 _ROUNDING_HU2 = 1 / 12
 """Variance that rounding to whole HU adds: weaker noise has no spectrum to be seen."""
 
-NO_GRAIN = (
+NO_NOISE_TEXTURE = (
     "There is too little homogeneous soft tissue, or noise in it, to measure the noise's spectrum; drawn noise keeps the "
     "model's own."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Grain:
+class NoiseTexture:
     """What the noise of thick slices looks like.
 
     Attributes:
@@ -63,8 +63,8 @@ class Grain:
     noise: ScanNoise
 
 
-def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | None:
-    """The grain of thick slices; None where there is too little homogeneous soft tissue, or noise in it."""
+def measure_noise_texture(thick: Volume, noise: ScanNoise, grids: GridPair) -> NoiseTexture | None:
+    """The noise texture of thick slices; None where there is too little homogeneous soft tissue, or noise in it."""
     some = np.unique(np.linspace(0, len(thick.hu) - 1, _SLICES).round().astype(int))
     soft, pixel_mm = noise.soft[some], thick.geometry.pixel_mm
     for side in _SIDES_PX:
@@ -74,12 +74,17 @@ def measure_grain(thick: Volume, noise: ScanNoise, passage: Passage) -> Grain | 
             continue
         if power.variance_hu2 <= _ROUNDING_HU2:
             return None
-        return Grain(soft, np.abs(passage.offsets).argmin(axis=0)[some], power, side, pixel_mm, noise)
+        return NoiseTexture(soft, np.abs(grids.offsets).argmin(axis=0)[some], power, side, pixel_mm, noise)
     return None
 
 
-def match_grain(
-    residual: Tensor, log_scale: Tensor, level_hu: Tensor, grain: Grain, passage: Passage, codec: PackedCodec
+def match_noise_texture(
+    residual: Tensor,
+    log_scale: Tensor,
+    level_hu: Tensor,
+    noise_texture: NoiseTexture,
+    grids: GridPair,
+    codec: PackedCodec,
 ) -> None:
     """Filter the noise of a draw in the slice, in place: it gets the spectrum of the thick slices' and keeps its strength.
 
@@ -89,8 +94,8 @@ def match_grain(
         residual: (n, D, y', x') packed draw in HU.
         log_scale: (n, D, y', x') of the draw.
         level_hu: (D, 1, 1) noise level in it.
-        grain: of the scan.
-        passage: the geometry; a share that varies along z leaves the null space, so what was changed is projected.
+        noise_texture: of the scan.
+        grids: the geometry; a share that varies along z leaves the null space, so what was changed is projected.
         codec: how pixels are packed.
     """
 
@@ -98,16 +103,16 @@ def match_grain(
         share = (level_hu[index] / torch.exp(log_scale[:, index].float())).clamp(max=1)
         return codec.decode((residual[:, index] * share)[None, :, None])[0, 0, 0]
 
-    drawn = torch.stack([noise_of(int(index)) for index in grain.nearest])
-    response = _response(drawn, grain)
+    drawn = torch.stack([noise_of(int(index)) for index in noise_texture.nearest])
+    response = _response(drawn, noise_texture)
     for index in range(residual.shape[1]):
         change = _filtered(noise_of(index), response - 1)
         residual[:, index] += codec.encode(change[None, None, None])[0, :, 0]
     for part in residual:
-        part.copy_(passage.operator.null(part))
+        part.copy_(grids.operator.null(part))
 
 
-def _response(drawn: Tensor, grain: Grain) -> Tensor:
+def _response(drawn: Tensor, noise_texture: NoiseTexture) -> Tensor:
     """(y, x // 2 + 1) what each frequency of a plane is multiplied with.
 
     High frequencies that the kernel does not pass are taken away. None is raised: the coarsest noise of thick slices is
@@ -116,22 +121,26 @@ def _response(drawn: Tensor, grain: Grain) -> Tensor:
 
     Args:
         drawn: (k, y, x) noise of the draw, padding included.
-        grain: of the scan.
+        noise_texture: of the scan.
     """
-    y, x = grain.soft.shape[1:]
-    along_y, along_x = (np.fft.fftfreq(n, mm) for n, mm in zip(drawn.shape[1:], grain.pixel_mm, strict=True))
+    y, x = noise_texture.soft.shape[1:]
+    along_y, along_x = (np.fft.fftfreq(n, mm) for n, mm in zip(drawn.shape[1:], noise_texture.pixel_mm, strict=True))
     radius = np.hypot(along_y[:, None], along_x[: drawn.shape[2] // 2 + 1])
-    share = grain.power.frequency_per_mm / grain.power.nyquist_per_mm
+    share = noise_texture.power.frequency_per_mm / noise_texture.power.nyquist_per_mm
     coarse = (share > 0.2) & (share < 0.4)
-    gains = np.ones_like(grain.power.power)
+    gains = np.ones_like(noise_texture.power.power)
     response, filtered = torch.ones(radius.shape), drawn
     for _ in range(_ROUNDS):
-        found = noise_power_in_plane(filtered[:, :y, :x].numpy(), grain.soft, grain.pixel_mm, "draw", grain.side_px)
-        gains *= np.sqrt(grain.power.power / found.power)
+        found = noise_power_in_plane(
+            filtered[:, :y, :x].numpy(), noise_texture.soft, noise_texture.pixel_mm, "draw", noise_texture.side_px
+        )
+        gains *= np.sqrt(noise_texture.power.power / found.power)
         gains = np.clip(gains / gains[coarse].mean(), _LEAST, 1.0)
         response = torch.from_numpy(np.interp(radius, found.frequency_per_mm, gains)).float()
         filtered = _filtered(drawn, response)
-    before, after = (grain.noise.drawn_hu(hu[:, :y, :x].numpy(), grain.soft) for hu in (drawn, filtered))
+    before, after = (
+        noise_texture.noise.drawn_hu(hu[:, :y, :x].numpy(), noise_texture.soft) for hu in (drawn, filtered)
+    )
     return response * (before / after)
 
 

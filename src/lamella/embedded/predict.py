@@ -13,10 +13,11 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.passage import Passage
-from lamella.slices import along_z
-from lamella.thinning.plan import MemoryPlan, Runtime
+from lamella.embedded.memory_plan import MemoryPlan
+from lamella.embedded.networks import FlowNet, MeanScaleNet
+from lamella.machine.runtime import Runtime
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import along_z
 from lamella.thinning.tiles import Block, blocks
 
 Advance = Callable[[float], None]
@@ -24,7 +25,7 @@ Advance = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class View:
+class Prediction:
     """What the network sees in the thick slices; packed, on the thin grid.
 
     Attributes:
@@ -50,28 +51,28 @@ def prepare(network: torch.nn.Module, runtime: Runtime) -> None:
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack this overload
 
 
-def look(
+def predict(
     network: MeanScaleNet,
     thick_hu: Tensor,
-    passage: Passage,
+    grids: GridPair,
     plan: MemoryPlan,
     runtime: Runtime,
     *,
     flow: FlowNet | None,
     advance: Advance,
-) -> View:
+) -> Prediction:
     """One look at the thick slices (K, y, x) in HU; y and x divisible by `plan.pixel_step`. `flow`: whose summary is wanted."""
     packed = network.codec.encode(thick_hu[None, None])[0]
-    view = _read(
-        network, Offers(network, thick_hu, passage, plan, runtime), packed, passage, plan, runtime, flow, advance
+    prediction = _read(
+        network, SliceFeatures(network, thick_hu, grids, plan, runtime), packed, grids, plan, runtime, flow, advance
     )
-    null_in_place(view.mean, passage)
-    for part in range(view.mean.shape[0]):
-        view.mean[part] += along_z(passage.start_matrix, packed[part])
-    return view
+    null_in_place(prediction.mean, grids)
+    for part in range(prediction.mean.shape[0]):
+        prediction.mean[part] += along_z(grids.start_matrix, packed[part])
+    return prediction
 
 
-class Offers:
+class SliceFeatures:
     """What the thick slices offer the head, (basis * hidden, K, y', x') in all.
 
     Of a whole volume it would be the largest thing in memory, so it is computed a slab at a time, in order, and let go when
@@ -79,12 +80,12 @@ class Offers:
     """
 
     def __init__(
-        self, network: MeanScaleNet, thick_hu: Tensor, passage: Passage, plan: MemoryPlan, runtime: Runtime
+        self, network: MeanScaleNet, thick_hu: Tensor, grids: GridPair, plan: MemoryPlan, runtime: Runtime
     ) -> None:
         parts = [network.features(part[None, None]) for part in torch.split(thick_hu, plan.slab_thick)]
         self._network, self._runtime = network, runtime
         self._features = torch.cat(parts, dim=2)[0]
-        self._condition = torch.tensor([passage.condition], device=runtime.device)
+        self._condition = torch.tensor([grids.condition], device=runtime.device)
         self.dtype = torch.bfloat16 if runtime.bf16 else torch.float32
         self.plane = (self._features.shape[2], self._features.shape[3])
         grid = (self._features.shape[1], *self.plane)
@@ -97,7 +98,7 @@ class Offers:
 
     @property
     def held(self) -> int:
-        """Thick slices whose offers are in memory."""
+        """Thick slices whose slice_features are in memory."""
         return self._held.shape[1]
 
     def between(self, low: int, high: int) -> Tensor:
@@ -110,67 +111,67 @@ class Offers:
         return self._held[:, low - self._first : high - self._first]
 
     def _of_slab(self, start: int, stop: int, slab: Iterable[Block]) -> Tensor:
-        offers = self._held.new_empty((self._held.shape[0], stop - start, *self.plane))
+        slice_features = self._held.new_empty((self._held.shape[0], stop - start, *self.plane))
         for block in slab:
             with _format(self._runtime):
                 features = self._features[:, *block.halo][None].to(self._runtime.device)
-                out = self._network.offers(features, self._condition)[0]
-            offers[:, :, *block.core[1:]] = out[:, *block.crop].to("cpu", self.dtype)
-        return offers
+                out = self._network.slice_features(features, self._condition)[0]
+            slice_features[:, :, *block.core[1:]] = out[:, *block.crop].to("cpu", self.dtype)
+        return slice_features
 
 
 def _read(
     network: MeanScaleNet,
-    offers: Offers,
+    slice_features: SliceFeatures,
     packed: Tensor,
-    passage: Passage,
+    grids: GridPair,
     plan: MemoryPlan,
     runtime: Runtime,
     flow: FlowNet | None,
     advance: Advance,
-) -> View:
-    """Read the offers at every thin slice; `mean` still holds the raw correction."""
-    offsets = torch.as_tensor(passage.offsets, dtype=torch.float32)
+) -> Prediction:
+    """Read the slice_features at every thin slice; `mean` still holds the raw correction."""
+    offsets = torch.as_tensor(grids.offsets, dtype=torch.float32)
     nearest = offsets.abs().argmin(dim=1)
     count, n = offsets.shape[0], network.codec.channels
-    shape = (count, *offers.plane)
+    shape = (count, *slice_features.plane)
     correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
-    summary = torch.empty((flow.read_channels if flow else 0, *shape), dtype=offers.dtype)
-    ratios = passage.ratios.to(runtime.device)
+    summary = torch.empty((flow.read_channels if flow else 0, *shape), dtype=slice_features.dtype)
+    ratios = grids.ratios.to(runtime.device)
     tile = plan.tile // network.codec.side
     pieces = list(blocks(shape, (plan.slab_thin, tile, tile), (network.head.reach, network.head.reach)))
     for i, block in enumerate(pieces):
         z, y, x = block.halo
         near = slice(max(0, int(nearest[z].min()) - 1), min(int(nearest[z].max()) + 2, offsets.shape[1]))
-        start = along_z(passage.start_matrix[z], packed[:, :, y, x])
+        start = along_z(grids.start_matrix[z], packed[:, :, y, x])
         with _format(runtime):
-            outlook = network.read(
-                offers.between(near.start, near.stop)[..., y, x][None].to(runtime.device),
+            head_output = network.read(
+                slice_features.between(near.start, near.stop)[..., y, x][None].to(runtime.device),
                 start[None].to(runtime.device),
                 offsets[z, near].to(runtime.device),
                 ratios,
             )
-        correction[:, *block.core] = outlook.correction[0][:, *block.crop].cpu()
-        log_scale[:, *block.core] = outlook.log_scale[0][:, *block.crop].cpu()
+        correction[:, *block.core] = head_output.correction[0][:, *block.crop].cpu()
+        log_scale[:, *block.core] = head_output.log_scale[0][:, *block.crop].cpu()
         if flow:
             with _format(runtime):
-                read = flow.summarise(outlook.hidden[:, :, *block.crop])[0]
+                read = flow.summarise(head_output.hidden[:, :, *block.crop])[0]
             summary[:, *block.core] = read.to("cpu", summary.dtype)
         advance((i + 1) / len(pieces))
-    return View(correction, log_scale, summary)
+    return Prediction(correction, log_scale, summary)
 
 
-def null_in_place(packed: Tensor, passage: Passage) -> None:
+def null_in_place(packed: Tensor, grids: GridPair) -> None:
     """Leave of (n, D, y', x') only what the measurement cannot see."""
     for part in range(packed.shape[0]):
-        packed[part] = passage.operator.null(packed[part])
+        packed[part] = grids.operator.null(packed[part])
 
 
 def flow_network(
-    network: FlowNet, view: View, passage: Passage, plan: MemoryPlan, runtime: Runtime
+    network: FlowNet, prediction: Prediction, grids: GridPair, plan: MemoryPlan, runtime: Runtime
 ) -> Callable[[Tensor, Tensor, None], Tensor]:
     """The flow's raw network over the whole volume: ((1, n, D, y', x') standardised, t (1,)) -> the same shape."""
-    condition = torch.tensor([passage.condition], device=runtime.device)
+    condition = torch.tensor([grids.condition], device=runtime.device)
     tile = plan.tile // network.side
     reach = (max(1, network.unet.reach[0]), max(1, network.unet.reach[1]))  # of the linear path at least
 
@@ -178,7 +179,7 @@ def flow_network(
         raw = torch.empty_like(z_t)
         grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
         for block in blocks(grid, (plan.slab_flow, tile // 2, tile), reach, network.unet.factor):
-            parts = (z_t[0], view.log_scale, view.summary)
+            parts = (z_t[0], prediction.log_scale, prediction.summary)
             noisy, level, summary = (part[:, *block.halo][None].to(runtime.device) for part in parts)
             with _format(runtime):
                 out = network(noisy, t.to(runtime.device), level.float(), summary, condition)[0]

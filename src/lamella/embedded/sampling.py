@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from lamella.codecs.packed import PackedCodec
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.sample import trigflow
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded import FlowNet, residual_noise
-from lamella.latent.packed import PackedCodec
-from lamella.passage import Passage
-from lamella.thinning.look import Advance, View, flow_network
-from lamella.thinning.plan import MemoryPlan, Runtime
+from lamella.embedded.memory_plan import MemoryPlan
+from lamella.embedded.networks import FlowNet, residual_noise
+from lamella.embedded.predict import Advance, Prediction, flow_network
+from lamella.machine.runtime import Runtime
+from lamella.physics.grid_pair import GridPair
+from lamella.thinning.slice_noise import slice_generator
 
 _ROWS = 32
 """Rows treated at a time where an operation runs along z alone."""
-
-
-def slice_generator(seed: int, sample: int, index: int) -> torch.Generator:
-    """The generator of one slice of one draw."""
-    digest = hashlib.sha256(f"lamella {seed} {sample} {index}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, sample: int) -> Tensor:
@@ -52,9 +47,9 @@ def _columns(packed: Tensor, log_scale: Tensor) -> Iterator[tuple[Tensor, Tensor
 
 def draw(
     network: FlowNet,
-    view: View,
+    prediction: Prediction,
     noise: Tensor,
-    passage: Passage,
+    grids: GridPair,
     steps: int,
     plan: MemoryPlan,
     runtime: Runtime,
@@ -64,9 +59,9 @@ def draw(
 
     Args:
         network: the flow.
-        view: what it is conditioned on, with the scale of this mode.
+        prediction: what it is conditioned on, with the scale of this mode.
         noise: (n, D, y', x') white; overwritten.
-        passage: the geometry.
+        grids: the geometry.
         steps: of the sampler; the first asks no network.
         plan: block sizes.
         runtime: device and number format.
@@ -75,8 +70,8 @@ def draw(
     Raises:
         NonFiniteError: naming the step.
     """
-    log_scale = view.log_scale
-    raw = flow_network(network, view, passage, plan, runtime)
+    log_scale = prediction.log_scale
+    raw = flow_network(network, prediction, grids, plan, runtime)
 
     def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
         # The state at t = 1 holds nothing of the residual, and its expectation is 0: the mean is the mean.
@@ -89,11 +84,11 @@ def draw(
     def project(z: Tensor) -> Tensor:
         for part, level in _columns(z[0], log_scale):
             width = torch.exp(level.float())
-            part.copy_(passage.operator.null(width * part) / width)
+            part.copy_(grids.operator.null(width * part) / width)
         return z
 
     for part, level in _columns(noise, log_scale):
-        part.copy_(residual_noise(part, torch.exp(level.float()), passage))
+        part.copy_(residual_noise(part, torch.exp(level.float()), grids))
     z = trigflow(denoiser, noise[None], None, steps, project=project, on_step=lambda i, _: advance(i / steps))[0]
     for part, level in _columns(z, log_scale):
         part.mul_(torch.exp(level.float()))

@@ -1,4 +1,4 @@
-"""How noisy the thick slices of a scan are, in homogeneous soft tissue, whatever the grain of their noise."""
+"""How noisy the thick slices of a scan are, in homogeneous soft tissue, whatever the noise texture of their noise."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lamella.metrics import (
     soft_tissue_mask,
     window_side_px,
 )
-from lamella.passage import Passage
+from lamella.physics.grid_pair import GridPair
 from lamella.volume import Volume
 
 _ENOUGH_VOXELS = 5000
 """Fewer voxels of muscle, blood and parenchyma than this, and fat is added to them."""
 
 _WITH_FAT_HU = (-150.0, 150.0)
-"""Homogeneous tissue in small fields of view, which hold little of anything."""
+"""Homogeneous tissue in small fields of prediction, which hold little of anything."""
 
 _WINDOW_MM = 4.0
 """Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
@@ -59,11 +59,11 @@ class ScanNoise:
         return np.asarray(_within(self.soft, self.window_px).sum(axis=(1, 2)))
 
     def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:
-        """Noise in the slice of (z, y, x) HU, which has the grain of the scan's."""
+        """Noise in the slice of (z, y, x) HU, which has the noise texture of the scan's."""
         return self.coarse * noise_sd_in_plane(hu, soft, case, self.window_px)
 
     def drawn_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_]) -> float:
-        """Noise in the slice of (z, y, x) HU of any grain that show no anatomy."""
+        """Noise in the slice of (z, y, x) HU of any noise_texture that show no anatomy."""
         fits = int(_within(soft, self.wide_px).sum()) >= LEAST_NOISE_VOXELS
         return noise_sd_in_plane(hu, soft, "draw", self.wide_px if fits else self.window_px)
 
@@ -77,7 +77,7 @@ class ScanNoise:
         return self.white_hu * math.sqrt(1 - self.null)
 
 
-def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
+def measure_noise(thick: Volume, grids: GridPair) -> ScanNoise | None:
     """Measure the noise of thick slices; None where there is too little homogeneous tissue."""
     window_px, wide_px = (window_side_px(min(thick.geometry.pixel_mm), mm) for mm in (_WINDOW_MM, WIDE_MM))
     soft = soft_tissue_mask(thick.hu, thick.geometry)
@@ -85,15 +85,15 @@ def measure_noise(thick: Volume, passage: Passage) -> ScanNoise | None:
         soft = soft_tissue_mask(thick.hu, thick.geometry, range_hu=_WITH_FAT_HU)
     if int(_within(soft, window_px).sum()) < LEAST_NOISE_VOXELS:
         return None
-    row = float(np.sqrt((passage.operator.matrix**2).sum(axis=1)).mean())
+    row = float(np.sqrt((grids.operator.matrix**2).sum(axis=1)).mean())
     coarse = coarse_noise_ratio(thick.hu, soft, slices_apart(thick.geometry), (window_px, wide_px))
     if coarse is None:
         coarse, wide_px = 1.0, window_px
     return ScanNoise(
         soft,
-        np.abs(passage.offsets).argmin(axis=1),
+        np.abs(grids.offsets).argmin(axis=1),
         coarse * noise_sd_in_plane(thick.hu, soft, "thick slices", window_px) / row,
-        float(passage.operator.null_fraction.mean()),
+        float(grids.operator.null_fraction.mean()),
         window_px,
         coarse,
         wide_px,

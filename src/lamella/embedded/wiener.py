@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamella.embedded import mean_around
-from lamella.passage import Passage
-from lamella.slices import along_z
-from lamella.thinning.look import View, null_in_place
+from lamella.embedded.networks import mean_around
+from lamella.embedded.predict import Prediction, null_in_place
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import along_z
 
 _WINDOW_PX = 6
 """Power is averaged over squares of about this many pixels: an odd number of packed ones."""
@@ -25,29 +25,29 @@ _LIMIT_HU = 50.0
 and what the network restores of it is mostly right."""
 
 
-def shrink_correction(view: View, thick: Tensor, passage: Passage, doubt: float) -> None:
+def shrink_correction(prediction: Prediction, thick: Tensor, grids: GridPair, doubt: float) -> None:
     """Bring the mean nearer to consistent linear interpolation where it hardly differs from it, in place.
 
     Linear interpolation, projected, is the best answer without a network in homogeneous tissue. What is taken away lies in the
     null space, so the mean stays consistent.
 
     Args:
-        view: its mean is changed; its scale is the network's own, limited where it is largest (`noise.limit_scale`).
+        prediction: its mean is changed; its scale is the network's own, limited where it is largest (`noise.limit_scale`).
         thick: (n, K, y', x') HU, packed.
-        passage: the geometry.
-        doubt: `Calibration.correction_doubt`.
+        grids: the geometry.
+        doubt: `Calibration.wiener_share`.
     """
     if not doubt:
         return
     side = round(len(thick) ** 0.5)
-    taken = torch.empty_like(view.mean)
-    for part, mean, packed in zip(taken, view.mean, thick, strict=True):
-        torch.sub(mean, along_z(passage.linear_matrix, packed), out=part)
-    for plane, log_scale in zip(taken.unbind(1), view.log_scale.unbind(1), strict=True):
+    taken = torch.empty_like(prediction.mean)
+    for part, mean, packed in zip(taken, prediction.mean, thick, strict=True):
+        torch.sub(mean, along_z(grids.linear_matrix, packed), out=part)
+    for plane, log_scale in zip(taken.unbind(1), prediction.log_scale.unbind(1), strict=True):
         power = mean_around(plane.square().mean(0)[None, None], _WINDOW_PX // side // 2 * 2 + 1)[0, 0]
         error = (doubt**2 / (torch.exp(-2 * log_scale.float()) + _LIMIT_HU**-2)).mean(0)
         plane.mul_(error / (power + error))
-    inside = np.flatnonzero(passage.operator.matrix.any(axis=0))
+    inside = np.flatnonzero(grids.operator.matrix.any(axis=0))
     taken[:, : inside[0]], taken[:, inside[-1] + 1 :] = 0, 0  # beyond the outer slabs the lines know nothing
-    null_in_place(taken, passage)
-    view.mean.sub_(taken)
+    null_in_place(taken, grids)
+    prediction.mean.sub_(taken)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lamella.data.phantom import PhantomSettings, paint_phantom
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, softened, stored
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
 from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, stored_volumes
-from lamella.slices import SliceOperator, thick_grid
-from lamella.source import other_kernel, read_source
+from lamella.phantom import PhantomSettings, paint_phantom
+from lamella.physics.slice_operator import SliceOperator, thick_grid
+from lamella.sources.source import other_kernel, read_source
 from lamella.thinning import thin_grid
 from lamella.volume import Geometry, Volume
 

@@ -22,11 +22,10 @@ from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case, safe_id
 from lamella.evaluate.scans import cut, same_plane, stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
-from lamella.latent_model import LatentModel, load_any
-from lamella.model import LATENT, Model, is_shipped
-from lamella.slices import SliceOperator, covering_grid
-from lamella.source import read_source
-from lamella.thinning import Mode, ThinSettings, thin
+from lamella.models.registry import is_shipped, load_model
+from lamella.physics.slice_operator import SliceOperator, covering_grid
+from lamella.sources.source import read_source
+from lamella.thinning import Mode, ThinModel, ThinSettings, thin
 from lamella.volume import Volume
 
 MethodKind = Literal["baseline", "projected", "model", "outside"]
@@ -101,16 +100,16 @@ def methods_of(settings: EvaluationSettings) -> list[Method]:
     return listed
 
 
-def load_models(settings: EvaluationSettings) -> dict[str, Model | LatentModel]:
+def load_models(settings: EvaluationSettings) -> dict[str, ThinModel]:
     """The models of an evaluation, by the name the settings give them.
 
     Raises:
         UsageError: no such model, or it cannot do what is asked; known before the first case.
     """
-    loaded = {one.model: load_any(one.model) for one in settings.models}
+    loaded = {one.model: load_model(one.model) for one in settings.models}
     for one in settings.models:
         for mode in one.modes:
-            _asked(one, mode, loaded[one.model].kind, extras=True)
+            _asked(one, mode, loaded[one.model], extras=True)
     return loaded
 
 
@@ -144,7 +143,7 @@ def _samples_name(one: ModelMethods, settings: EvaluationSettings) -> str:
 
 
 def answers(
-    case: Case, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel], *, extras: bool = True
+    case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], *, extras: bool = True
 ) -> Iterator[Answer]:
     """Every method's answer to a case, one after the other.
 
@@ -183,10 +182,10 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
 
 
 def _of_model(
-    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel], extras: bool
+    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, ThinModel], extras: bool
 ) -> Iterator[Answer]:
     for mode in one.modes:
-        asked = _asked(one, mode, models[one.model].kind, extras=extras)
+        asked = _asked(one, mode, models[one.model], extras=extras)
         samples = asked.draw_count
         done = thin(case.thick, models[one.model], case.grid, asked)
         off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
@@ -205,13 +204,13 @@ def _of_model(
             yield Answer(_samples_name(one, settings), stored(total / samples), None, sum(spent.values()), warnings)
 
 
-def _asked(one: ModelMethods, mode: Mode, kind: str, *, extras: bool) -> ThinSettings:
-    """What a model is asked for; a latent diffusion model's mean has a spread if it averages several draws."""
-    averages = kind == LATENT and mode == "mean"
+def _asked(one: ModelMethods, mode: Mode, model: ThinModel, *, extras: bool) -> ThinSettings:
+    """What a model is asked for; a mean that averages draws has a spread if they are several."""
+    averages = mode == "mean" and mode in model.sampled_modes
     samples = one.samples if (mode == "sample" and extras) or averages else 1
     spread = mode == "mean" and (samples > 1 or not averages)
     asked = ThinSettings(mode=mode, steps=one.steps, samples=samples, seed=one.seed, spread=spread, project=one.project)
-    return asked.resolved(kind)
+    return model.defaults(asked)
 
 
 def _int16(volume: Volume) -> NDArray[np.int16]:

@@ -14,7 +14,7 @@ import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
 from lamella.metrics.checks import Mask
-from lamella.slices import Profile, SliceOperator, covering_grid
+from lamella.physics.slice_operator import Profile, SliceOperator, covering_grid
 
 T = TypeVar("T")
 

@@ -14,11 +14,10 @@ import lamella
 from lamella.evaluate.methods import Method
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pooled_gains
-from lamella.latent_model import LatentModel
+from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES, SHORT
 from lamella.metrics.tables import markdown_table
-from lamella.model import Model
-from lamella.publish import staged_file
+from lamella.thinning import ThinModel
 
 RESULTS, TABLE = "results.json", "table.md"
 
@@ -26,7 +25,7 @@ RESULTS, TABLE = "results.json", "table.md"
 def assemble(
     records: Sequence[Record],
     methods: Sequence[Method],
-    models: Mapping[str, Model | LatentModel],
+    models: Mapping[str, ThinModel],
     settings: EvaluationSettings,
     failures: Sequence[Mapping[str, str]],
     seconds: float,

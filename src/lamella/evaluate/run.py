@@ -28,11 +28,11 @@ from lamella.evaluate.results import RESULTS, TABLE, assemble, fingerprint, writ
 from lamella.evaluate.score import Sheet, score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
-from lamella.latent_model import LatentModel
+from lamella.files.atomic import sha256_of, staged_file
 from lamella.metrics.catalogue import FIGURES
-from lamella.model import Model, is_shipped
-from lamella.nifti import write_nifti
-from lamella.publish import sha256_of, staged_file
+from lamella.models.registry import is_shipped
+from lamella.nifti.image import write_nifti
+from lamella.thinning import ThinModel, ThinSettings
 from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]
@@ -112,7 +112,7 @@ def _why(error: Exception, one: Planned, settings: EvaluationSettings) -> str:
     return text
 
 
-def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel]) -> str:
+def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, ThinModel]) -> str:
     """What a kept record must have been made with: the question, the files, the models."""
     asked = dataclasses.asdict(settings)
     for name in ("out", "series", "pairs", "phantoms", "splits", "workers"):
@@ -121,7 +121,9 @@ def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, Model 
     source = {key: value for key, value in dataclasses.asdict(one.source).items() if key != "geometries"}
     geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
     files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
-    answering = [[m.sha256, *m.described()] for m in models.values()]
+    answering = [
+        [m.sha256, m.provenance(m.defaults(ThinSettings())).card, dataclasses.asdict(m.limits)] for m in models.values()
+    ]
     code = [lamella.__version__, _sources()]
     return fingerprint([code, one.title, source, geometry, asked, files, answering, list(FIGURES)])
 
@@ -162,7 +164,7 @@ def _kept(out: Path, case_id: str, key: str) -> dict[str, Any] | None:
 def evaluate_case(
     case: Case,
     settings: EvaluationSettings,
-    models: Mapping[str, Model | LatentModel],
+    models: Mapping[str, ThinModel],
     methods: Sequence[Method],
     out: Path,
     progress: Progress = _silent,
@@ -219,9 +221,7 @@ def _keep(out: Path, case: Case, name: str, content: NDArray[np.int16] | Volume)
     return place.as_posix()
 
 
-def _sphere_recovery(
-    case: Case, settings: EvaluationSettings, models: Mapping[str, Model | LatentModel]
-) -> tuple[Spheres, str]:
+def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel]) -> tuple[Spheres, str]:
     """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
     if not settings.spheres:
         return {}, "No spheres were asked for."

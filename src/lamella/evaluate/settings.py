@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lamella.data.phantom.settings import Region
 from lamella.errors import UsageError
-from lamella.slices import Profile
+from lamella.phantom.settings import Region
+from lamella.physics.slice_operator import Profile
 from lamella.thinning import Mode
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
@@ -96,7 +96,7 @@ class SplitCases:
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A drawn chest, head or test object (`lamella.data.phantom`), thickened once a geometry; needs no data.
+    """A drawn chest, head or test object (`lamella.phantom`), thickened once a geometry; needs no data.
 
     Attributes:
         geometries: how it is thickened.

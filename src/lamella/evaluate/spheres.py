@@ -12,7 +12,7 @@ from lamella.evaluate.cases import Case, covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, stored
 from lamella.evaluate.settings import GeometrySettings
 from lamella.metrics.catalogue import SPHERES_MM
-from lamella.slices import Profile, thick_grid
+from lamella.physics.slice_operator import Profile, thick_grid
 from lamella.volume import Volume
 
 _LENGTH_MM, _PERIODS = 48.0, 8

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.publish_checks import RESULT_FILES, absolute, refuse_existing
+from lamella.files.output_checks import RESULT_FILES, absolute, refuse_existing
 
 if sys.platform != "win32":
     import fcntl

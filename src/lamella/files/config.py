@@ -17,7 +17,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from lamella.errors import UsageError
-from lamella.publish import staged_file
+from lamella.files.aliases import ALIASES
+from lamella.files.atomic import staged_file
 
 T = TypeVar("T")
 
@@ -49,7 +50,21 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         if not equals or not key:
             raise UsageError(f"An override must read key=value. Found {override!r}.")
         values = _with(values, key.split("."), _parsed(override, text), key)
-    filled: T = _filled(kind, values, "")
+    return fill(kind, values)
+
+
+def fill(kind: type[T], values: Any, key: str = "") -> T:
+    """Fill a dataclass, and the dataclasses within it, from a mapping; keys of earlier versions are understood.
+
+    Args:
+        kind: as for `load`.
+        values: nested mappings, lists and plain values.
+        key: where they stand, for messages.
+
+    Raises:
+        UsageError: an unknown key, a missing or mistyped value.
+    """
+    filled: T = _filled(kind, values, key)
     return filled
 
 
@@ -114,6 +129,10 @@ def _dataclass(kind: Any, value: Any, key: str) -> Any:
         raise _mistyped(key, value, "a mapping")
     hints = get_type_hints(kind)
     fields = {field.name: field for field in dataclasses.fields(kind)}
+    value = {
+        ALIASES[name] if name not in fields and ALIASES.get(name) in fields else name: item
+        for name, item in value.items()
+    }
     for name in value:
         if name not in fields:
             near = get_close_matches(str(name), fields, n=1, cutoff=0.0)

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lamella.codecs.codec import LatentCodec
 from lamella.diffusion import Denoiser, Head, LossSettings, ScheduleSettings, make_schedule
-from lamella.diffusion_unet import DiffusionUNetSettings
 from lamella.errors import LamellaError
-from lamella.latent.codec import LatentCodec
-from lamella.slices import along_z, cubic_matrix
+from lamella.networks.diffusion_unet import DiffusionUNetSettings
+from lamella.physics.slice_operator import along_z, cubic_matrix
 
 Conditioning = Literal["thick_latents", "thin_grid"]
 

@@ -22,11 +22,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from lamella.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
+from lamella.codecs.kl import WIDEST_BLEND, CodecSettings
+from lamella.codecs.tiles import spans
 from lamella.errors import LamellaError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import WIDEST_BLEND, CodecSettings
-from lamella.latent.tiles import spans
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
 
 Precision = Literal["bf16-mixed", "32-true"]
 Shape = tuple[int, int, int]

@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
-
-from lamella.diffusion_unet import DiffusionUNetSettings
+from lamella.codecs.kl import KlCodec
 from lamella.errors import RefusedInput
-from lamella.latent.codec_kl import KlCodec
-from lamella.latent_model import LatentModel
-from lamella.slices import covering_grid
-from lamella.thinning.plan import BASE_BYTES, GIB, RESERVE, runtime, usable_bytes
+from lamella.latent_diffusion.weights import LatentWeights
+from lamella.machine.runtime import BASE_BYTES, GIB, free_bytes, runtime, usable_bytes
+from lamella.networks.diffusion_unet import DiffusionUNetSettings
+from lamella.physics.slice_operator import covering_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
 
@@ -67,19 +65,18 @@ class LatentPlan:
         )
 
 
-def latent_plan(thick: Geometry, grid: Geometry, model: LatentModel, settings: ThinSettings) -> LatentPlan:
+def latent_plan(thick: Geometry, grid: Geometry, model: LatentWeights, settings: ThinSettings) -> LatentPlan:
     """Choose the largest tiles that fit.
 
     Raises:
         RefusedInput: not even the smallest tiles fit; the message holds the plan.
     """
-    settings = settings.resolved(model.kind)
-    where, main = runtime(settings), usable_bytes(settings)
+    where, main = runtime(settings.device, settings.precision), usable_bytes(settings.memory_gb)
     longer, _ = covering_grid(grid, thick)
     fixed = BASE_BYTES + _volumes(thick, longer, settings)
     weights = _weights(model, bf16=where.bf16)
     on_card = where.device.type == "cuda"
-    room = RESERVE * torch.cuda.mem_get_info(where.device)[0] - weights if on_card else main - fixed - weights
+    room = (free_bytes(where.device) if on_card else main - fixed) - weights
     codec_tile, codec_bytes = _first_that_fits(_codec_choices(model.codec, longer.shape), room)
     unet_tile, unet_bytes = _first_that_fits(_unet_choices(model, longer.shape), room)
     working = weights + max(codec_bytes, unet_bytes)
@@ -108,7 +105,7 @@ def _volumes(thick: Geometry, longer: Geometry, settings: ThinSettings) -> int:
     return int(3 * thick.shape[0] * plane * 4 + (_VOLUMES + sums + copies * kept / 2) * thin)
 
 
-def _weights(model: LatentModel, *, bf16: bool) -> int:
+def _weights(model: LatentWeights, *, bf16: bool) -> int:
     unet, codec = (sum(p.numel() for p in n.parameters()) for n in (model.unet, model.codec.network))
     return 4 * codec + (6 if bf16 else 4) * unet  # autocast keeps a bfloat16 copy of the weights during a step
 
@@ -131,7 +128,7 @@ def _codec_choices(codec: KlCodec, shape: tuple[int, int, int]) -> list[tuple[tu
     return choices
 
 
-def _unet_choices(model: LatentModel, shape: tuple[int, int, int]) -> list[tuple[int | None, int]]:
+def _unet_choices(model: LatentWeights, shape: tuple[int, int, int]) -> list[tuple[int | None, int]]:
     """(tile in latent cells, bytes it takes), from fast to frugal."""
     depth, rows, columns = model.codec.latent_shape(shape)
     choices: list[tuple[int | None, int]] = []

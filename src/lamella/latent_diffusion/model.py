@@ -1,142 +1,255 @@
-"""A latent diffusion model as one folder: codec and denoising network in `weights.safetensors`, the rest in `model.yaml`.
+"""A latent diffusion model's answer for one volume.
 
-The codec is part of the model: a network trained on one codec's latents, at one scale, means nothing with another.
+Thick slices -> condition on the thin latents' grid -> noise seeded by position -> DDIM -> decode -> what the codec cannot
+hold, restored -> projected onto the measurement -> whole HU. The depth follows from positions: the codec pads to whole
+latent cells at the end and the answer is cropped to the slices asked for, for every depth, tiled or not.
+
+Where the denoising network does not see a whole plane at once, every step averages the answers of overlapping tiles with
+smooth weights, so that the tiles are one sample and no seam can form (MultiDiffusion, Bar-Tal et al., arXiv 2302.08113).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
+import numpy as np
 import torch
-import yaml
-from safetensors.torch import save_file
+from torch import Tensor
 
-from lamella.diffusion_unet import DiffusionUNet
-from lamella.errors import ModelError
-from lamella.latent.autoencoder import Autoencoder
-from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.latent.folder import CARD, WEIGHTS, plain
-from lamella.latent_diffusion import LatentDiffusionSettings
-from lamella.model import LATENT, Limits, Model, build, fill_part, kind_of, open_model
-from lamella.publish import sha256_of, staged_folder
+from lamella.codecs.kl import KlCodec
+from lamella.codecs.tiles import run_tiled, spans
+from lamella.diffusion import ddim
+from lamella.errors import NonFiniteError, UsageError
+from lamella.latent_diffusion.condition import condition_latents, denoiser
+from lamella.latent_diffusion.memory_plan import HALO_CELLS, LatentPlan, latent_plan
+from lamella.latent_diffusion.weights import LatentWeights
+from lamella.machine.runtime import Runtime, runtime
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import along_z, covering_grid, cubic_matrix
+from lamella.thinning.consistency import to_stored_hu, whole_hu
+from lamella.thinning.model import Provenance
+from lamella.thinning.result import Progress, Stopwatch, Thinned
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.slice_noise import slice_generator
+from lamella.volume import Geometry, Volume
 
-_AUTOENCODER, _UNET = "autoencoder.", "unet."
-"""What the names of each network's tensors begin with."""
+STEPS = 20
+"""DDIM steps where none are asked for."""
+
+DRAWS = 4
+"""Draws of a mean where no number is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
-class LatentModel:
-    """A latent diffusion model, ready to use.
+class LatentModel(LatentWeights):
+    """A latent diffusion model as a `ThinModel`: mode sample is one DDIM draw (eta 0), mode mean the average of several."""
 
-    The networks are taken over: `eval()`, no gradients.
+    modes: ClassVar[tuple[Mode, ...]] = ("mean", "sample")
+    sampled_modes: ClassVar[tuple[Mode, ...]] = ("mean", "sample")
 
-    Attributes:
-        name: of the folder's card.
-        sha256: of the weights file; empty for one that was never saved.
-        licence: of the weights.
-        settings: schedule, head, condition and shape of the denoising network.
-        codec: HU <-> latents, with its measured scale.
-        unet: raw network of the denoiser.
-        limits: geometry it was trained for.
-
-    Raises:
-        ModelError: codec and network have different numbers of latent channels.
-    """
-
-    name: str
-    sha256: str
-    licence: str
-    settings: LatentDiffusionSettings
-    codec: KlCodec
-    unet: DiffusionUNet
-    limits: Limits
-    kind: ClassVar[str] = LATENT
-
-    def __post_init__(self) -> None:
-        if self.codec.channels != self.settings.unet.out_channels:
-            raise ModelError(
-                f"Codec and denoising network of model {self.name} do not belong together. Found {self.codec.channels} "
-                f"latent channels of the codec, {self.settings.unet.out_channels} of the network."
-            )
-        self.unet.eval().requires_grad_(False)
-
-    @classmethod
-    def load(cls, source: str | Path) -> LatentModel:
-        """Load a model folder.
+    def defaults(self, settings: ThinSettings) -> ThinSettings:
+        """The settings with the model's own numbers.
 
         Raises:
-            UsageError: no such folder.
-            ModelError: a file is missing, its SHA-256 differs from the card's, its tensors do not fit the settings, or
-                it is a model of another kind.
+            UsageError: mode texture, or a spread from a single draw.
         """
-        folder, card, tensors = open_model(source, LATENT)
-        settings = build(LatentDiffusionSettings, card.get("settings"), folder)
-        codec_settings = build(CodecSettings, card.get("codec"), folder)
-        foreign = sorted(k for k in tensors if not k.startswith((_AUTOENCODER, _UNET)))
-        if foreign:
-            raise ModelError(
-                f"The weights in {folder} hold tensors of no network of this model: {', '.join(foreign)}. Expected "
-                f"names that begin with {_AUTOENCODER} or {_UNET}"
+        if settings.mode == "texture":
+            raise UsageError(
+                "--mode texture is not defined for a latent diffusion model: it does not tell the scan's own noise from "
+                "structure. Use --mode sample (one draw) or --mode mean (the average of several)."
             )
-        with torch.device("meta"):  # random weights that are replaced at once would only cost time
-            network, unet = Autoencoder(codec_settings.network), DiffusionUNet(settings.unet)
-        fill_part(network, tensors, _AUTOENCODER, folder)
-        fill_part(unet, tensors, _UNET, folder)
-        return cls(
-            name=str(card["name"]),
-            sha256=str(card["weights_sha256"]),
-            licence=str(card["licence"]),
-            settings=settings,
-            codec=KlCodec(network, codec_settings),
-            unet=unet,
-            limits=build(Limits, card.get("limits", {}), folder),
+        samples = settings.samples or (DRAWS if settings.mode == "mean" else 1)
+        if settings.spread and samples < 2:
+            raise UsageError(
+                f"--spread is the standard deviation of a latent diffusion model's draws, so it needs several. Found "
+                f"{samples}. Ask for --samples 2 or more."
+            )
+        spread = samples > 1 if settings.spread is None else settings.spread
+        return replace(settings, steps=settings.steps or STEPS, samples=samples, spread=spread)
+
+    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> LatentPlan:
+        """The largest tiles that fit; see `ThinModel.plan`."""
+        return latent_plan(thick, grid, self, self.defaults(settings))
+
+    def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
+        """See `ThinModel.provenance`."""
+        which = f"sample {sample + 1} of {settings.samples}"
+        if settings.mode == "mean":
+            which = f"average of {settings.samples} draws"
+        draw = f"{settings.steps} steps, seed {settings.seed}, {which}"
+        return Provenance(self.name, self.sha256, self.licence, draw, f"{self.settings} {self.codec.settings}")
+
+    def thin(
+        self, volume: Volume, grid: Geometry, settings: ThinSettings, plan: LatentPlan, progress: Progress
+    ) -> Thinned:
+        """See `ThinModel.thin`."""
+        longer, wanted = covering_grid(grid, volume.geometry)
+        where, stopwatch = runtime(settings.device, settings.precision), Stopwatch()
+        task = _Task(volume, self, longer, GridPair.between(longer, volume.geometry), settings, plan, where)
+        draws, spread = [], None
+        running = _Running()
+        for image in _draws(task, stopwatch, progress):
+            with stopwatch.stage("finish"):
+                if settings.mode == "mean" or settings.spread:
+                    running.add(image)
+                if settings.mode == "sample":
+                    draws.append(task.whole(image)[wanted])
+        with stopwatch.stage("finish"):
+            if settings.mode == "mean":
+                draws.append(task.whole(running.mean)[wanted])
+            if settings.spread:
+                spread = Volume(running.deviation()[wanted].numpy(), grid)
+        samples = tuple(Volume(hu, grid) for hu in draws)
+        codec = dataclasses.asdict(task.codec.settings)
+        report = {
+            **where.report,
+            **stopwatch.report,
+            **task.grids.report,
+            "codec": {name: codec[name] for name in ("low_hu", "high_hu", "axes", "tile")},
+            "scale": task.codec.settings.scale,
+            "condition": self.settings.condition,
+            "sampler": "ddim",
+            "steps": settings.step_count,
+            "draws": settings.draw_count,
+            "projected": settings.project,
+            "warnings": [],
+        }
+        return Thinned(samples[0], samples, spread, report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One volume to thin: what every draw shares."""
+
+    volume: Volume
+    model: LatentWeights
+    longer: Geometry
+    grids: GridPair
+    settings: ThinSettings
+    pieces: LatentPlan
+    where: Runtime
+
+    @property
+    def codec(self) -> KlCodec:
+        """The codec, with the plan's tiles."""
+        return self.model.codec.with_settings(tile=self.pieces.codec_tile)
+
+    @property
+    def thick(self) -> Tensor:
+        """(K, y, x) HU."""
+        return torch.from_numpy(self.volume.hu.astype(np.float32))
+
+    def condition(self) -> Tensor:
+        """(1, c, z', y', x')."""
+        at = (torch.from_numpy(g.centres_mm.copy())[None] for g in (self.volume.geometry, self.longer))
+        thick_mm, thin_mm = at
+        return condition_latents(self.codec, self.thick[None, None], thick_mm, thin_mm, self.model.settings.condition)
+
+    def image(self, latent: Tensor) -> Tensor:
+        """(1, c, z', y', x') -> (D, y, x) HU: decoded, the whole range restored, consistent if asked for."""
+        settings = self.codec.settings
+        image = self.codec.decode(latent, self.longer.shape)[0, 0]
+        if not bool(image.isfinite().all()):
+            raise NonFiniteError(
+                "The decoded volume holds NaN or infinity, though every sampling step was finite. Check the codec with "
+                "`lamella models verify`."
+            )
+        thick = self.thick
+        cubic = along_z(cubic_matrix(self.volume.geometry.centres_mm, self.longer.centres_mm), thick)
+        beyond = (cubic < settings.low_hu) | (cubic > settings.high_hu)  # dense bone, metal, air: never clipped away
+        image = torch.where(beyond, cubic, image)
+        del cubic, beyond
+        return self.grids.operator.project(image, thick) if self.settings.project else image
+
+    def whole(self, image: Tensor) -> np.ndarray:
+        """Whole HU, consistent with the measurement unless a study does not want that."""
+        return to_stored_hu(image, self.thick, self.grids) if self.settings.project else whole_hu(image)
+
+
+class _Running:
+    """Mean and deviation of draws as they come (Welford)."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self.mean, self._squares = torch.zeros(1), torch.zeros(1)
+
+    def add(self, image: Tensor) -> None:
+        """Count a draw in."""
+        self._count += 1
+        away = image - self.mean
+        self.mean = self.mean + away / self._count
+        self._squares = self._squares + away * (image - self.mean)
+
+    def deviation(self) -> Tensor:
+        """Standard deviation over the draws."""
+        return (self._squares / (self._count - 1)).sqrt()
+
+
+def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Tensor]:
+    """One decoded draw after the other, (D, y, x) HU."""
+    task.model.codec.to(task.where.device)
+    task.model.unet.to(task.where.device)
+    progress("encode", 0.0)
+    with stopwatch.stage("encode"):
+        condition = task.condition()
+    progress("encode", 1.0)
+    asked = denoiser(_network(task), task.model.settings)
+    steps, count = task.settings.step_count, task.settings.draw_count
+    for sample in range(count):
+        name = "sample" if count == 1 else f"sample {sample + 1} of {count}"
+        with stopwatch.stage("sample"):
+            noise = latent_noise(condition, task.settings.seed, sample)
+            latent = ddim(
+                asked,
+                noise,
+                condition,
+                steps,
+                on_step=lambda i, _, name=name: progress(name, i / steps),  # type: ignore[misc]  # binds this name
+            )
+        progress("decode", 0.0)
+        with stopwatch.stage("decode"):
+            image = task.image(latent)
+        progress("decode", 1.0)
+        yield image
+
+
+def latent_noise(like: Tensor, seed: int, sample: int) -> Tensor:
+    """White noise shaped as a latent (1, c, z', y', x'); every latent slice has a seed of its own, as in `draw`.
+
+    Args:
+        like: gives the shape.
+        seed: of the run.
+        sample: number of the draw.
+    """
+    noise = torch.empty(like.shape)
+    for index in range(like.shape[2]):
+        noise[:, :, index] = torch.randn(noise[:, :, index].shape, generator=slice_generator(seed, sample, index))
+    return noise
+
+
+def _network(task: _Task) -> Callable[[Tensor, Tensor], Tensor]:
+    """The raw denoising network over the whole latent volume, which stays in main memory; float32 in and out."""
+    unet, where, tile = task.model.unet, task.where, task.pieces.unet_tile
+
+    def network(block: Tensor, t: Tensor) -> Tensor:
+        given, times = block.to(where.device), t.to(where.device)
+        with torch.autocast(where.device.type, dtype=torch.bfloat16, enabled=where.bf16):
+            raw: Tensor = unet(given, times)
+        return raw.float().to(block.device)
+
+    if tile is None:
+        return network
+
+    def tiled(block: Tensor, t: Tensor) -> Tensor:
+        depth, rows, columns = block.shape[2:]
+        whole = spans(depth, depth, 0, 0)
+        y, x = (spans(n, tile, HALO_CELLS, max(1, tile // 8)) for n in (rows, columns))
+        channels = task.codec.channels
+        return run_tiled(
+            block, lambda part: network(part, t), (whole, y, x), channels=channels, scale_in=1, scale_out=1
         )
 
-    def save(self, folder: Path, about: Mapping[str, Any], *, overwrite: bool = True) -> None:
-        """Write weights (float32) and card; the folder appears whole or not at all.
-
-        Args:
-            folder: the model folder; one that holds anything but a model's two files is never replaced.
-            about: what only the training run knows (data, steps, metrics, commit).
-            overwrite: replace an earlier model.
-
-        Raises:
-            RefusedInput: the folder exists and may not be replaced.
-        """
-        parts = ((_AUTOENCODER, self.codec.network), (_UNET, self.unet))
-        tensors = {f"{prefix}{k}": v for prefix, network in parts for k, v in network.state_dict().items()}
-        with staged_folder(folder, overwrite=overwrite, replaceable=(WEIGHTS, CARD)) as new:
-            save_file({k: v.detach().cpu().float().contiguous().clone() for k, v in tensors.items()}, new / WEIGHTS)
-            (new / WEIGHTS).chmod(0o644)  # safetensors makes it private
-            card = {
-                "name": self.name,
-                "kind": LATENT,
-                "licence": self.licence,
-                "weights_sha256": sha256_of(new / WEIGHTS),
-                "settings": plain(dataclasses.asdict(self.settings)),
-                "codec": plain(dataclasses.asdict(self.codec.settings)),
-                "limits": plain(dataclasses.asdict(self.limits)),
-                **about,
-            }
-            (new / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
-
-    def described(self) -> list[dict[str, Any]]:
-        """Everything but the weights that decides an answer."""
-        return [dataclasses.asdict(part) for part in (self.settings, self.limits, self.codec.settings)]
-
-
-def load_any(source: str | Path) -> Model | LatentModel:
-    """Load a model of either kind, by the name of a shipped one or from a folder.
-
-    Raises:
-        UsageError: no such model.
-        ModelError: see the two `load`; or a kind that answers nothing by itself, such as a codec.
-    """
-    kind = kind_of(source)
-    if kind == LATENT:
-        return LatentModel.load(source)
-    return Model.load(source)  # which refuses every other kind
+    return tiled

@@ -10,6 +10,8 @@ def native_bf16(device_type: str) -> bool:
     """Whether a device multiplies bfloat16 itself. A CPU that does not imitates it, 10 to 100 times slower than float32."""
     if device_type == "cuda":
         return bool(torch.cuda.get_device_capability() >= (8, 0))  # older ones imitate it, too
+    if device_type != "cpu":
+        return False  # of Metal devices nothing is known
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Mask, check_grid, check_mask
 from lamella.metrics.error import rmse_hu
-from lamella.slices import cubic_matrix, linear_matrix
+from lamella.physics.slice_operator import cubic_matrix, linear_matrix
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 

@@ -76,7 +76,7 @@ def noise_floor_hu(
         sd_hu: standard deviation of the thin scan's noise where the floor shall hold. `noise_sd_in_plane` misses what is
             coarser than its window; `coarse_noise_ratio` says how much.
         correlation: (lags + 1,) along z at lags 0, 1, ... (`noise_correlation_z`); 0 beyond. `[1.0]` is white noise.
-        matrix: (K, N) measurement of N thin slices (`lamella.slices.SliceOperator.matrix`).
+        matrix: (K, N) measurement of N thin slices (`lamella.physics.slice_operator.SliceOperator.matrix`).
         inside: those of the N to average over, where slabs reach past the ones that are wanted (`covering_grid`).
 
     Raises:

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from lamella.errors import ModelError
-from lamella.latent.folder import WEIGHTS
-from lamella.model import EMBEDDED, read_card
-from lamella.publish import sha256_of
+from lamella.files.atomic import sha256_of
+from lamella.networks.folder import EMBEDDED, WEIGHTS, read_card
 
 _HEADER_LIMIT = 100_000_000
 """safetensors allows a header of at most this many bytes."""

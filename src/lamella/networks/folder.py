@@ -1,11 +1,14 @@
-"""An autoencoder on disk: `weights.safetensors` and `model.yaml` with `kind: autoencoder`. No pickle."""
+"""A model on disk: `weights.safetensors` and `model.yaml`, its card, checked against each other. No pickle.
+
+Every kind of model is read, verified and written here; what its card's settings mean, its own room knows.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -14,108 +17,168 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lamella.errors import LamellaError, ModelError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings, KlCodec
-from lamella.publish import sha256_of, staged_folder
+from lamella.files.atomic import sha256_of, staged_folder
+from lamella.files.config import fill, plain
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.yaml"
-KIND = "autoencoder"
+EMBEDDED = "embedded"
+"""Kind of a card that names none."""
+
+T = TypeVar("T")
 
 
-def save_codec(folder: Path, codec: KlCodec, about: Mapping[str, Any], *, overwrite: bool = True) -> None:
-    """Write weights (float32) and card; the folder appears whole or not at all.
+@dataclass(frozen=True, eq=False)
+class ModelFolder:
+    """What a model folder holds.
 
-    Args:
-        folder: the model folder; one that holds anything but a model's two files is never replaced.
-        codec: network and settings.
-        about: what goes into the card besides: `name` and `licence`, and whatever the training run or the import knows
-            (data, steps, metrics, commit, source). `name` is the folder's own if left out.
-        overwrite: replace an earlier codec.
-
-    Raises:
-        ModelError: `about` names no licence.
-        RefusedInput: the folder exists and may not be replaced.
+    Attributes:
+        path: the folder.
+        card: name, kind, licence, SHA-256 of the weights, settings, and what the training run noted.
+        tensors: weights by name; the first part of a name says whose they are.
     """
-    if not about.get("licence"):
-        raise ModelError(f"A model folder needs a licence. Found none for {folder}. Give `licence` with what is saved.")
-    tensors = {k: v.detach().cpu().float().contiguous() for k, v in codec.network.state_dict().items()}
-    with staged_folder(folder, overwrite=overwrite, replaceable=(WEIGHTS, CARD)) as new:
-        save_file(tensors, new / WEIGHTS)
-        (new / WEIGHTS).chmod(0o644)  # safetensors makes it private
-        card = {
-            "name": about.get("name", folder.name),
-            "kind": KIND,
-            "licence": about["licence"],
-            "weights_sha256": sha256_of(new / WEIGHTS),
-            "settings": plain(dataclasses.asdict(codec.settings)),
-            **{k: v for k, v in about.items() if k not in ("name", "licence")},
+
+    path: Path
+    card: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, SHA-256 and licence, as every model has them."""
+        return {
+            "name": str(self.card["name"]),
+            "sha256": str(self.card["weights_sha256"]),
+            "licence": str(self.card["licence"]),
         }
-        (new / CARD).write_text(yaml.safe_dump(card, sort_keys=False, width=110), encoding="utf-8")
+
+    def settings(self, kind: type[T], key: str) -> T:
+        """Fill a dataclass from one key of the card.
+
+        Raises:
+            ModelError: not a mapping, an unknown field, or values that its class refuses.
+        """
+        try:
+            return fill(kind, self.card.get(key, {}), key)
+        except (LamellaError, TypeError) as error:
+            raise ModelError(f"The card {self.path / CARD} does not describe {kind.__name__}. {error}") from error
+
+    def fill_networks(self, networks: Mapping[str, nn.Module]) -> None:
+        """Put the tensors into networks, by the first part of their names; all of them or none.
+
+        Args:
+            networks: by that part; "" for a single network whose tensors have no such part.
+
+        Raises:
+            ModelError: tensors of no network, missing names or other shapes; all of them are listed.
+        """
+        names = tuple(f"{name}." if name else "" for name in networks)
+        foreign = sorted(k for k in self.tensors if not k.startswith(names))
+        if foreign:
+            raise ModelError(
+                f"The weights in {self.path} hold tensors of no network of this model: {', '.join(foreign)}. Expected "
+                f"names that begin with {' or '.join(names)}"
+            )
+        for prefix, (name, network) in zip(names, networks.items(), strict=True):
+            own = {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+            which = f" ({name} network)" if name else ""
+            fill_network(network, own, f"The weights in {self.path} do not fit its settings{which}.")
 
 
-def load_codec(folder: str | Path) -> KlCodec:
-    """Read a codec's folder and check it: kind, SHA-256, every tensor's name and shape.
+def read_folder(folder: str | Path, kind: str) -> ModelFolder:
+    """Read a model folder once its kind and its SHA-256 are right.
 
     Raises:
-        ModelError: a file is missing or altered, the folder holds another kind of model, or tensors do not fit.
+        ModelError: a file is missing, no safetensors, altered, or the model is of another kind.
     """
     folder = Path(folder)
-    card = read_codec_card(folder)
-    settings = _settings(card.get("settings"), folder)
-    found = sha256_of(folder / WEIGHTS)
+    card = read_card(folder)
+    if card["kind"] != kind:
+        raise ModelError(
+            f"The model {folder.name} is of another kind. Found {card['kind']!r}, expected {kind!r}. File {folder / CARD}."
+        )
+    weights = folder / WEIGHTS
+    found = sha256_of(weights)
     if found != card["weights_sha256"]:
         raise ModelError(
-            f"The weights of model {folder.name} are not the ones its card describes. File {folder / WEIGHTS}: SHA-256 "
-            f"{found}, expected {card['weights_sha256']}. Copy the model folder again, or import the weights again."
+            f"The weights of model {folder.name} are not the ones its card describes. File {weights}: SHA-256 "
+            f"{found}, expected {card['weights_sha256']}. Copy the model folder again, or install Lamella again."
         )
     try:
-        tensors = load_file(folder / WEIGHTS)
+        return ModelFolder(folder, card, load_file(weights))
     except SafetensorError as error:
-        raise ModelError(
-            f"The weights {folder / WEIGHTS} are no safetensors file. Copy the model folder again."
-        ) from error
-    with torch.device("meta"):  # random weights that are replaced at once would only cost time
-        network = Autoencoder(settings.network)
-    fill(network, tensors, f"The weights in {folder} do not fit its settings.")
-    return KlCodec(network, settings)
+        raise ModelError(f"The weights {weights} are no safetensors file. Copy the model folder again.") from error
 
 
-def verify_codec(folder: str | Path) -> KlCodec:
-    """Load a codec and check that every weight is finite.
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """The card of a model folder, its kind filled in.
 
     Raises:
-        ModelError: anything is missing, altered or not finite.
+        ModelError: it is not a YAML mapping with a name, a licence and a checksum, or the weights are missing.
     """
-    codec = load_codec(folder)
-    for name, tensor in codec.network.state_dict().items():
-        if not torch.isfinite(tensor).all():
-            raise ModelError(f"Tensor {name} of codec {folder} holds values that are not finite.")
-    return codec
-
-
-def read_codec_card(folder: Path) -> dict[str, Any]:
-    """The card of a codec's folder.
-
-    Raises:
-        ModelError: it is not a YAML mapping with what a card needs, of another kind, or the weights are missing.
-    """
+    folder = Path(folder)
     try:
         card = yaml.safe_load((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelError(f"The card {folder / CARD} cannot be read: {type(error).__name__}.") from error
-    needed = ("name", "kind", "licence", "weights_sha256", "settings")
-    lacking = [k for k in needed if not isinstance(card, dict) or k not in card]
+    lacking = [k for k in ("name", "licence", "weights_sha256") if not isinstance(card, dict) or k not in card]
     if lacking:
         raise ModelError(f"The card {folder / CARD} lacks {', '.join(lacking)}.")
-    if card["kind"] != KIND:
-        raise ModelError(f"The folder {folder} holds no codec. Found kind {card['kind']!r}, expected {KIND!r}.")
     if not (folder / WEIGHTS).is_file():
         raise ModelError(f"Model folder {folder} lacks {WEIGHTS}.")
-    return dict(card)
+    return {**card, "kind": str(card.get("kind", EMBEDDED))}
 
 
-def fill(network: nn.Module, tensors: Mapping[str, Tensor], wrong: str) -> None:
+def verify_weights(folder: str | Path) -> None:
+    """Check that every weight is finite.
+
+    Raises:
+        ModelError: naming the first tensor that is not.
+    """
+    for name, tensor in load_file(Path(folder) / WEIGHTS).items():
+        if not torch.isfinite(tensor).all():
+            raise ModelError(f"Tensor {name} of model {read_card(folder)['name']} holds values that are not finite.")
+
+
+def save_folder(
+    folder: Path,
+    card: Mapping[str, Any],
+    networks: Mapping[str, nn.Module],
+    *,
+    overwrite: bool = True,
+) -> None:
+    """Write weights (float32) and card; the folder appears whole or not at all.
+
+    Args:
+        folder: the model folder; one that holds anything but a model's two files is never replaced.
+        card: kind, licence, settings (dataclasses become mappings), and what only the training run knows; the name is the
+            folder's own if left out. The SHA-256 is added.
+        networks: what to save, by the first part of the tensors' names; "" for a single network.
+        overwrite: replace an earlier model.
+
+    Raises:
+        ModelError: the card names no licence.
+        RefusedInput: the folder exists and may not be replaced.
+    """
+    if not card.get("licence"):
+        raise ModelError(f"A model folder needs a licence. Found none for {folder}. Give `licence` with what is saved.")
+    tensors = {
+        f"{name}.{k}" if name else k: v.detach().cpu().float().contiguous().clone()
+        for name, network in networks.items()
+        for k, v in network.state_dict().items()
+    }
+    with staged_folder(folder, overwrite=overwrite, replaceable=(WEIGHTS, CARD)) as new:
+        save_file(tensors, new / WEIGHTS)
+        (new / WEIGHTS).chmod(0o644)  # safetensors makes it private
+        head = {"name": card.get("name", folder.name), "kind": card["kind"], "licence": card["licence"]}
+        whole = {
+            **head,
+            "weights_sha256": sha256_of(new / WEIGHTS),
+            **{k: plain(v) for k, v in card.items() if k not in head},
+        }
+        (new / CARD).write_text(yaml.safe_dump(whole, sort_keys=False, width=110), encoding="utf-8")
+
+
+def fill_network(network: nn.Module, tensors: Mapping[str, Tensor], wrong: str) -> None:
     """Put tensors into a network, all of them or none; `wrong` begins the message of a refusal.
 
     Raises:
@@ -134,20 +197,3 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], wrong: str) -> None:
             f"Other shape: {', '.join(shapes) or 'none'}."
         )
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=True, assign=True)
-
-
-def _settings(values: Any, folder: Path) -> CodecSettings:
-    try:
-        network = AutoencoderSettings(**_tuples(values["network"]))
-        return CodecSettings(**{**_tuples(values), "network": network})
-    except (KeyError, TypeError, AttributeError, LamellaError) as error:
-        raise ModelError(f"The settings in {folder / CARD} are not those of a codec. {error}") from error
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as lists, for YAML."""
-    return {k: plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

@@ -1,6 +1,6 @@
 """The head that reads features on the thick grid at any thin slice's position.
 
-Each thick slice offers `basis` sets of features. A thin slice takes a weighted sum of the sets of the thick slices within
+Each thick slice has `basis` sets of features. A thin slice takes a weighted sum of the sets of the thick slices within
 one thick spacing; the weights are a small function of where the thin slice lies and of the two grids, times a hat that
 falls to zero at one spacing, so the answer changes continuously with position and spacing.
 """
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lamella.processor import Conv3d
+from lamella.machine.processor import Conv3d
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ThinHeadSettings:
         image_channels: channels of the packed starting image on the thin grid.
         out_channels: channels of the answer.
         hidden: width on the thin grid.
-        basis: sets of features each thick slice offers.
+        basis: sets of features each thick slice slice_features.
         ratios: length of the vector that describes the two grids.
     """
 
@@ -58,15 +58,15 @@ class ThinHead(nn.Module):
             for parameter in self.out.parameters():
                 parameter.zero_()
 
-    def offers(self, trunk: Tensor) -> Tensor:
+    def slice_features(self, trunk: Tensor) -> Tensor:
         """(b, c, K, y, x) -> (b, basis * hidden, K, y, x): what each thick slice has to say; computed once a volume."""
         return torch.as_tensor(self.offer(trunk))
 
-    def forward(self, offers: Tensor, image: Tensor, offsets: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, slice_features: Tensor, image: Tensor, offsets: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
         """Read the features at the thin slices.
 
         Args:
-            offers: (b, basis * hidden, K, y, x) from `offers`.
+            slice_features: (b, basis * hidden, K, y, x) from `slice_features`.
             image: (b, image_channels, D, y, x) packed starting image at the thin slices.
             offsets: (D, K) (thin centre - thick centre) / thick spacing.
             ratios: (ratios,) description of the two grids.
@@ -79,9 +79,9 @@ class ThinHead(nn.Module):
         u = offsets.clamp(-1.0, 1.0)[..., None]
         hat = 1.0 - u.abs()
         weights = hat * self.weigh(torch.cat([u, u.abs(), u * u, about], dim=-1))
-        b, _, k, y, x = offers.shape
-        sets = offers.view(b, s.basis, s.hidden, k, y, x)
-        read = torch.einsum("dkn,bnckyx->bcdyx", weights.to(offers.dtype), sets)
+        b, _, k, y, x = slice_features.shape
+        sets = slice_features.view(b, s.basis, s.hidden, k, y, x)
+        read = torch.einsum("dkn,bnckyx->bcdyx", weights.to(slice_features.dtype), sets)
         # The offset from the nearest thick slice tells the image path where in the slab this thin slice lies.
         nearest = offsets.gather(1, offsets.abs().argmin(dim=1, keepdim=True))
         place = torch.cat([nearest, nearest.abs(), ratios.expand(len(nearest), -1)], dim=-1)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lamella.processor import Conv3d
+from lamella.machine.processor import Conv3d
 
 
 @dataclass(frozen=True)

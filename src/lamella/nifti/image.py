@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.nifti_checks import (
+from lamella.nifti.checks import (
     LPS_RAS,
     MAX_ABS_HU,
     affine_of,

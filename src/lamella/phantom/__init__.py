@@ -3,14 +3,14 @@
 `phantom_nodules` lists the nodules of a chest.
 
 Nothing of a patient is in it. The anatomy depends on the seed alone and is fixed in LPS millimetres; the settings
-choose the grid that looks at it. Thin slices only: thick ones are made from thin ones by `lamella.slices`.
+choose the grid that looks at it. Thin slices only: thick ones are made from thin ones by `lamella.physics.slice_operator`.
 """
 
-from lamella.data.phantom.dicom import write_phantom_study
-from lamella.data.phantom.head import head_phantom
-from lamella.data.phantom.settings import PhantomSettings
-from lamella.data.phantom.solids import solids_phantom
-from lamella.data.phantom.thorax import Nodule, phantom_nodules, thorax_phantom
+from lamella.phantom.dicom import write_phantom_study
+from lamella.phantom.head import head_phantom
+from lamella.phantom.settings import PhantomSettings
+from lamella.phantom.solids import solids_phantom
+from lamella.phantom.thorax import Nodule, phantom_nodules, thorax_phantom
 from lamella.volume import Volume
 
 __all__ = [

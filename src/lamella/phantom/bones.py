@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom.shapes import Array, Grid, Texture, inside, paint, smooth_max, smooth_min, spline_path, step
-from lamella.data.phantom.torso import cage, cage_frame, spine_y
+from lamella.phantom.shapes import Array, Grid, Texture, inside, paint, smooth_max, smooth_min, spline_path, step
+from lamella.phantom.torso import cage, cage_frame, spine_y
 
 CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU, CANAL_HU, CORD_HU = 760.0, 185.0, 105.0, 75.0, 12.0, 42.0
 

@@ -9,9 +9,9 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from lamella.data.phantom.head import head_build
-from lamella.data.phantom.settings import Region
 from lamella.errors import NonFiniteError, UsageError
+from lamella.phantom.head import head_build
+from lamella.phantom.settings import Region
 from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
 
 _INTERCEPT_HU = -1024

@@ -11,9 +11,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom.noise import add_noise
-from lamella.data.phantom.settings import PhantomSettings
-from lamella.data.phantom.shapes import (
+from lamella.phantom.noise import add_noise
+from lamella.phantom.settings import PhantomSettings
+from lamella.phantom.shapes import (
     Array,
     Grid,
     Texture,
@@ -25,9 +25,9 @@ from lamella.data.phantom.shapes import (
     smooth_min,
     step,
 )
-from lamella.data.phantom.skull import GAS_HU, cavity, orbit, paint_air, paint_skull
-from lamella.data.phantom.trees import Branches, Vector, grow
-from lamella.data.phantom.vessels import Knots, mirrored, paint_pieces, paint_tube
+from lamella.phantom.skull import GAS_HU, cavity, orbit, paint_air, paint_skull
+from lamella.phantom.trees import Branches, Vector, grow
+from lamella.phantom.vessels import Knots, mirrored, paint_pieces, paint_tube
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 SKIN_HU, FAT_HU, MUSCLE_HU, GLAND_HU = 30.0, -95.0, 58.0, 15.0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import fft, sparse
 from scipy.ndimage import correlate1d
 
-from lamella.data.phantom.shapes import Array, Grid
+from lamella.phantom.shapes import Array, Grid
 
 _DIRECTIONS = 6
 _WATER_PER_MM = 0.0192

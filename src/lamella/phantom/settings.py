@@ -51,7 +51,7 @@ class PhantomSettings:
             if not 0.0 < value <= THICKEST_MM:
                 raise LamellaError(
                     f"The phantom's {name} is out of range. Found {value:g}, expected more than 0 and at most "
-                    f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.slices."
+                    f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.physics.slice_operator."
                 )
         if not 0.0 <= self.noise_hu <= 200.0:
             raise LamellaError(f"The phantom's noise is out of range. Found {self.noise_hu:g} HU, expected 0 to 200.")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamella.data.phantom.bones import add_blade
-from lamella.data.phantom.shapes import (
+from lamella.phantom.bones import add_blade
+from lamella.phantom.shapes import (
     Array,
     Grid,
     ball,
@@ -20,7 +20,7 @@ from lamella.data.phantom.shapes import (
     smooth_min,
     spline_path,
 )
-from lamella.data.phantom.vessels import Knots, mirrored, paint_tube
+from lamella.phantom.vessels import Knots, mirrored, paint_tube
 
 CORTEX_HU, DIPLOE_HU, PETROUS_HU, TOOTH_HU, ENAMEL_HU = 1250.0, 520.0, 1750.0, 1500.0, 2500.0
 MUCOSA_HU, GAS_HU, PERILYMPH_HU, DISC_HU = 35.0, -1000.0, 30.0, 80.0

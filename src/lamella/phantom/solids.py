@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from lamella.data.phantom.noise import add_noise
-from lamella.data.phantom.settings import PhantomSettings
-from lamella.data.phantom.shapes import Array, Grid, ellipsoid, inside, paint, smooth_max
+from lamella.phantom.noise import add_noise
+from lamella.phantom.settings import PhantomSettings
+from lamella.phantom.shapes import Array, Grid, ellipsoid, inside, paint, smooth_max
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 DENSITIES_HU = (-1000.0, -190.0, -95.0, -35.0, 5.0, 45.0, 60.0, 120.0, 340.0, 900.0, 1300.0)

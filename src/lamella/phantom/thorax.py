@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom.bones import paint_bones
-from lamella.data.phantom.noise import add_noise
-from lamella.data.phantom.settings import PhantomSettings
-from lamella.data.phantom.shapes import Grid, ball, paint
-from lamella.data.phantom.torso import fissure, lungs, paint_heart, paint_torso
-from lamella.data.phantom.trees import lung_points, lung_trees
-from lamella.data.phantom.vessels import paint_great_vessels, paint_lung_trees
+from lamella.phantom.bones import paint_bones
+from lamella.phantom.noise import add_noise
+from lamella.phantom.settings import PhantomSettings
+from lamella.phantom.shapes import Grid, ball, paint
+from lamella.phantom.torso import fissure, lungs, paint_heart, paint_torso
+from lamella.phantom.trees import lung_points, lung_trees
+from lamella.phantom.vessels import paint_great_vessels, paint_lung_trees
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 _LARGEST_NODULE_MM, _SMALLEST_NODULE_MM = 12.0, 3.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamella.data.phantom.shapes import (
+from lamella.phantom.shapes import (
     Array,
     Grid,
     Texture,

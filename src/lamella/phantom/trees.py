@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.phantom.torso import fissure, lungs
+from lamella.phantom.torso import fissure, lungs
 
 _MURRAY = 3.4
 _SMALLEST_MM = 0.3

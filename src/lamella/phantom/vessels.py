@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lamella.data.phantom.shapes import Array, Grid, add_tube, ball, paint, spline_path
-from lamella.data.phantom.trees import Branches, liver_tree, lung_trees
+from lamella.phantom.shapes import Array, Grid, add_tube, ball, paint, spline_path
+from lamella.phantom.trees import Branches, liver_tree, lung_trees
 
 ARTERY_HU, VEIN_HU, AORTA_HU, CAVA_HU, LIVER_VEIN_HU = 225.0, 190.0, 195.0, 280.0, 150.0
 WALL_HU, LUMEN_HU, EMBOLUS_HU, LYMPH_NODE_HU = 10.0, -985.0, 62.0, 55.0

@@ -1,4 +1,4 @@
-"""One passage from a thick to a thin grid: every matrix and number that geometry alone decides, made once a series."""
+"""One grids from a thick to a thin grid: every matrix and number that geometry alone decides, made once a series."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamella.slices import Profile, SliceOperator, along_z, cubic_matrix, linear_matrix, profile_matrix
+from lamella.physics.slice_operator import Profile, SliceOperator, along_z, cubic_matrix, linear_matrix, profile_matrix
 from lamella.volume import Geometry
 
 
 @dataclass(frozen=True, eq=False)
-class Passage:
+class GridPair:
     """Thick grid -> thin grid along z.
 
     Attributes:
@@ -38,8 +38,8 @@ class Passage:
     thin_spacing_mm: float
 
     @classmethod
-    def between(cls, thin: Geometry, thick: Geometry, profile: Profile = "box") -> Passage:
-        """The passage between two grids of one scan; `thin` must cover every slab (`covering_grid`)."""
+    def between(cls, thin: Geometry, thick: Geometry, profile: Profile = "box") -> GridPair:
+        """The grids between two grids of one scan; `thin` must cover every slab (`covering_grid`)."""
         return cls.along(
             thin.centres_mm, thin.spacing_mm, thick.centres_mm, thick.spacing_mm, thick.thickness_mm, profile
         )
@@ -53,7 +53,7 @@ class Passage:
         spacing_mm: float,
         thickness_mm: float,
         profile: Profile = "box",
-    ) -> Passage:
+    ) -> GridPair:
         """The same from positions along the slice axis, in mm."""
         operator = SliceOperator.from_matrix(profile_matrix(thin_mm, thin_spacing_mm, thick_mm, thickness_mm, profile))
         start = operator.consistent(cubic_matrix(thick_mm, thin_mm))
@@ -76,6 +76,11 @@ class Passage:
     def null_gain(self) -> Tensor:
         """(D, 1, 1) factor that gives unit white noise its unit variance back after the null-space projection."""
         return torch.from_numpy(1.0 / np.sqrt(np.maximum(self.operator.null_fraction, 0.05))).float()[:, None, None]
+
+    @property
+    def report(self) -> dict[str, float]:
+        """What a report says of the measurement."""
+        return {"condition_number": round(self.operator.condition, 2), "ridge": self.operator.ridge}
 
     @property
     def condition(self) -> tuple[float, float, float]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lamella.errors import RefusedInput
-from lamella.reader.key import Key, read_json
-from lamella.reader.plan import Item
+from lamella.reader_study.key import Key, read_json
+from lamella.reader_study.plan import Item
 
 ANSWERS_KIND = "lamella reader-study answers"
 SIDES = ("left", "right", "same")

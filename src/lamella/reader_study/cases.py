@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.source import read_source
+from lamella.sources.source import read_source
 from lamella.volume import Geometry, Volume
 
 GRID_TOLERANCE_MM = 0.05

@@ -10,7 +10,7 @@ from typing import Any
 
 from lamella import __version__
 from lamella.errors import RefusedInput, UsageError
-from lamella.reader.plan import Design, Item, Session
+from lamella.reader_study.plan import Design, Item, Session
 
 KEY_KIND = "lamella reader-study key"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from lamella.errors import UsageError
-from lamella.publish import staged_file, staged_folder
-from lamella.publish_checks import check_output
-from lamella.reader.cases import Case, Slab, find_cases, fingerprint, read_case
-from lamella.reader.key import KEY_README, Key, Shown, key_text
-from lamella.reader.page import PackedCase, pack_case, session_page
-from lamella.reader.plan import LIKERT_QUESTIONS, PREFERENCE_QUESTION, Design, choose_pairs, plan_session
+from lamella.files.atomic import staged_file, staged_folder
+from lamella.files.output_checks import check_output
+from lamella.reader_study.cases import Case, Slab, find_cases, fingerprint, read_case
+from lamella.reader_study.key import KEY_README, Key, Shown, key_text
+from lamella.reader_study.page import PackedCase, pack_case, session_page
+from lamella.reader_study.plan import LIKERT_QUESTIONS, PREFERENCE_QUESTION, Design, choose_pairs, plan_session
 
 PAGES, KEY = "pages", "key"
 _PARTS = (f"{PAGES}/*", f"{KEY}/*")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lamella.errors import LamellaError
-from lamella.reader.key import Key
-from lamella.reader.plan import LIKERT_ANCHORS, Item, Session
+from lamella.reader_study.key import Key
+from lamella.reader_study.plan import LIKERT_ANCHORS, Item, Session
 from lamella.report.pack import PageVolume, pack_volumes
 from lamella.report.page import assemble, viewer_windows
 from lamella.volume import Volume
@@ -123,7 +123,7 @@ def session_page(key: Key, session: Session, packed: Mapping[str, PackedCase]) -
 
 
 def _web_file(name: str) -> str:
-    return (files("lamella.reader") / "web" / name).read_text(encoding="utf-8")
+    return (files("lamella.reader_study") / "web" / name).read_text(encoding="utf-8")
 
 
 def _item(item: Item, session: Session, note: str) -> dict[str, Any]:

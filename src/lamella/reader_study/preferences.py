@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from lamella.reader.agreement import fleiss_kappa, holm, wilson_interval
-from lamella.reader.answers import Answers, Given
-from lamella.reader.plan import Design
+from lamella.reader_study.agreement import fleiss_kappa, holm, wilson_interval
+from lamella.reader_study.answers import Answers, Given
+from lamella.reader_study.plan import Design
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
-from lamella.reader.agreement import holm, krippendorff_alpha
-from lamella.reader.answers import Answers
-from lamella.reader.plan import Design
+from lamella.reader_study.agreement import holm, krippendorff_alpha
+from lamella.reader_study.answers import Answers
+from lamella.reader_study.plan import Design
 
 _RESAMPLES = 5000
 _LEAST_CASES = 3

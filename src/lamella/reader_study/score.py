@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from lamella.errors import RefusedInput
-from lamella.reader.agreement import krippendorff_alpha
-from lamella.reader.answers import Answers, Given
-from lamella.reader.key import Key
-from lamella.reader.preferences import PairScore, Votes, score_pairs, sides
-from lamella.reader.ratings import QuestionScore, score_ratings
+from lamella.reader_study.agreement import krippendorff_alpha
+from lamella.reader_study.answers import Answers, Given
+from lamella.reader_study.key import Key
+from lamella.reader_study.preferences import PairScore, Votes, score_pairs, sides
+from lamella.reader_study.ratings import QuestionScore, score_ratings
 
 SCORE_KIND = "lamella reader-study score"
 

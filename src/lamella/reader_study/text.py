@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lamella.reader.plan import LIKERT_ANCHORS
-from lamella.reader.preferences import PairScore, Votes
-from lamella.reader.ratings import QuestionScore
-from lamella.reader.score import Again, ReaderScore, StudyScore
+from lamella.reader_study.plan import LIKERT_ANCHORS
+from lamella.reader_study.preferences import PairScore, Votes
+from lamella.reader_study.ratings import QuestionScore
+from lamella.reader_study.score import Again, ReaderScore, StudyScore
 
 _NONE = "-"
 

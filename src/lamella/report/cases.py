@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from lamella.errors import LamellaError
-from lamella.nifti import read_nifti
+from lamella.nifti.image import read_nifti
 from lamella.report.interest import place_of_interest
 from lamella.report.markup import MINUS
 from lamella.report.pack import PageVolume, pack_volumes

@@ -12,10 +12,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lamella.errors import UsageError
+from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES, SHORT, SPHERES_MM
 from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
-from lamella.nifti import read_nifti
-from lamella.publish import staged_file
+from lamella.nifti.image import read_nifti
 from lamella.report import plots
 from lamella.report.evaluation import curves_of
 from lamella.report.preview import PreviewPanel, compose

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lamella import RESEARCH_ONLY
+from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
-from lamella.publish import staged_file
 from lamella.report import plots
 from lamella.report.cases import Pictures, pictures_of
 from lamella.report.findings import caveats, findings
@@ -27,7 +28,7 @@ from lamella.report.markup import (
     warnings,
 )
 from lamella.report.pack import BUDGET_BYTES
-from lamella.report.page import RESEARCH_ONLY, assemble, header, viewer_part, viewer_windows, web_file
+from lamella.report.page import assemble, header, viewer_part, viewer_windows, web_file
 from lamella.report.results import Results, read_results
 
 _GROUPS = {

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError
 from lamella.report.pack import Packed
 from lamella.window import WINDOWS
@@ -18,7 +19,6 @@ from lamella.window import WINDOWS
 VIEWER_SCRIPTS = ("nifti.js", "planes.js", "pane.js", "hands.js", "toolbar.js", "viewer.js")
 """The viewer, in the order in which its parts need each other."""
 
-RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
 
 _LABELS = {
     "soft-tissue": "Soft tissue",

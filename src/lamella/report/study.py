@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError
+from lamella.files.atomic import staged_file
 from lamella.metrics.masks import body_mask
-from lamella.publish import staged_file
 from lamella.report.interest import place_of_interest
 from lamella.report.markup import MINUS, Card, cards, number, pairs, section, warnings
 from lamella.report.pack import BUDGET_BYTES, PageVolume, pack_volumes, require_finite
-from lamella.report.page import RESEARCH_ONLY, assemble, header, view_of, viewer_part, viewer_windows, web_file
+from lamella.report.page import assemble, header, view_of, viewer_part, viewer_windows, web_file
 from lamella.volume import Geometry, Volume
 
 _EXACT_HU = 0.5

@@ -20,7 +20,7 @@ def read_like(path: Path, series: str | None) -> Volume:
     Raises:
         RefusedInput: as for SOURCE; the message says that it is the other.
     """
-    from lamella.source import read_source
+    from lamella.sources.source import read_source
 
     try:
         return read_source(path, series)
@@ -32,7 +32,7 @@ def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[s
     """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
     if like is None:
         return []
-    from lamella.source import other_kernel
+    from lamella.sources.source import other_kernel
 
     warnings = []
     frames = [_frame_uid(source), _frame_uid(like)]

@@ -11,7 +11,7 @@ from lamella.dicom.archive import is_zip
 from lamella.dicom.elements import text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput
-from lamella.nifti import is_nifti, read_nifti
+from lamella.nifti.image import is_nifti, read_nifti
 from lamella.volume import Volume
 
 

@@ -1,25 +1,21 @@
-"""The answer for one volume."""
+"""The answer for one volume, whatever the model."""
 
-from lamella.thinning.dispatch import plan, thin
-from lamella.thinning.finish import consistency
+from lamella.thinning.consistency import consistency
 from lamella.thinning.grid import thin_grid
-from lamella.thinning.latent import thin_latent
-from lamella.thinning.latent_plan import LatentPlan
-from lamella.thinning.pipeline import Thinned
-from lamella.thinning.plan import MemoryPlan, Runtime, runtime
+from lamella.thinning.model import Limits, Plan, Provenance, ThinModel
+from lamella.thinning.result import Thinned
 from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.thin import thin
 
 __all__ = [
-    "LatentPlan",
-    "MemoryPlan",
+    "Limits",
     "Mode",
-    "Runtime",
+    "Plan",
+    "Provenance",
+    "ThinModel",
     "ThinSettings",
     "Thinned",
     "consistency",
-    "plan",
-    "runtime",
     "thin",
     "thin_grid",
-    "thin_latent",
 ]

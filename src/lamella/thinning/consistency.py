@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lamella.passage import Passage
-from lamella.slices import SliceOperator, along_z
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import SliceOperator, along_z
 from lamella.volume import AIR_HU, Volume
 
 _ROUNDS = 200
@@ -39,7 +39,7 @@ _WORST_HU = 30.0
 stay below."""
 
 
-def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
+def to_stored_hu(image: Tensor, thick: Tensor, grids: GridPair) -> NDArray[np.int16]:
     """Nothing below air, consistent with the measurement, whole numbers.
 
     It is done in the columns that need it, before rounding. A slab that averages to the lowest value holds nothing else, but a
@@ -48,14 +48,14 @@ def finish(image: Tensor, thick: Tensor, passage: Passage) -> NDArray[np.int16]:
     Args:
         image: (D, y, x) HU, changed in place.
         thick: (K, y, x) HU, the measurement.
-        passage: between the two grids.
+        grids: between the two grids.
     """
     touched = (image.amin(dim=0) < AIR_HU) | (image.amax(dim=0) > _HIGHEST_HU) | (thick.amin(dim=0) <= AIR_HU)
     hu = whole_hu(image)
     if bool(touched.any()):
         columns, measured = image[:, touched][..., None], thick[:, touched][..., None]
-        _meet(columns, measured, passage.operator)
-        lies_in = (passage.operator.matrix > _TOUCH).T.astype(np.float64)
+        _meet(columns, measured, grids.operator)
+        lies_in = (grids.operator.matrix > _TOUCH).T.astype(np.float64)
         empty = (measured <= AIR_HU).float()
         columns[(along_z(lies_in, empty) > 0) & (along_z(lies_in, 1 - empty) == 0)] = AIR_HU
         hu[:, touched.numpy()] = whole_hu(columns[..., 0])
@@ -119,14 +119,14 @@ def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
     }
 
 
-def misfit_warnings(kept: dict[str, float], operator: SliceOperator) -> list[str]:
+def misfit_warnings(kept: dict[str, float], ridge: float) -> list[str]:
     """What a reader must know where `consistency` found more than rounding."""
     misfit, worst = kept["consistency_rmse_hu"], kept["consistency_worst_hu"]
     if not (misfit > _MISFIT_HU or worst > _WORST_HU):
         return []
     why = (
         "slabs overlap so much that the measurement is kept less strictly, not to amplify its noise."
-        if operator.ridge
+        if ridge
         else f"hardly any slices of this spacing with nothing below {AIR_HU} HU average to them. This happens where the target "
         "is hardly finer than the input, or where overlapping slices contradict each other; a finer target may do."
     )

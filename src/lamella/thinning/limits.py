@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from lamella.errors import RefusedInput
-from lamella.model import Limits
+from lamella.thinning.model import Limits
 from lamella.volume import Geometry
 
 _FAR = 1.5

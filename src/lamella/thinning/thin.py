@@ -1,53 +1,62 @@
-"""The one entry for every kind of model."""
+"""The one entry for every model: what all of them check before, and report after."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
+import lamella
 from lamella.errors import NonFiniteError
-from lamella.latent_model import LatentModel
-from lamella.model import Model
-from lamella.thinning.latent import thin_latent
-from lamella.thinning.latent_plan import LatentPlan, latent_plan
-from lamella.thinning.pipeline import Progress, Thinned, silent
-from lamella.thinning.pipeline import thin as thin_embedded
-from lamella.thinning.plan import MemoryPlan
-from lamella.thinning.plan import plan as embedded_plan
+from lamella.thinning.consistency import consistency, misfit_warnings
+from lamella.thinning.limits import range_warnings
+from lamella.thinning.model import Plan, ThinModel
+from lamella.thinning.result import Progress, Thinned, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import AIR_HU, Geometry, Volume
 
 
 def thin(
     volume: Volume,
-    model: Model | LatentModel,
+    model: ThinModel,
     grid: Geometry,
     settings: ThinSettings | None = None,
     progress: Progress = silent,
+    plan: Plan | None = None,
 ) -> Thinned:
     """Thin a volume.
 
     Args:
         volume: thick slices; what lies below -1024 HU is set to that, and the report says so.
-        model: the embedded model, or a latent diffusion model.
+        model: what makes them thin.
         grid: thin slices wanted (`thin_grid`).
         settings: mode, steps, seed, device.
         progress: told how far each stage is.
+        plan: the model's plan for this volume, where it was made before.
 
     Raises:
         UsageError: the model cannot do what the settings ask.
         RefusedInput: too large for the memory, or far outside what the model was trained for.
         NonFiniteError: a value that is not finite, with the step it appeared in.
     """
+    settings = model.defaults(settings or ThinSettings())
     volume, notes = _checked(volume)
-    if isinstance(model, LatentModel):
-        done = thin_latent(volume, model, grid, settings, progress)
-    else:
-        done = thin_embedded(volume, model, grid, settings, progress)
-    done.report["warnings"] += notes
-    return done
+    warnings = range_warnings(volume.geometry, grid, model.limits)
+    done = model.thin(volume, grid, settings, plan or model.plan(volume.geometry, grid, settings), progress)
+    kept = consistency(done.volume, volume)
+    misfits = misfit_warnings(kept, done.report["ridge"]) if settings.project else []
+    report: dict[str, Any] = {
+        "lamella": lamella.__version__,
+        "model": {"name": model.name, "sha256": model.sha256, "licence": model.licence},
+        "settings": dataclasses.asdict(settings),
+        "seed": settings.seed,
+        **done.report,
+        **kept,
+        "warnings": [*warnings, *done.report["warnings"], *misfits, *notes],
+    }
+    return dataclasses.replace(done, report=report)
 
 
 def _checked(volume: Volume) -> tuple[Volume, list[str]]:
@@ -63,17 +72,3 @@ def _checked(volume: Volume) -> tuple[Volume, list[str]]:
     below = int((volume.hu < AIR_HU).sum())
     clipped = dataclasses.replace(volume, hu=np.maximum(volume.hu, volume.hu.dtype.type(AIR_HU)))
     return clipped, [f"{below:,} voxels below {AIR_HU} HU set to air ({AIR_HU} HU)"]
-
-
-def plan(
-    thick: Geometry, grid: Geometry, model: Model | LatentModel, settings: ThinSettings
-) -> MemoryPlan | LatentPlan:
-    """Choose the largest pieces that fit the memory.
-
-    Raises:
-        UsageError: the model cannot do what the settings ask.
-        RefusedInput: not even the smallest pieces fit; the message holds the plan.
-    """
-    if isinstance(model, LatentModel):
-        return latent_plan(thick, grid, model, settings)
-    return embedded_plan(thick, grid, model, settings)

@@ -12,9 +12,9 @@ import yaml
 import lamella
 from lamella.data.patches import require_room
 from lamella.data.views import load_views
-from lamella.embedded import FlowNet, MeanScaleNet
+from lamella.embedded.model import EmbeddedModel
+from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
-from lamella.model import Model
 from lamella.train.checkpoints import steps_done
 from lamella.train.loop import LAST, run_stage
 from lamella.train.precision import precision_on
@@ -82,7 +82,7 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
     """Fresh networks, or those of the model to start from."""
     if not run.start:
         return MeanScaleNet(run.model), FlowNet(run.model)
-    first = Model.load(run.start)
+    first = EmbeddedModel.read(run.start)
     if not run.start_flow:
         names = [field.name for field in dataclasses.fields(run.model) if field.name.startswith("flow_")]
         own = {name: getattr(run.model, name) for name in names}
@@ -93,7 +93,7 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
 
 
 def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, done: dict[str, int]) -> Path:
-    model = Model(run.name, "", run.licence, run.model, run.limits, run.calibration, mean, flow)
+    model = EmbeddedModel(run.name, "", run.licence, run.model, run.limits, run.calibration, mean, flow)
     out = Path(run.run) / "model"
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
     about["training"] = {
@@ -103,6 +103,6 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, done: dict[str,
         "precision": precision_on(run.precision, run.device),
     }
     if run.start:
-        about["training"]["start"] = Model.load(run.start).sha256
+        about["training"]["start"] = EmbeddedModel.read(run.start).sha256
     model.save(out, about)
     return out

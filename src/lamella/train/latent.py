@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
+from lamella.codecs.folder import load_codec
+from lamella.codecs.kl import KlCodec, measure_scale
 from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
 from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, diffusion_loss, latent_mask
-from lamella.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
 from lamella.errors import UsageError
-from lamella.latent.codec_kl import KlCodec, measure_scale
-from lamella.latent.folder import load_codec, read_codec_card
-from lamella.latent_diffusion import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
-from lamella.latent_model import LatentModel
-from lamella.model import Limits
-from lamella.publish import staged_file
-from lamella.slices import along_z, cubic_matrix
-from lamella.train.fit import LAST, FitModule, FitSettings, fit
+from lamella.files.atomic import staged_file
+from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
+from lamella.latent_diffusion.model import LatentModel
+from lamella.networks.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
+from lamella.networks.folder import read_card
+from lamella.physics.slice_operator import along_z, cubic_matrix
+from lamella.thinning.model import Limits
+from lamella.train.fit import LAST, FitModule, fit
+from lamella.train.fit_settings import FitSettings
 from lamella.train.precision import precision_on
 from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
@@ -206,7 +208,7 @@ def train_latent(run: LatentRun) -> Path:
 
 def _licence(run: LatentRun) -> str:
     """Of all weights in the model: the codec's are others' work, perhaps, and keep their terms."""
-    codec = str(read_codec_card(Path(run.codec))["licence"])
+    codec = str(read_card(Path(run.codec))["licence"])
     return run.licence if codec == run.licence else f"{run.licence} (denoising network); {codec} (autoencoder)"
 
 
@@ -216,7 +218,7 @@ def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
     Raises:
         UsageError: the run was begun with other weights of the codec, or what was kept cannot be read.
     """
-    kept, weights = Path(run.run) / "scale.yaml", str(read_codec_card(Path(run.codec))["weights_sha256"])
+    kept, weights = Path(run.run) / "scale.yaml", str(read_card(Path(run.codec))["weights_sha256"])
     begun = (Path(run.run) / f"{LAST}.ckpt").is_file()  # else nothing was learnt, by whatever scale
     if not begun or not kept.is_file():
         scale = run.scale if run.scale is not None else _measured(run, codec, data)

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset, Subset
 
 if TYPE_CHECKING:
-    from lamella.train.fit import FitSettings
+    from lamella.train.fit_settings import FitSettings
 
 
 class Parts(pl.LightningDataModule):

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lamella.processor import native_bf16
+from lamella.machine.processor import native_bf16
 
 Precision = Literal["auto", "bf16-mixed", "32-true"]
 """As a run's settings say it; "auto" is bf16-mixed where the processor multiplies bfloat16 itself, else 32-true."""

@@ -9,9 +9,10 @@ from typing import Literal
 from lamella.data.patches import PatchSettings
 from lamella.data.views import SeriesSettings
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded import EmbeddedSettings
-from lamella.embedded_loss import MeanLossSettings
-from lamella.model import Calibration, Limits
+from lamella.embedded.loss import MeanLossSettings
+from lamella.embedded.networks import EmbeddedSettings
+from lamella.embedded.weights import Calibration
+from lamella.thinning.model import Limits
 from lamella.train.precision import Precision
 
 

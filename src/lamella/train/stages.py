@@ -12,8 +12,8 @@ from torch import Tensor
 from lamella.data.patches import Pairs, cubic_error
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded import FlowNet, MeanScaleNet
-from lamella.embedded_loss import MeanLossSettings, counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
+from lamella.embedded.loss import MeanLossSettings, counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
+from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.errors import NonFiniteError
 from lamella.train.checkpoints import set_rates
 from lamella.train.settings import StageSettings
@@ -72,7 +72,7 @@ class MeanStage(Stage):
     def validation_step(self, batch: Pairs, batch_idx: int) -> None:
         """Squared errors of the mean and of the two interpolations it must beat."""
         _, figures = mean_scale_loss(self.network, batch, batch.condition, self._loss)
-        start = cubic_error(batch, batch.passage.start_matrix)
+        start = cubic_error(batch, batch.grids.start_matrix)
         for name, value in {**figures, "start_mse_hu2": start}.items():
             self.log(f"val/{name}", value, batch_size=1)
         self.log("val/gain_over_start_db", 10 * torch.log10(start / figures["mse_hu2"]), batch_size=1, prog_bar=True)
@@ -93,10 +93,10 @@ class FlowStage(Stage):
     def loss(self, batch: Pairs, seed: int) -> tuple[Tensor, Tensor]:
         """The loss at times and noise that depend on the seed alone; and the power of the target, 1 if well scaled."""
         generator = torch.Generator().manual_seed(seed)
-        z, outlook = flow_target(self.network, batch, batch.condition)
+        z, head_output = flow_target(self.network, batch, batch.condition)
         t = self.denoiser.schedule.draw_times(len(z), generator).to(z.device)
         white = torch.randn(z.shape, generator=generator).to(z.device)
-        loss = flow_loss(self.denoiser, z, outlook, batch, batch.condition, t, white)
+        loss = flow_loss(self.denoiser, z, head_output, batch, batch.condition, t, white)
         return loss, counted_mean(z.square(), batch.counted)
 
     def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:

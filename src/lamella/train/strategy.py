@@ -34,6 +34,6 @@ def fsdp() -> Any:
     """FSDP over the U-Net's residual and attention blocks."""
     from lightning.pytorch.strategies import FSDPStrategy
 
-    from lamella.diffusion_unet import BLOCKS
+    from lamella.networks.diffusion_unet import BLOCKS
 
     return FSDPStrategy(auto_wrap_policy=set(BLOCKS), state_dict_type="full", use_orig_params=True)

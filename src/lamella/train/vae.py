@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
+from lamella.codecs.autoencoder_loss import AutoencoderLossSettings, autoencoder_loss
+from lamella.codecs.folder import save_codec
+from lamella.codecs.kl import CodecSettings, KlCodec, measure_scale
 from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
 from lamella.errors import UsageError
-from lamella.latent.autoencoder import Autoencoder, AutoencoderSettings
-from lamella.latent.codec_kl import CodecSettings, KlCodec, measure_scale
-from lamella.latent.folder import save_codec
-from lamella.latent.loss import AutoencoderLossSettings, autoencoder_loss
-from lamella.train.fit import FitModule, FitSettings, fit
+from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.train.fit import FitModule, fit
+from lamella.train.fit_settings import FitSettings
 from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
 

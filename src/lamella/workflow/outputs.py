@@ -39,10 +39,10 @@ def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | No
 
     Raises:
         UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not.
-        RefusedInput: see `lamella.publish_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
+        RefusedInput: see `lamella.files.output_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
     """
-    from lamella.publish_checks import check_output
-    from lamella.source import kind_of
+    from lamella.files.output_checks import check_output
+    from lamella.sources.source import kind_of
 
     if not source.exists():
         raise UsageError(f"SOURCE does not exist: {source}. Expected a DICOM folder, ZIP or file, or NIfTI.")
@@ -87,7 +87,7 @@ def check_side_file(
     like: Path | None = None,
 ) -> None:
     """The same for a file asked for beside OUTPUT: report, preview or spread."""
-    from lamella.publish_checks import check_output
+    from lamella.files.output_checks import check_output
 
     if path is None:
         return
@@ -124,7 +124,7 @@ def write_result(
     """
     from lamella.dicom.verify import verify_written
     from lamella.dicom.write import write_series
-    from lamella.publish import staged_folder
+    from lamella.files.atomic import staged_folder
 
     if is_nifti_name(output):
         write_nifti_file(output, volumes, source, overwrite=overwrite)
@@ -142,8 +142,8 @@ def write_result(
 
 def write_nifti_file(output: Path, volumes: Sequence[Volume], source: Volume, *, overwrite: bool) -> None:
     """Write NIfTI in the axis order of the source."""
-    from lamella.nifti import write_nifti
-    from lamella.publish import staged_file
+    from lamella.files.atomic import staged_file
+    from lamella.nifti.image import write_nifti
 
     with staged_file(output, overwrite=overwrite) as file:
         write_nifti(file, volumes, source.header)
@@ -151,7 +151,7 @@ def write_nifti_file(output: Path, volumes: Sequence[Volume], source: Volume, *,
 
 def write_json(output: Path, content: dict[str, Any], *, overwrite: bool) -> None:
     """Write a report; a number that is not finite becomes null, since JSON has none."""
-    from lamella.publish import staged_file
+    from lamella.files.atomic import staged_file
 
     with staged_file(output, overwrite=overwrite) as file:
         file.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")

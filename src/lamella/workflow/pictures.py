@@ -6,12 +6,10 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamella.cli.progress import Progress
+from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.latent_model import LatentModel
-    from lamella.model import Model
-    from lamella.thinning import Thinned, ThinSettings
+    from lamella.thinning import Mode, ThinModel, Thinned, ThinSettings
     from lamella.volume import Volume
 
 
@@ -19,33 +17,31 @@ PAGE = ".html"
 """A report of this suffix is a page to look at, any other is JSON."""
 
 
-def companion(settings: ThinSettings, kind: str) -> ThinSettings:
+def companion(settings: ThinSettings, model: ThinModel) -> ThinSettings:
     """What the preview shows beside the answer: the mean beside a draw; beside the mean a texture, or a sample."""
-    other = _drawn_mode(kind) if settings.mode == "mean" else "mean"
+    other = sampled_beside(model) if settings.mode == "mean" else "mean"
     samples = None if other == "mean" else 1
-    return dataclasses.replace(settings, mode=other, samples=samples, spread=False)  # type: ignore[arg-type]  # both are modes
+    return dataclasses.replace(settings, mode=other, samples=samples, spread=False)
 
 
-def _drawn_mode(kind: str) -> str:
-    """The draw that stands beside the mean of a kind of model."""
-    from lamella.model import LATENT
-
-    return "sample" if kind == LATENT else "texture"
+def sampled_beside(model: ThinModel) -> Mode:
+    """The sampled mode that stands beside a model's mean."""
+    return "texture" if "texture" in model.modes else "sample"
 
 
 def draw(
     path: Path,
     source: Volume,
     thinned: Thinned,
-    model: Model | LatentModel,
+    model: ThinModel,
     settings: ThinSettings,
     progress: Progress,
     *,
     overwrite: bool,
 ) -> None:
     """Thin once more in the companion mode and write the picture."""
+    from lamella.files.atomic import staged_file
     from lamella.metrics import aligned_cubic
-    from lamella.publish import staged_file
     from lamella.report.preview import PreviewPanel, render_preview
     from lamella.thinning import thin
     from lamella.volume import Volume
@@ -55,7 +51,7 @@ def draw(
         source,
         model,
         grid,
-        companion(settings, model.kind),
+        companion(settings, model),
         lambda stage, done: progress.update(f"preview, {stage}", done),
     ).volume
     progress.begin("preview, drawing")
@@ -66,7 +62,7 @@ def draw(
         PreviewPanel("Cubic interpolation", Volume(cubic, grid)),
         PreviewPanel("Lamella mean", mean, accent=True),
         PreviewPanel(
-            f"Lamella {_drawn_mode(model.kind) if settings.mode == 'mean' else settings.mode}", drawn, accent=True
+            f"Lamella {sampled_beside(model) if settings.mode == 'mean' else settings.mode}", drawn, accent=True
         ),
     ]
     with staged_file(path, overwrite=overwrite) as file:

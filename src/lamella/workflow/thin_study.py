@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lamella.cli.derived import derivation
-from lamella.cli.like import like_warnings, read_like
-from lamella.cli.options import RESEARCH_ONLY
-from lamella.cli.outputs import (
+from lamella import RESEARCH_ONLY
+from lamella.errors import UsageError
+from lamella.sources.like import like_warnings, read_like
+from lamella.workflow.labels import derivation
+from lamella.workflow.outputs import (
     NIFTI,
     check_result,
     check_side_file,
@@ -19,14 +20,11 @@ from lamella.cli.outputs import (
     write_json,
     write_result,
 )
-from lamella.cli.pictures import PAGE, companion, draw, draw_page
-from lamella.cli.progress import Progress
-from lamella.errors import UsageError
+from lamella.workflow.pictures import PAGE, companion, draw, draw_page
+from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.latent_model import LatentModel
-    from lamella.model import Model
-    from lamella.thinning import LatentPlan, MemoryPlan, Thinned, ThinSettings
+    from lamella.thinning import Plan, ThinModel, Thinned, ThinSettings
     from lamella.volume import Geometry, Volume
 
 
@@ -71,31 +69,29 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
     _check(job)
     with Progress(quiet) as progress:
         progress.begin("start")
-        from lamella.latent_model import load_any
-        from lamella.model import kind_of
-        from lamella.thinning import plan, thin, thin_grid
+        from lamella.models.registry import load_model
+        from lamella.thinning import thin, thin_grid
 
-        kind = kind_of(job.model)  # a mistyped name must show before a study is read
-        job, settings = _resolved(job, kind)
+        model = load_model(job.model)  # a mistyped name must show before a study is read
+        job, settings = _resolved(job, model)
         source, like = _read(job, progress)
         progress.begin("load")
-        model = load_any(job.model)
         grid = thin_grid(
             source.geometry,
             spacing_mm=job.spacing_mm,
             slices=job.slices,
             like=None if like is None else like.geometry,
         )
-        memory = plan(source.geometry, grid, model, settings)
+        memory = model.plan(source.geometry, grid, settings)
         if job.preview is not None:  # it thins once more; a lack of memory must show now, not after OUTPUT is written
-            more = plan(source.geometry, grid, model, companion(settings, kind))
+            more = model.plan(source.geometry, grid, companion(settings, model))
             memory = max(memory, more, key=lambda one: one.peak_bytes)
         progress.finish()
         _announce(job, source, grid, model, memory, progress, dry_run)
         if dry_run:
             return None
-        thinned = thin(source, model, grid, settings, progress.update)
-        uid = _write(job, source, thinned, model, progress)
+        thinned = thin(source, model, grid, settings, progress.update, memory)
+        uid = _write(job, settings, source, thinned, model, progress)
         progress.finish()
         report = _report(job, source, thinned, uid, progress, like_warnings(source, like, grid))
         if job.report is not None and not _wants_page(job):
@@ -132,35 +128,32 @@ def _wants_page(job: Job) -> bool:
     return job.report is not None and job.report.suffix.lower() == PAGE
 
 
-def _resolved(job: Job, kind: str) -> tuple[Job, ThinSettings]:
+def _resolved(job: Job, model: ThinModel) -> tuple[Job, ThinSettings]:
     """The job with the numbers that the model fills in, and its settings."""
-    from lamella.model import LATENT
+    from lamella.thinning import ThinSettings
 
-    if job.steps is not None and job.mode == "mean" and kind != LATENT and job.preview is None:
+    if (
+        job.steps is not None
+        and job.mode not in model.sampled_modes
+        and job.mode in model.modes
+        and job.preview is None
+    ):
         raise UsageError(f"The mean is not drawn in steps, so --steps {job.steps} needs --mode texture or sample.")
-    settings = _settings(job, kind).resolved(kind)
+    settings = model.defaults(
+        ThinSettings(
+            mode=job.mode,
+            steps=job.steps,
+            samples=job.samples,
+            seed=job.seed,
+            device=job.device,
+            spread=True if job.spread is not None else None if _wants_page(job) else False,
+        )
+    )
     return dataclasses.replace(job, steps=settings.steps, samples=settings.samples), settings
 
 
-def _settings(job: Job, kind: str) -> ThinSettings:
-    from lamella.model import LATENT
-    from lamella.thinning import ThinSettings
-
-    # one draw of a latent model has no spread, and a page does without
-    single = kind == LATENT and (job.samples or (1 if job.mode == "sample" else 2)) == 1
-    on_page = _wants_page(job) and not single
-    return ThinSettings(
-        mode=job.mode,
-        steps=job.steps,
-        samples=job.samples,
-        seed=job.seed,
-        device=job.device,
-        spread=job.spread is not None or on_page,
-    )
-
-
 def _read(job: Job, progress: Progress) -> tuple[Volume, Volume | None]:
-    from lamella.source import read_source
+    from lamella.sources.source import read_source
 
     source = read_source(job.source, job.series, progress.counter("read"))
     return source, None if job.like is None else read_like(job.like, job.like_series)
@@ -170,13 +163,13 @@ def _announce(
     job: Job,
     source: Volume,
     grid: Geometry,
-    model: Model | LatentModel,
-    memory: MemoryPlan | LatentPlan,
+    model: ThinModel,
+    memory: Plan,
     progress: Progress,
     dry_run: bool,
 ) -> None:
     """What will be done, before it is done."""
-    from lamella.thinning.range import range_warnings
+    from lamella.thinning.limits import range_warnings
 
     rows, columns = source.geometry.shape[1:]
     progress.say(f"source  {_line(source.geometry)}, {rows} x {columns} pixels")
@@ -196,15 +189,19 @@ def _announce(
                 progress.say(f"would write  {path}")
 
 
-def _write(job: Job, source: Volume, thinned: Thinned, model: Model | LatentModel, progress: Progress) -> str | None:
-    from lamella.nifti import write_nifti
-    from lamella.publish import staged_file
+def _write(
+    job: Job, settings: ThinSettings, source: Volume, thinned: Thinned, model: ThinModel, progress: Progress
+) -> str | None:
+    from lamella.files.atomic import staged_file
+    from lamella.nifti.image import write_nifti
 
     derivations = (
         ()
         if is_nifti_name(job.output)
         else [
-            derivation(job, source, volume, model, thinned.report["precision"], number)
+            derivation(
+                source, volume, settings, model.provenance(settings, number), thinned.report["precision"], number
+            )
             for number, volume in enumerate(thinned.samples)
         ]
     )
@@ -232,7 +229,7 @@ def _report(
     job: Job, source: Volume, thinned: Thinned, uid: str | None, progress: Progress, warnings: list[str]
 ) -> dict[str, Any]:
     """The report of `thin`, with what only the command line knows: files, the other stages, memory."""
-    from lamella.memory import peak_rss_bytes
+    from lamella.machine.memory import peak_rss_bytes
 
     own = {name: round(progress.seconds[name], 2) for name in ("start", "read", "load")}
     return {

@@ -1,0 +1,1 @@
+"""The embedded model: its networks, its loss, and how it thins a volume."""

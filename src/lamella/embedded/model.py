@@ -1,0 +1,216 @@
+"""The embedded model's answer for one volume: mean and scale in one pass, then draws of what they leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lamella.embedded.memory_plan import MemoryPlan, memory_plan, pixel_step
+from lamella.embedded.noise_level import (
+    NO_SOFT_TISSUE,
+    NoiseFit,
+    cap_structure,
+    fit_noise,
+    level_noise,
+    limit_scale,
+    scale_to_noise,
+    temper_structure,
+    typical_scale,
+)
+from lamella.embedded.noise_texture import NO_NOISE_TEXTURE, NoiseTexture, match_noise_texture, measure_noise_texture
+from lamella.embedded.predict import Advance, Prediction, predict, prepare
+from lamella.embedded.sampling import draw, position_noise
+from lamella.embedded.scan_noise import ScanNoise, measure_noise
+from lamella.embedded.weights import EmbeddedWeights
+from lamella.embedded.wiener import shrink_correction
+from lamella.errors import UsageError
+from lamella.machine.runtime import Runtime, runtime
+from lamella.physics.grid_pair import GridPair
+from lamella.physics.slice_operator import covering_grid
+from lamella.thinning.consistency import to_stored_hu
+from lamella.thinning.model import Provenance
+from lamella.thinning.result import Progress, Stopwatch, Thinned
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.volume import Geometry, Volume
+
+STEPS = 4
+"""Of the sampler, where none are asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedModel(EmbeddedWeights):
+    """The embedded model as a `ThinModel`."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("mean", "texture", "sample")
+    sampled_modes: ClassVar[tuple[Mode, ...]] = ("texture", "sample")
+
+    def defaults(self, settings: ThinSettings) -> ThinSettings:
+        """The settings with the model's own numbers.
+
+        Raises:
+            UsageError: several means, or an answer without the measurement.
+        """
+        if settings.samples is not None and settings.samples > 1 and settings.mode == "mean":
+            raise UsageError(f"There is only one mean, so --samples {settings.samples} needs --mode texture or sample.")
+        if not settings.project:
+            raise UsageError("The embedded model's answer cannot be had without the measurement. Leave out project.")
+        spread = True if settings.spread is None else settings.spread
+        return replace(settings, steps=settings.steps or STEPS, samples=settings.samples or 1, spread=spread)
+
+    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> MemoryPlan:
+        """The largest blocks that fit; see `ThinModel.plan`."""
+        return memory_plan(thick, grid, self, self.defaults(settings))
+
+    def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
+        """See `ThinModel.provenance`; the mean depends on nothing but the weights and their card."""
+        draw_of = ""
+        if settings.mode in self.sampled_modes:
+            draw_of = f"{settings.steps} steps, seed {settings.seed}, sample {sample + 1} of {settings.samples}"
+        return Provenance(self.name, self.sha256, self.licence, draw_of, f"{self.settings} {self.calibration}")
+
+    def thin(
+        self, volume: Volume, grid: Geometry, settings: ThinSettings, plan: MemoryPlan, progress: Progress
+    ) -> Thinned:
+        """See `ThinModel.thin`."""
+        longer, wanted = covering_grid(grid, volume.geometry)
+        grids = GridPair.between(longer, volume.geometry)
+        where = runtime(settings.device, settings.precision)
+        work = _Work(self, volume, grids, settings, plan, where, Stopwatch(), progress)
+        prediction = work.predicted()
+        with work.stopwatch.stage("noise"):
+            noise, fit, texture, warnings = work.measured(prediction)
+        spread = None
+        if settings.spread:
+            sd = work.image(_spread(prediction.log_scale, fit))[wanted] * self.calibration.spread_scale
+            spread = Volume(sd.numpy(), grid)
+        if fit is not None and settings.mode != "mean":
+            scale_to_noise(prediction.log_scale, fit, drawn=True)
+        samples = []
+        answers = _answers(work, prediction, noise, texture)
+        del prediction  # the largest thing in memory: let go with the last answer, before that is finished
+        for image in answers:
+            with work.stopwatch.stage("finish"):
+                samples.append(Volume(to_stored_hu(image, work.thick, grids)[wanted], grid))
+        report = {**where.report, **work.stopwatch.report, **grids.report, "warnings": warnings}
+        return Thinned(samples[0], tuple(samples), spread, report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One volume to thin: what every step shares."""
+
+    weights: EmbeddedWeights
+    volume: Volume
+    grids: GridPair
+    settings: ThinSettings
+    plan: MemoryPlan
+    where: Runtime
+    stopwatch: Stopwatch
+    progress: Progress
+
+    @property
+    def thick(self) -> Tensor:
+        """(K, y, x) HU."""
+        return torch.from_numpy(self.volume.hu.astype(np.float32))
+
+    def predicted(self) -> Prediction:
+        """Mean and scale; in mode mean the correction is shrunk, else the flow draws what the whole correction leaves."""
+        weights, sampled = self.weights, self.settings.mode != "mean"
+        flow = weights.flow if sampled else None
+        for network in filter(None, (weights.mean, flow)):
+            prepare(network, self.where)
+        with self.stopwatch.stage("mean"):
+            padded = _pad(self.thick, pixel_step(weights))
+            prediction = predict(
+                weights.mean, padded, self.grids, self.plan, self.where, flow=flow, advance=self._advance("mean")
+            )
+            limit_scale(prediction.log_scale, weights.calibration.scale_limit_hu)
+            if not sampled:
+                packed = weights.mean.codec.encode(padded[None, None])[0]
+                shrink_correction(prediction, packed, self.grids, weights.calibration.wiener_share)
+        return prediction
+
+    def measured(
+        self, prediction: Prediction
+    ) -> tuple[ScanNoise | None, NoiseFit | None, NoiseTexture | None, list[str]]:
+        """The scan's noise, how the prediction fits it, its spectrum if it shall be drawn, and what could not be measured."""
+        noise = measure_noise(self.volume, self.grids)
+        if noise is None:
+            return None, None, None, [NO_SOFT_TISSUE]
+        fit = fit_noise(prediction, noise, self.weights.mean.codec, self.weights.calibration.noise_share)
+        if self.settings.mode == "mean":
+            return noise, fit, None, []
+        texture = measure_noise_texture(self.volume, noise, self.grids)
+        return noise, fit, texture, [] if texture is not None else [NO_NOISE_TEXTURE]
+
+    def drawn(self, prediction: Prediction, sample: int) -> Tensor:
+        """One draw of the residual, (n, D, y', x') HU."""
+        side, count = self.weights.settings.side, self.settings.draw_count
+        depth, rows, columns = prediction.mean.shape[1:]
+        white = position_noise(
+            (depth, rows * side, columns * side), self.weights.mean.codec, self.settings.seed, sample
+        )
+        advance = self._advance("flow" if count == 1 else f"flow {sample + 1} of {count}")
+        steps = self.settings.step_count
+        return draw(self.weights.flow, prediction, white, self.grids, steps, self.plan, self.where, advance)
+
+    def image(self, packed: Tensor) -> Tensor:
+        """(n, D, y', x') -> (D, y, x) without the padding."""
+        rows, columns = self.volume.geometry.shape[1:]
+        return self.weights.mean.codec.decode(packed[None])[0, 0][:, :rows, :columns]
+
+    def _advance(self, stage: str) -> Advance:
+        return lambda fraction: self.progress(stage, fraction)
+
+
+def _answers(
+    work: _Work, prediction: Prediction, noise: ScanNoise | None, texture: NoiseTexture | None
+) -> Iterator[Tensor]:
+    """The mean, or one draw after the other, as (D, y, x) HU."""
+    if work.settings.mode == "mean":
+        image = work.image(prediction.mean)
+        del prediction
+        yield image
+        return
+    figures, codec = work.weights.calibration, work.weights.mean.codec
+    level_hu: Tensor | float
+    with work.stopwatch.stage("noise"):
+        if noise is None:
+            level_hu = typical_scale(prediction.log_scale)
+        else:
+            level_hu = level_noise(prediction, noise, work.grids, codec, figures.noise_share, figures.noise_gain)
+    if work.settings.mode == "texture":
+        cap_structure(prediction.log_scale, level_hu, figures.texture_cap)
+    else:
+        temper_structure(prediction.log_scale, level_hu, figures.sample_temperature)
+    for sample in range(work.settings.draw_count):
+        with work.stopwatch.stage("flow"):
+            residual = work.drawn(prediction, sample)
+            if texture is not None:
+                level = torch.as_tensor(level_hu)
+                match_noise_texture(residual, prediction.log_scale, level, texture, work.grids, codec)
+            image = work.image(residual.add_(prediction.mean))
+        del residual  # as large as the image, and not needed beside it
+        if sample == work.settings.draw_count - 1:
+            del prediction
+        yield image
+
+
+def _spread(log_scale: Tensor, fit: NoiseFit | None) -> Tensor:
+    """Standard deviation of the error in HU; the scale that draws start from is left as it is."""
+    spread = log_scale.to(torch.float32, copy=True)
+    if fit is not None:
+        scale_to_noise(spread, fit, drawn=False)
+    return spread.exp_()
+
+
+def _pad(thick: Tensor, multiple: int) -> Tensor:
+    """Repeat the last rows and columns until both counts are multiples of `multiple`."""
+    y, x = thick.shape[1:]
+    return F.pad(thick[None], (0, -x % multiple, 0, -y % multiple), mode="replicate")[0]

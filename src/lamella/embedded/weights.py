@@ -1,0 +1,96 @@
+"""The embedded model as one folder: its two networks, their settings and what was chosen after training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from lamella.embedded.networks import EmbeddedSettings, FlowNet, MeanScaleNet
+from lamella.networks.folder import EMBEDDED, read_folder, save_folder
+from lamella.thinning.model import Limits
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Figures chosen after training, on training and held-out series, never on those of the published figures.
+
+    Attributes:
+        noise_share: noise that the measurement leaves open, over what noise white along z would leave (`noise_level`).
+        scale_limit_hu: HU beyond which the network's scale means less and less: s becomes s / sqrt(1 + (s / limit)^2).
+        wiener_share: share of the scale that counts as the mean's own error: in mode `mean` its correction is shrunk
+            where it is small beside that (`wiener`). 0: nowhere.
+        spread_scale: factor from the network's scale to the standard deviation that is reported.
+        texture_cap: the texture's scale is capped at this many times the scan's own noise scale.
+        noise_gain: factor on the noise that is added where it was measured what the mean lacks.
+        sample_temperature: factor on the part of the scale above the noise level, in `sample`.
+    """
+
+    noise_share: float = 0.82
+    scale_limit_hu: float = math.inf
+    wiener_share: float = 0.0
+    spread_scale: float = 1.0
+    texture_cap: float = 1.4
+    noise_gain: float = 1.0
+    sample_temperature: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedWeights:
+    """What the model folder holds.
+
+    Attributes:
+        name: of the folder's card.
+        sha256: of the weights file; empty for a model that was never saved.
+        licence: of the weights.
+        settings: shape of the networks.
+        limits: geometry it was trained for.
+        calibration: figures chosen after training.
+        mean: thick slices -> least-error answer and scale.
+        flow: raw network of the residual's denoiser.
+    """
+
+    name: str
+    sha256: str
+    licence: str
+    settings: EmbeddedSettings
+    limits: Limits
+    calibration: Calibration
+    mean: MeanScaleNet
+    flow: FlowNet
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read a model folder; its networks are frozen.
+
+        Raises:
+            ModelError: a file is missing, its SHA-256 differs from the card's, its tensors do not fit the settings, or
+                it is a model of another kind.
+        """
+        held = read_folder(folder, EMBEDDED)
+        settings = held.settings(EmbeddedSettings, "settings")
+        mean, flow = MeanScaleNet(settings), FlowNet(settings)
+        held.fill_networks({"mean": mean, "flow": flow})
+        return cls(
+            **held.identity,
+            settings=settings,
+            limits=held.settings(Limits, "limits"),
+            calibration=held.settings(Calibration, "calibration"),
+            mean=mean.eval().requires_grad_(False),
+            flow=flow.eval().requires_grad_(False),
+        )
+
+    def save(self, folder: Path, about: Mapping[str, Any], *, overwrite: bool = True) -> None:
+        """Write weights and card; `about` holds what only the training run knows (data, steps, metrics, commit)."""
+        card = {
+            "name": self.name,
+            "kind": EMBEDDED,
+            "licence": self.licence,
+            "settings": self.settings,
+            "limits": self.limits,
+            "calibration": self.calibration,
+            **about,
+        }
+        save_folder(folder, card, {"mean": self.mean, "flow": self.flow}, overwrite=overwrite)

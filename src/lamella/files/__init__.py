@@ -1,0 +1,1 @@
+"""Files whatever they hold: results that appear whole or not at all, and settings from YAML."""

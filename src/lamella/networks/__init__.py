@@ -1,0 +1,1 @@
+"""Shapes of networks, and a model's weights and card as one folder."""

@@ -1,0 +1,1 @@
+"""SOURCE, whatever it is: DICOM or NIfTI, told by content."""

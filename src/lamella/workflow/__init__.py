@@ -1,0 +1,1 @@
+"""One study from SOURCE to OUTPUT, without a command line."""
