@@ -34,6 +34,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import MeanScaleNet
 from lamella.files.config import load
 from lamella.machine.processor import native_bf16
+from lamella.models.registry import find_model
 from lamella.phantom import PhantomSettings, thorax_phantom
 from lamella.physics.grid_pair import GridPair
 from lamella.train.settings import EmbeddedRun
@@ -128,7 +129,7 @@ def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
 
 def network_of(row: Settings) -> MeanScaleNet:
     """The shipped weights in the row's layout, computed as the row says."""
-    net = EmbeddedModel.read("embedded").mean.requires_grad_(row.engine != "OpenVINO")
+    net = EmbeddedModel.read(find_model("embedded")).mean.requires_grad_(row.engine != "OpenVINO")
     if row.channels_last:
         net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack this overload
     if row.engine == "compiled":

@@ -15,6 +15,7 @@ from lamella.data.views import load_views
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
+from lamella.models.registry import find_model
 from lamella.train.checkpoints import steps_done
 from lamella.train.loop import LAST, run_stage
 from lamella.train.precision import precision_on
@@ -82,7 +83,7 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
     """Fresh networks, or those of the model to start from."""
     if not run.start:
         return MeanScaleNet(run.model), FlowNet(run.model)
-    first = EmbeddedModel.read(run.start)
+    first = EmbeddedModel.read(find_model(run.start))
     if not run.start_flow:
         names = [field.name for field in dataclasses.fields(run.model) if field.name.startswith("flow_")]
         own = {name: getattr(run.model, name) for name in names}
@@ -103,6 +104,6 @@ def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, done: dict[str,
         "precision": precision_on(run.precision, run.device),
     }
     if run.start:
-        about["training"]["start"] = EmbeddedModel.read(run.start).sha256
+        about["training"]["start"] = EmbeddedModel.read(find_model(run.start)).sha256
     model.save(out, about)
     return out
