@@ -31,7 +31,7 @@ def test_the_unexpected_is_one_line_without_header_values(
     assert main([*thin_command, str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "ValueError in job.py" in said
+    assert "ValueError in thin_study.py" in said
     assert "--debug" in said
     assert "Mustermann" not in said
     assert "Traceback" not in said

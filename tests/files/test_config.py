@@ -14,7 +14,7 @@ from lamella.errors import UsageError
 from lamella.files.config import load, save
 from lamella.train.settings import EmbeddedRun
 
-EMBEDDED = Path(__file__).parents[1] / "configs" / "embedded.yaml"
+EMBEDDED = Path(__file__).parents[2] / "configs" / "embedded.yaml"
 
 
 @dataclass(frozen=True)
