@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from tests.small_latent import SMALL_UNET, small_codec, small_latent_model
 from tests.small_model import upright
 from torch import Tensor
@@ -15,7 +16,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
 from lamella.latent_diffusion.condition import LatentDiffusionSettings
 from lamella.latent_diffusion.memory_plan import LatentPlan
-from lamella.latent_diffusion.model import LatentModel
+from lamella.latent_diffusion.model import LatentModel, latent_noise
 from lamella.metrics import aligned_cubic
 from lamella.networks.diffusion_unet import DiffusionUNet
 from lamella.thinning import ThinModel, ThinSettings, thin, thin_grid
@@ -101,6 +102,38 @@ def test_a_seed_gives_the_same_voxels_and_another_seed_others(thick_volume: Volu
     first = thin(thick_volume, model, grid, asked(seed=1)).volume.hu
     assert np.array_equal(first, thin(thick_volume, model, grid, asked(seed=1)).volume.hu)
     assert not np.array_equal(first, thin(thick_volume, model, grid, asked(seed=2)).volume.hu)
+
+
+def test_either_sampler_is_deterministic_for_a_seed(thick_volume: Volume) -> None:  # SPEC A14
+    model, grid = small_latent_model(), thin_grid(thick_volume.geometry, slices=21)
+
+    def voxels(**more: object) -> NDArray[np.int16]:
+        return thin(thick_volume, model, grid, asked(steps=3, **more)).volume.hu
+
+    found = {name: voxels(sampler=name) for name in ("ddim", "ddpm")}
+    assert np.array_equal(found["ddim"], voxels())
+    assert np.array_equal(found["ddpm"], voxels(sampler="ddpm"))
+    assert not np.array_equal(found["ddpm"], found["ddim"])
+    assert not np.array_equal(found["ddpm"], voxels(sampler="ddpm", seed=1))
+    report = thin(thick_volume, model, grid, asked(sampler="ddpm")).report
+    assert report["sampler"] == report["settings"]["sampler"] == "ddpm"
+    ways = [model.provenance(model.defaults(asked(sampler=name))).draw for name in ("ddim", "ddpm")]
+    assert ways == [f"{name}, 2 steps, seed 0, sample 1 of 1" for name in ("ddim", "ddpm")]
+
+
+def test_ddpm_adds_noise_of_its_own_at_every_step_whatever_the_depth() -> None:  # SPEC A14
+    like = torch.empty(1, 4, 3, 5, 5)
+    first, second, deeper = (latent_noise(one, 0, 0, step) for one, step in ((like, 1), (like, 2), (like[:, :, :2], 1)))
+    assert not torch.equal(first, second)
+    assert not torch.equal(first, latent_noise(like, 0, 0))
+    assert torch.equal(first[:, :, :2], deeper)
+
+
+def test_the_embedded_model_refuses_a_sampler(small_model: EmbeddedModel) -> None:  # SPEC A14
+    with pytest.raises(UsageError, match=r"Found --sampler ddpm\. Leave it out"):
+        small_model.defaults(ThinSettings(sampler="ddpm"))
+    with pytest.raises(UsageError, match=r"Unknown sampler 'euler'\. Expected one of ddim, ddpm"):
+        asked(sampler="euler")
 
 
 def test_the_mean_averages_draws_and_the_spread_is_theirs(thick_volume: Volume) -> None:

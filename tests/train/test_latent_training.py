@@ -192,11 +192,18 @@ def test_the_reference_config_holds_the_references_values() -> None:
         "cosine",
         1000,
     )
-    assert (run.head, run.condition, run.loss.min_snr_gamma) == ("noise", "thick_latents", 5)
+    assert (run.condition, run.loss.min_snr_gamma) == ("thick_latents", 5)
     assert (s.learning_rate, s.final_rate, s.warm_up, s.weight_decay, s.clip) == (1e-4, 1e-6, 1000, 0.01, 1)
     assert (run.blocks.batch * s.accumulate, s.precision, s.validate_every) == (16, "bf16-mixed", 1000)
     assert run.validation_batches == 20
     assert s.steps * 16 >= 100 * 267  # 100 epochs
+    # SPEC B6: the description's own head is kept in a file of its own, and nothing else differs
+    assert (run.head, run.schedule.zero_terminal_snr) == ("v", True)
+    described = load(LatentRun, CONFIGS / "maisi_medium_noise_head.yaml")
+    assert (described.head, described.schedule.zero_terminal_snr) == ("noise", False)
+    same = {name: getattr(run, name) for name in ("run", "name", "head", "schedule")}
+    assert dataclasses.replace(described, **same) == run
+    assert "337 HU" in (CONFIGS / "maisi_medium_noise_head.yaml").read_text().splitlines()[0]
     small = load(LatentRun, CONFIGS / "reference_small.yaml")
     assert (small.head, small.schedule.kind, small.settings.unet.width) == ("v", "cosine", 32)
 

@@ -54,10 +54,15 @@ class EmbeddedModel(EmbeddedWeights):
         """The settings with the model's own numbers.
 
         Raises:
-            UsageError: several means, or an answer without the measurement.
+            UsageError: several means, a sampler by name, or an answer without the measurement.
         """
         if settings.samples is not None and settings.samples > 1 and settings.mode == "mean":
             raise UsageError(f"There is only one mean, so --samples {settings.samples} needs --mode texture or sample.")
+        if settings.sampler is not None:
+            raise UsageError(
+                f"--sampler is a choice for latent diffusion models; the embedded model has one sampler of its own. Found "
+                f"--sampler {settings.sampler}. Leave it out, or name such a model with --model FOLDER."
+            )
         if not settings.project:
             raise UsageError("The embedded model's answer cannot be had without the measurement. Leave out project.")
         spread = True if settings.spread is None else settings.spread

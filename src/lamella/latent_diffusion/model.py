@@ -1,7 +1,7 @@
 """A latent diffusion model's answer for one volume.
 
-Thick slices -> condition on the thin latents' grid -> noise seeded by position -> DDIM -> decode -> what the codec cannot
-hold, restored -> projected onto the measurement -> whole HU. The depth follows from positions: the codec pads to whole
+Thick slices -> condition on the thin latents' grid -> noise seeded by position -> DDIM or DDPM -> decode -> what the codec
+cannot hold, restored -> projected onto the measurement -> whole HU. The depth follows from positions: the codec pads to whole
 latent cells at the end and the answer is cropped to the slices asked for, for every depth, tiled or not.
 
 Where the denoising network does not see a whole plane at once, every step averages the answers of overlapping tiles with
@@ -13,7 +13,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from lamella.codecs.kl import KlCodec
 from lamella.codecs.tiles import run_tiled, spans
-from lamella.diffusion import ddim
+from lamella.diffusion import ddim, ddpm
 from lamella.errors import NonFiniteError, UsageError
 from lamella.latent_diffusion.condition import condition_latents, denoiser
 from lamella.latent_diffusion.memory_plan import HALO_CELLS, LatentPlan, latent_plan
@@ -37,7 +38,7 @@ from lamella.thinning.slice_noise import slice_generator
 from lamella.volume import Geometry, Volume
 
 STEPS = 20
-"""DDIM steps where none are asked for."""
+"""Of the sampler, where none are asked for."""
 
 DRAWS = 4
 """Draws of a mean where no number is asked for."""
@@ -45,7 +46,7 @@ DRAWS = 4
 
 @dataclass(frozen=True, eq=False)
 class LatentModel(LatentWeights):
-    """A latent diffusion model as a `ThinModel`: mode sample is one DDIM draw (eta 0), mode mean the average of several."""
+    """A latent diffusion model as a `ThinModel`: mode sample is one draw, mode mean the average of several."""
 
     modes: ClassVar[tuple[Mode, ...]] = ("mean", "sample")
     sampled_modes: ClassVar[tuple[Mode, ...]] = ("mean", "sample")
@@ -68,7 +69,8 @@ class LatentModel(LatentWeights):
                 f"{samples}. Ask for --samples 2 or more."
             )
         spread = samples > 1 if settings.spread is None else settings.spread
-        return replace(settings, steps=settings.steps or STEPS, samples=samples, spread=spread)
+        sampler = settings.sampler or "ddim"
+        return replace(settings, steps=settings.steps or STEPS, sampler=sampler, samples=samples, spread=spread)
 
     def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> LatentPlan:
         """The largest tiles that fit; see `ThinModel.plan`."""
@@ -79,7 +81,7 @@ class LatentModel(LatentWeights):
         which = f"sample {sample + 1} of {settings.samples}"
         if settings.mode == "mean":
             which = f"average of {settings.samples} draws"
-        draw = f"{settings.steps} steps, seed {settings.seed}, {which}"
+        draw = f"{settings.sampler}, {settings.steps} steps, seed {settings.seed}, {which}"
         return Provenance(self.name, self.sha256, self.licence, draw, f"{self.settings} {self.codec.settings}")
 
     def thin(
@@ -104,14 +106,14 @@ class LatentModel(LatentWeights):
                 spread = Volume(running.deviation()[wanted].numpy(), grid)
         samples = tuple(Volume(hu, grid) for hu in draws)
         codec = dataclasses.asdict(task.codec.settings)
-        report = {
+        report: dict[str, Any] = {
             **where.report,
             **stopwatch.report,
             **task.grids.report,
             "codec": {name: codec[name] for name in ("low_hu", "high_hu", "axes", "tile")},
             "scale": task.codec.settings.scale,
             "condition": self.settings.condition,
-            "sampler": "ddim",
+            "sampler": settings.sampler,
             "steps": settings.step_count,
             "draws": settings.draw_count,
             "projected": settings.project,
@@ -201,14 +203,12 @@ def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Te
     for sample in range(count):
         name = "sample" if count == 1 else f"sample {sample + 1} of {count}"
         with stopwatch.stage("sample"):
-            noise = latent_noise(condition, task.settings.seed, sample)
-            latent = ddim(
-                asked,
-                noise,
-                condition,
-                steps,
-                on_step=lambda i, _, name=name: progress(name, i / steps),  # type: ignore[misc]  # binds this name
-            )
+            noise = partial(latent_noise, condition, task.settings.seed, sample)
+            on_step = partial(_tell, progress, name, steps)
+            if task.settings.sampler == "ddpm":
+                latent = ddpm(asked, noise(0), condition, steps, noise, on_step=on_step)
+            else:
+                latent = ddim(asked, noise(0), condition, steps, on_step=on_step)
         progress("decode", 0.0)
         with stopwatch.stage("decode"):
             image = task.image(latent)
@@ -216,17 +216,22 @@ def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Te
         yield image
 
 
-def latent_noise(like: Tensor, seed: int, sample: int) -> Tensor:
+def _tell(progress: Progress, name: str, steps: int, done: int, _: Tensor) -> None:
+    progress(name, done / steps)
+
+
+def latent_noise(like: Tensor, seed: int, sample: int, step: int = 0) -> Tensor:
     """White noise shaped as a latent (1, c, z', y', x'); every latent slice has a seed of its own, as in `draw`.
 
     Args:
         like: gives the shape.
         seed: of the run.
         sample: number of the draw.
+        step: of the sampler, from 1, that the noise is added in; 0 for the state it begins with.
     """
     noise = torch.empty(like.shape)
     for index in range(like.shape[2]):
-        noise[:, :, index] = torch.randn(noise[:, :, index].shape, generator=slice_generator(seed, sample, index))
+        noise[:, :, index] = torch.randn(noise[:, :, index].shape, generator=slice_generator(seed, sample, index, step))
     return noise
 
 

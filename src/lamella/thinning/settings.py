@@ -9,6 +9,7 @@ from lamella.errors import UsageError
 
 Mode = Literal["mean", "texture", "sample"]
 Precision = Literal["auto", "bf16", "fp32"]
+Sampler = Literal["ddim", "ddpm"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class ThinSettings:
         mode: "mean" (least error), "texture" (the mean with the scan's own noise put back) or "sample" (a draw of
             everything the measurement leaves open).
         steps: of the sampler; None for the model's own number.
+        sampler: of latent diffusion models: "ddim" (no noise after the first) or "ddpm" (fresh noise at every step); None
+            for the model's own.
         samples: how many draws; None for the model's own number.
         seed: of the draws; the same seed gives the same voxels.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
@@ -35,6 +38,7 @@ class ThinSettings:
 
     mode: Mode = "mean"
     steps: int | None = None
+    sampler: Sampler | None = None
     samples: int | None = None
     seed: int = 0
     device: str = "auto"
@@ -44,8 +48,8 @@ class ThinSettings:
     project: bool = True
 
     def __post_init__(self) -> None:
-        for name, kind in (("mode", Mode), ("precision", Precision)):
-            if getattr(self, name) not in get_args(kind):
+        for name, kind in (("mode", Mode), ("precision", Precision), ("sampler", Sampler)):
+            if getattr(self, name) not in (*get_args(kind), *([None] if name == "sampler" else [])):
                 raise UsageError(
                     f"Unknown {name} {getattr(self, name)!r}. Expected one of {', '.join(get_args(kind))}."
                 )
