@@ -2,8 +2,8 @@
 # make test               set up, then the quick tests (under five minutes on two cores)
 # make smoke              the reference system from raw ZIPs to a page of results, on phantoms, in minutes
 # make bench             time and memory of the installed command, beside two splines of the same volume
-# make check              all tests and the smoke chain, then format, lint, types; what CI runs
-# make help-texts         write docs/reference/cli/*.txt anew
+# make check              all tests and the smoke chain, then format, lint, types, documents; what CI runs
+# make docs               the documentation site, offline, with warnings as errors: docs/_build/html/index.html
 #
 # PYTHON, SOURCE and OUT may be given on the command line.
 
@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: setup demo test smoke bench check help-texts clean
+.PHONY: setup demo test smoke bench docs check clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -48,9 +48,11 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
 
-help-texts: $(READY)
-	$(BIN)/python -m tests.test_docs
+docs: $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
 
 clean:
-	rm -rf .venv build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo docs/_build docs/_generated docs/project docs/start/tutorial.md .mypy_cache .ruff_cache .pytest_cache .hypothesis

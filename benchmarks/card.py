@@ -93,7 +93,9 @@ def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
         return f"{case['figures']['mean']['coverage_68']:.0f} %"
 
     def foci(case: dict[str, Any], method: str) -> str:
-        return ", ".join(f"{100 * case['figures'][method][f'foci_{key}_rate']:.0f} %" for key in ("fabricated", "erased"))
+        return ", ".join(
+            f"{100 * case['figures'][method][f'foci_{key}_rate']:.0f} %" for key in ("fabricated", "erased")
+        )
 
     noise = ("noise_in_plane_ratio", "noise_along_z_ratio")
     lines = [

@@ -8,7 +8,7 @@ target. Two drawn chests are always among the series: one of 0.5 mm slices, one 
 mean within the body less that of cubic interpolation placed by position, on target slices that lie within the slabs.
 Then the same scan at 1.00 and at 1.01 mm: error, noise and edges of the two must be alike.
 
-Prints Markdown; docs/geometries.md is its answer.
+Prints Markdown; docs/explanation/geometries.md is its answer.
 """
 
 from __future__ import annotations

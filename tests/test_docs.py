@@ -1,75 +1,72 @@
-"""The documents say what is so: help texts, links, and the commands in the text.
-
-`make help-texts` (`python -m tests.test_docs`) writes the help texts anew.
-"""
+"""The documents say what is so: links, commands in the text, figures, versions, the tutorial; and lines that can be read."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
+import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
+from types import ModuleType
+from typing import Any
 
 import pytest
+import yaml
 
-from lamella.cli import main
+import lamella
+from lamella.cli.app import command
 
 ROOT = Path(__file__).parents[1]
-HELP = ROOT / "docs" / "reference" / "cli"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benchmarks" / "README.md"])
-
-VERBS = (
-    (),
-    ("thin",),
-    ("inspect",),
-    ("degrade",),
-    ("demo",),
-    ("prepare",),
-    ("train",),
-    ("evaluate",),
-    ("report",),
-    ("reader",),
-    ("reader", "make"),
-    ("reader", "score"),
-    ("info",),
-    ("models",),
-    ("models", "list"),
-    ("models", "import"),
-    ("models", "verify"),
+DOCS = ROOT / "docs"
+BUILT = ("_build", "_generated", "project")
+PAGES = sorted(
+    page
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+    if page.relative_to(ROOT).parts[1:2] not in [(name,) for name in BUILT] and page != DOCS / "start" / "tutorial.md"
 )
+REPORTS = {DOCS / "results.md", DOCS / "reference-results.md"}
+"""Written by `lamella report`."""
+
+WIDTH = 120
 
 
-def help_of(verb: tuple[str, ...]) -> str:
-    out = io.StringIO()
-    with patch.dict(os.environ, {"COLUMNS": "110", "NO_COLOR": "1"}), contextlib.redirect_stdout(out):
-        assert main([*verb, "--help"]) == 0
-    return out.getvalue()
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def help_file(verb: tuple[str, ...]) -> Path:
-    return HELP / f"{'-'.join(verb) or 'lamella'}.txt"
+VERBS: dict[tuple[str, ...], Any] = dict(generator().verbs(command()))
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: " ".join(verb) or "lamella")
-def test_committed_help_is_the_help(verb: tuple[str, ...]) -> None:
-    assert help_file(verb).read_text(encoding="utf-8") == help_of(verb), "Run: make help-texts"
+@pytest.mark.parametrize("path", VERBS, ids=lambda path: " ".join(path) or "lamella")
+def test_every_verb_and_option_is_explained(path: tuple[str, ...]) -> None:
+    verb = VERBS[path]
+    assert verb.help, "no help"
+    assert [one.name for one in verb.params if not one.help and one.name != "help"] == []
 
 
-def test_every_verb_has_a_help_text_and_a_link() -> None:
-    def commands(verb: tuple[str, ...]) -> set[str]:
-        _, _, listed = help_of(verb).partition("Commands:\n")
-        return {line.split()[0] for line in listed.splitlines() if re.match(r"  \w", line) and "Exit codes" not in line}
+def test_the_reference_of_commands_shows_every_verb_and_option() -> None:
+    page = generator().commands()
+    for path, verb in VERBS.items():
+        section = page.partition(f"## {' '.join(('lamella', *path))}\n")[2].partition("\n## ")[0]
+        names = [name for one in verb.params if one.name != "help" for name in one.opts if name.startswith("-")]
+        assert [name for name in names if f"`{name}`" not in section] == [], path
 
-    assert commands(()) == {verb[0] for verb in VERBS if verb}
-    for group in {verb[0] for verb in VERBS if len(verb) == 2}:
-        assert commands((group,)) == {verb[1] for verb in VERBS if len(verb) == 2 and verb[0] == group}
-    assert {file.name for file in HELP.iterdir()} == {help_file(verb).name for verb in VERBS}
-    page = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    assert [verb for verb in VERBS if f"(cli/{help_file(verb).name})" not in page] == []
+
+def test_the_reference_of_config_keys_explains_every_key() -> None:
+    page = generator().config()
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \| (.*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) > 150
+    assert [key for key, _, _, meaning in rows if not meaning] == []
+    places = set(re.findall(r"^\((settings-[\w-]+)\)=$", page, flags=re.MULTILINE))
+    assert set(re.findall(r"\(#(settings-[\w-]+)\)", page)) <= places
+    for run in ("EmbeddedRun", "VaeRun", "LatentRun", "PrepareSettings", "EvaluationSettings"):
+        assert f"### {run}\n" in page
 
 
 def links_of(page: Path) -> Iterator[str]:
@@ -79,8 +76,10 @@ def links_of(page: Path) -> Iterator[str]:
 
 
 def anchors_of(page: Path) -> set[str]:
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    named = set(re.findall(r"^\(([\w-]+)\)=$", text, flags=re.MULTILINE))
+    return named | {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -113,11 +112,11 @@ def fault_of(words: list[str]) -> str | None:
         unknown = [word for word in words[1:] if "=" not in word and word not in targets]
     else:
         verb = next((tuple(words[1 : 1 + n]) for n in (2, 1) if tuple(words[1 : 1 + n]) in VERBS), ())
-        if not verb and words[1].isidentifier():
+        if not verb and words[1].isidentifier() and words[1].islower():
             return f"no verb {words[1]}"
-        text = help_of(verb)
+        known = {"-h", "--help", *(name for one in VERBS[verb].params for name in one.opts)}
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
-        unknown = [word for word in options if not re.search(rf"^\s+(-h, )?{word}\b", text, flags=re.MULTILINE)]
+        unknown = [word for word in options if word not in known]
     return f"unknown: {unknown}" if unknown else None
 
 
@@ -140,11 +139,56 @@ def test_the_checks_see_faults(tmp_path: Path) -> None:
     assert list(commands_of(page)) == [["lamella", "thin", "a", "b", "--steps", "3"], ["make", "test"]]
 
 
-def write_help_texts() -> None:
-    HELP.mkdir(parents=True, exist_ok=True)
-    for verb in VERBS:
-        help_file(verb).write_text(help_of(verb), encoding="utf-8")
+def long_lines(text: str) -> list[str]:
+    """Lines that are too long; tables, what a script writes, a program's output and a lone link may be longer."""
+    text = re.sub(r"<!-- FIGURES.*?<!-- END FIGURES -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"^```(\w*)\n.*?^```$", lambda m: m[0] if m[1] else "", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for line in text.splitlines() if len(line) > WIDTH and not line.startswith("|")]
+    return [line for line in lines if not re.fullmatch(r"\W*\[[^]]*\]\([^)]*\)\W*", line)]
 
 
-if __name__ == "__main__":
-    write_help_texts()
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in REPORTS], ids=lambda page: page.name)
+def test_no_line_is_longer_than_a_screen(page: Path) -> None:
+    assert long_lines(page.read_text(encoding="utf-8")) == []
+
+
+def test_long_lines_are_seen() -> None:
+    long = "word " * 30
+    assert long_lines(f"short\n{long}\n| {long} |\n![{long}](picture.png)\n```\n{long}\n```\n") == [long]
+
+
+def test_the_table_of_the_readme_agrees_with_the_models_card() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("<!-- FIGURES") : text.index("<!-- END FIGURES")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    card = yaml.safe_load((ROOT / "src/lamella/models/embedded/model.yaml").read_text(encoding="utf-8"))
+    cases = card["metrics"]["never_trained_on"][: len(rows[0]) - 1]
+    found = {row[0]: row[1:] for row in rows}
+    for case, head, gain, body in zip(
+        cases,
+        rows[0][1:],
+        next(row for name, row in found.items() if "gain in PSNR" in name),
+        found["`mean`: RMSE in the body, HU (cubic)"],
+        strict=True,
+    ):
+        assert case["case"].endswith(head.replace("mm slices every", "mm every"))
+        assert gain.startswith(f"{case['mean_psnr_4095_gain_over_cubic_db']:+.2f} dB")
+        assert body == "{1} ({0})".format(*case["rmse_body_hu_cubic_mean"])
+    times = card["metrics"]["seconds_55_to_275_slices_of_512"]
+    assert all(f"`{mode}` {seconds} s" in " ".join(table.split()) for mode, seconds in times.items())
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == lamella.__version__
+    assert citation["license"] == "Apache-2.0"
+
+
+def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook["cells"]), "strip outputs"
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)

@@ -12,7 +12,13 @@ from lamella.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model was trained for, in mm; outside it `thin` warns, far outside it refuses."""
+    """What a model was trained for, in mm; outside it `thin` warns, far outside it refuses.
+
+    Attributes:
+        thickness_mm: least and greatest thickness of the thick slices.
+        spacing_mm: least and greatest distance between them.
+        target_mm: least and greatest distance between thin slices.
+    """
 
     thickness_mm: tuple[float, float] = (2.0, 8.0)
     spacing_mm: tuple[float, float] = (2.0, 10.0)
