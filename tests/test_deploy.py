@@ -23,7 +23,7 @@ from tests.deploy_build import K8S, Object, build, containers_of, kustomizations
 ROOT = Path(__file__).parents[1]
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
 IGNORED = ROOT / "deploy" / "Containerfile.dockerignore"
-GUIDE = ROOT / "docs" / "cluster.md"
+GUIDE = ROOT / "docs" / "how-to" / "cluster.md"
 OLDEST, NEWEST = "1.33", "1.37"
 APP = Path("/app")
 
