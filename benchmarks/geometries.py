@@ -30,8 +30,9 @@ from lamella.evaluate.settings import GeometrySettings
 from lamella.phantom import PhantomSettings, thorax_phantom
 from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix
 from lamella.sources.source import read_source
-from lamella.thinning import ThinSettings, thin
 from lamella.thinning.grid import thin_grid
+from lamella.thinning.settings import ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import Geometry, Volume
 
 THICK_MM = (

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from lamella.models.registry import load_model
 from lamella.sources.source import read_source
-from lamella.thinning import Mode, Thinned, ThinSettings, thin_grid
-from lamella.thinning import thin as thin_volume
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.result import Thinned
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.thin import thin as thin_volume
 from lamella.volume import Volume
 
 

@@ -38,6 +38,6 @@ def test_demo_leaves_what_it_says(tmp_path: Path, capsys: Capture) -> None:  # S
 def test_demo_refuses_before_it_works(tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "demo"
     (out / "thin-1mm").mkdir(parents=True)
-    assert main(["demo", str(out), "--quiet"]) == 3
+    assert main(["demo", str(out), "--quiet"]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert [entry.name for entry in out.iterdir()] == ["thin-1mm"]

@@ -73,7 +73,7 @@ def test_slices_of_others_are_never_replaced(thin_command: list[str], tmp_path: 
     for number, file in enumerate(sorted(folder.iterdir()), start=1):
         file.rename(out / f"IM_{number:05d}.dcm")
     before = {file.name: file.read_bytes() for file in out.iterdir()}
-    assert main([*thin_command, str(out), "--overwrite"]) == 3
+    assert main([*thin_command, str(out), "--overwrite"]) == 2
     assert "DICOM that Lamella did not write" in capsys.readouterr().err
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
@@ -220,20 +220,20 @@ def test_coarser_target_is_3(thin_command: list[str], tmp_path: Path, capsys: Ca
     assert "coarser than the input" in capsys.readouterr().err
 
 
-def test_existing_output_is_3_and_stays(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
+def test_existing_output_is_2_and_stays(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.docx").write_text("years of work")
-    assert main([*thin_command, str(out)]) == 3
+    assert main([*thin_command, str(out)]) == 2
     assert "OUTPUT exists" in capsys.readouterr().err
-    assert main([*thin_command, str(out), "--overwrite"]) == 3
+    assert main([*thin_command, str(out), "--overwrite"]) == 2
     assert "no result of Lamella" in capsys.readouterr().err
     assert left_in(out) == ["thesis.docx"]
 
 
-def test_output_inside_source_is_3(thin_command: list[str], thick_study: Path, capsys: Capture) -> None:
+def test_output_inside_source_is_2(thin_command: list[str], thick_study: Path, capsys: Capture) -> None:
     before = left_in(thick_study)
-    assert main([*thin_command, str(thick_study / "out")]) == 3
+    assert main([*thin_command, str(thick_study / "out")]) == 2
     assert "inside SOURCE" in capsys.readouterr().err
     assert left_in(thick_study) == before
 
@@ -241,7 +241,7 @@ def test_output_inside_source_is_3(thin_command: list[str], thick_study: Path, c
 def test_existing_report_is_refused_before_the_work(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
     report = tmp_path / "r.json"
     report.write_text("{}")
-    assert main([*thin_command, str(tmp_path / "out"), "--report", str(report)]) == 3
+    assert main([*thin_command, str(tmp_path / "out"), "--report", str(report)]) == 2
     assert "OUTPUT exists" in capsys.readouterr().err
     assert left_in(tmp_path) == ["r.json"]
 

@@ -18,7 +18,7 @@ from lamella.codecs import maisi
 from lamella.codecs.folder import load_codec, save_codec
 from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.codecs.maisi import import_maisi, maisi_settings
-from lamella.errors import ModelError, RefusedInput, UsageError
+from lamella.errors import ModelError, UsageError
 from lamella.models.registry import verify
 from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 from lamella.networks.folder import CARD, WEIGHTS
@@ -143,7 +143,7 @@ def test_a_folder_is_replaced_only_where_it_may_be(tmp_path: Path) -> None:
     save_codec(tmp_path / "codec", codec, ABOUT)
     save_codec(tmp_path / "codec", codec.with_settings(scale=2.5), ABOUT)
     assert load_codec(tmp_path / "codec").settings.scale == 2.5
-    with pytest.raises(RefusedInput, match="OUTPUT exists"):
+    with pytest.raises(UsageError, match="OUTPUT exists"):
         save_codec(tmp_path / "codec", codec, ABOUT, overwrite=False)
     with pytest.raises(ModelError, match="needs a licence"):
         save_codec(tmp_path / "other", codec, {})
@@ -169,7 +169,7 @@ def test_the_verb_wants_the_terms_accepted(
     assert "NVIDIA" in card["licence"]
     assert card["source"]["file"] == "autoencoder_v1.pt"
     assert len(card["source"]["sha256"]) == 64
-    assert main([*command, "--accept-licence"]) == 3
+    assert main([*command, "--accept-licence"]) == 2
     assert main(["models", "verify", str(folder)]) == 0
     assert "maisi: complete, SHA-256" in capsys.readouterr().out
 

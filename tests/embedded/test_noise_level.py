@@ -24,7 +24,9 @@ from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.metrics import soft_tissue_mask
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import SliceOperator
-from lamella.thinning import Mode, ThinSettings, thin, thin_grid
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import Geometry, Volume
 
 THIN_SD = 30.0

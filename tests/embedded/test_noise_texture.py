@@ -11,7 +11,7 @@ from lamella.embedded.scan_noise import ScanNoise
 from lamella.metrics import noise_power_in_plane, noise_sd_in_plane
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import SliceOperator
-from lamella.thinning import thin_grid
+from lamella.thinning.grid import thin_grid
 from lamella.volume import Volume
 
 CODEC = PackedCodec(4)

@@ -13,7 +13,10 @@ from lamella.embedded.networks import EmbeddedSettings
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
 from lamella.machine.runtime import runtime
 from lamella.models.registry import find_model
-from lamella.thinning import ThinSettings, consistency, thin, thin_grid
+from lamella.thinning.consistency import consistency
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.settings import ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import AIR_HU, Volume
 
 MODES = ("mean", "texture", "sample")

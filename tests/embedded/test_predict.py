@@ -8,7 +8,7 @@ from lamella.embedded.memory_plan import MemoryPlan
 from lamella.embedded.predict import SliceFeatures
 from lamella.machine.runtime import Runtime
 from lamella.physics.grid_pair import GridPair
-from lamella.thinning import thin_grid
+from lamella.thinning.grid import thin_grid
 
 
 @pytest.mark.parametrize("asked", [[(0, 4), (2, 7), (6, 13)], [(0, 1), (9, 12), (10, 13)], [(0, 13)]])

@@ -9,7 +9,7 @@ from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.metrics import noise_sd_in_plane
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import covering_grid
-from lamella.thinning import thin_grid
+from lamella.thinning.grid import thin_grid
 from lamella.volume import Volume
 
 NOISE_HU = 20.0

@@ -11,7 +11,9 @@ from lamella.embedded.predict import Prediction
 from lamella.embedded.wiener import shrink_correction
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import along_z
-from lamella.thinning import ThinSettings, thin, thin_grid
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.settings import ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import Volume
 
 THICK = upright((6, 10, 14), 5.0, 5.0)

@@ -12,7 +12,7 @@ from lamella.errors import UsageError
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import answers, crop_answer, load_models, methods_of
 from lamella.evaluate.settings import ModelMethods
-from lamella.thinning import consistency
+from lamella.thinning.consistency import consistency
 from lamella.volume import Volume
 
 

@@ -16,7 +16,7 @@ from lamella.evaluate.scans import stored
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.files.config import load
 from lamella.nifti.image import write_nifti
-from lamella.thinning import consistency
+from lamella.thinning.consistency import consistency
 from lamella.volume import Volume
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamella.errors import LamellaError, RefusedInput
+from lamella.errors import LamellaError, UsageError
 from lamella.files.atomic import staged_file, staged_folder
 from lamella.files.output_checks import check_output
 
@@ -101,12 +101,12 @@ def test_an_existing_output_is_refused_without_overwrite(tmp_path: Path, kind: s
         output.write_bytes(b"old")
     else:
         output.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(RefusedInput, match=r"OUTPUT exists: .*--overwrite") as caught:
+    with pytest.raises(UsageError, match=r"OUTPUT exists: .*--overwrite") as caught:
         check_output(output, tmp_path / "source", overwrite=False)
-    assert caught.value.exit_code == 3
-    with pytest.raises(RefusedInput, match="OUTPUT exists"), staged_folder(output, overwrite=False):
+    assert caught.value.exit_code == 2
+    with pytest.raises(UsageError, match="OUTPUT exists"), staged_folder(output, overwrite=False):
         pass
-    with pytest.raises(RefusedInput, match="OUTPUT exists"), staged_file(output, overwrite=False):
+    with pytest.raises(UsageError, match="OUTPUT exists"), staged_file(output, overwrite=False):
         pass
     assert os.listdir(tmp_path) == ["thin"]
 
@@ -119,7 +119,7 @@ def test_an_output_that_appears_during_the_run_is_left_alone(tmp_path: Path) -> 
             (stage / SLICE).write_bytes(b"new")
             old_result(output)
 
-    with pytest.raises(RefusedInput, match="appeared during the run"):
+    with pytest.raises(UsageError, match="appeared during the run"):
         publish_late()
     assert content(output)[SLICE] == b"old"
     assert os.listdir(tmp_path) == ["thin"]
@@ -131,20 +131,20 @@ def test_overwrite_replaces_results_only(tmp_path: Path) -> None:
     old_result(output)
     (output / "thesis.docx").write_bytes(b"years of work")
     (output / ".DS_Store").write_bytes(b"")
-    with pytest.raises(RefusedInput, match=r"no result of Lamella: .* 1 of them, first thesis\.docx"):
+    with pytest.raises(UsageError, match=r"no result of Lamella: .* 1 of them, first thesis\.docx"):
         check_output(output, None, overwrite=True)
-    with pytest.raises(RefusedInput, match="no result of Lamella"), staged_folder(output, overwrite=True):
+    with pytest.raises(UsageError, match="no result of Lamella"), staged_folder(output, overwrite=True):
         pass
     check_output(output, None, overwrite=True, replaceable=("IM_*.dcm", "*.docx"))
     (output / "IM_0003.dcm").write_bytes(b"of a scanner")
     (output / "sample-01 mine").mkdir()
     (output / "sample-01 mine" / SLICE).write_bytes(b"within a folder of its own")
     (output / "empty").mkdir()
-    with pytest.raises(RefusedInput, match="4 of them, first IM_0003"):
+    with pytest.raises(UsageError, match="4 of them, first IM_0003"):
         check_output(output, None, overwrite=True)
     (output / "empty").rmdir()
     (output / "IM_0003.dcm").unlink()
-    with pytest.raises(RefusedInput, match="first sample-01 mine/IM"):  # a star stays within a name
+    with pytest.raises(UsageError, match="first sample-01 mine/IM"):  # a star stays within a name
         check_output(output, None, overwrite=True, replaceable=("IM*5.dcm", "sample*", SLICE, "IM_00002.dcm", "*.docx"))
     (output / "sample-01 mine" / SLICE).unlink()
     (output / "sample-01 mine").rmdir()
@@ -155,9 +155,9 @@ def test_overwrite_replaces_results_only(tmp_path: Path) -> None:
 def test_overwrite_does_not_change_a_folder_into_a_file_or_a_file_into_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(RefusedInput, match="not a folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         check_output(tmp_path / "file", None, overwrite=True)
-    with pytest.raises(RefusedInput, match="not a file"):
+    with pytest.raises(UsageError, match="not a file"):
         check_output(tmp_path / "folder", None, overwrite=True, folder=False)
 
 
@@ -166,15 +166,15 @@ def test_output_and_source_may_not_hold_each_other(tmp_path: Path, overwrite: bo
     source = tmp_path / "study" / "thick"
     source.mkdir(parents=True)
     (tmp_path / "link").symlink_to(source)
-    with pytest.raises(RefusedInput, match="OUTPUT is SOURCE"):
+    with pytest.raises(UsageError, match="OUTPUT is SOURCE"):
         check_output(source, source, overwrite=overwrite)
-    with pytest.raises(RefusedInput, match="OUTPUT is SOURCE"):
+    with pytest.raises(UsageError, match="OUTPUT is SOURCE"):
         check_output(tmp_path / "link", source, overwrite=overwrite)
-    with pytest.raises(RefusedInput, match="OUTPUT lies inside SOURCE"):
+    with pytest.raises(UsageError, match="OUTPUT lies inside SOURCE"):
         check_output(source / "a" / "thin", source, overwrite=overwrite)
-    with pytest.raises(RefusedInput, match="OUTPUT lies inside SOURCE"):
+    with pytest.raises(UsageError, match="OUTPUT lies inside SOURCE"):
         check_output(tmp_path / "link" / "thin", source, overwrite=overwrite)
-    with pytest.raises(RefusedInput, match="SOURCE lies inside OUTPUT"):
+    with pytest.raises(UsageError, match="SOURCE lies inside OUTPUT"):
         check_output(tmp_path / "study", source, overwrite=overwrite)
     check_output(tmp_path / "thin", source, overwrite=overwrite)
     check_output(tmp_path / "study" / "thin", source, overwrite=overwrite)
@@ -183,11 +183,11 @@ def test_output_and_source_may_not_hold_each_other(tmp_path: Path, overwrite: bo
 
 def test_an_output_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(RefusedInput, match="file is not a folder"):
+    with pytest.raises(UsageError, match="file is not a folder"):
         check_output(tmp_path / "file" / "thin", None, overwrite=False)
-    with pytest.raises(RefusedInput, match="no permission"):
+    with pytest.raises(UsageError, match="no permission"):
         check_output(Path("/proc/self/thin"), None, overwrite=False)
-    with pytest.raises(RefusedInput, match="root of the file system"):
+    with pytest.raises(UsageError, match="root of the file system"):
         check_output(Path("/"), None, overwrite=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.files.test_atomic import SLICE, content, old_result
 
-from lamella.errors import RefusedInput
+from lamella.errors import UsageError
 from lamella.files.atomic import staged_folder
 
 
@@ -77,7 +77,7 @@ with publish.staged_folder(Path(sys.argv[1]), overwrite=True) as stage:
 """
     assert finish(run(code, output))[0] == -signal.SIGKILL
     assert not output.exists()  # the old result lies aside in the hidden folder
-    with pytest.raises(RefusedInput, match="OUTPUT exists"), staged_folder(output, overwrite=False):
+    with pytest.raises(UsageError, match="OUTPUT exists"), staged_folder(output, overwrite=False):
         pass
     assert content(output) == before
     assert os.listdir(tmp_path) == ["thin"]

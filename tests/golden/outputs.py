@@ -19,7 +19,9 @@ from tests.golden.phantom import Profile, thick_phantom
 from tests.small_latent import small_latent_model
 
 from lamella.models.registry import load_model
-from lamella.thinning import Mode, ThinSettings, thin, thin_grid
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.thin import thin
 
 FILE = Path(__file__).with_suffix(".npz")
 

@@ -19,7 +19,10 @@ from lamella.latent_diffusion.memory_plan import LatentPlan
 from lamella.latent_diffusion.model import LatentModel, latent_noise
 from lamella.metrics import aligned_cubic
 from lamella.networks.diffusion_unet import DiffusionUNet
-from lamella.thinning import ThinModel, ThinSettings, thin, thin_grid
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.model import ThinModel
+from lamella.thinning.settings import ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import Volume
 
 

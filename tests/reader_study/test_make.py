@@ -151,13 +151,13 @@ def test_equally_long_blocks_unpack_to_the_same() -> None:
 def test_overwrite_replaces_a_study_and_nothing_else(studies: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     make(studies, out, readers=2)
-    with pytest.raises(RefusedInput, match=r"OUTPUT exists"):
+    with pytest.raises(UsageError, match=r"OUTPUT exists"):
         make(studies, out)
     make(studies, out, readers=1, overwrite=True)
     assert [path.name for path in (out / "pages").iterdir()] == ["session-R1.html"]
     answers = out / "pages" / "answers-R1.json"
     answers.write_text("{}")
-    with pytest.raises(RefusedInput, match=r"no result of Lamella.*answers-R1\.json"):
+    with pytest.raises(UsageError, match=r"no result of Lamella.*answers-R1\.json"):
         make(studies, out, overwrite=True)
     assert answers.is_file()
 
@@ -184,7 +184,7 @@ def test_requests_refused(
 def test_places_refused(studies: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--key lies inside OUT"):
         make(studies, tmp_path / "out", key=tmp_path / "out" / "key.json")
-    with pytest.raises(RefusedInput, match=r"OUTPUT lies inside SOURCE"):
+    with pytest.raises(UsageError, match=r"OUTPUT lies inside SOURCE"):
         make(studies, studies / "out")
 
 
@@ -246,7 +246,7 @@ def test_the_verbs(studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     verb.score(out / "key" / "key.json", files, json_file=tmp_path / "score.json")
     assert "mean in 100 %" in capsys.readouterr().out
     assert json.loads((tmp_path / "score.json").read_text())["study"] == key.study
-    with pytest.raises(RefusedInput, match=r"OUTPUT exists"):
+    with pytest.raises(UsageError, match=r"OUTPUT exists"):
         verb.score(out / "key" / "key.json", files, json_file=tmp_path / "score.json")
     with pytest.raises(UsageError, match=r"--json writes a \.json file"):
         verb.score(out / "key" / "key.json", files, json_file=tmp_path / "score.txt")

@@ -223,7 +223,7 @@ def test_an_existing_page_is_kept_unless_it_may_go(copy: Path, tmp_path: Path) -
     out = tmp_path / "page.html"
     out.write_text("mine")
     change(copy, volumes={"thick": None, "truth": None, "spread": None, "methods": {}})
-    with pytest.raises(RefusedInput, match="OUTPUT exists"):
+    with pytest.raises(UsageError, match="OUTPUT exists"):
         render_results(copy, out)
     assert out.read_text() == "mine"
     render_results(copy, out, overwrite=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.report.results_builder import answers_of, body, grid, thickened
 
-from lamella.errors import LamellaError, NonFiniteError, RefusedInput
+from lamella.errors import LamellaError, NonFiniteError, UsageError
 from lamella.report.study import render_study
 from lamella.volume import Volume
 
@@ -139,6 +139,6 @@ def test_refusals(tmp_path: Path, volumes: dict[str, Volume]) -> None:
         render(out, volumes, budget_bytes=100)
     assert list(tmp_path.iterdir()) == []
     out.write_text("mine")
-    with pytest.raises(RefusedInput, match="OUTPUT exists"):
+    with pytest.raises(UsageError, match="OUTPUT exists"):
         render(out, volumes)
     assert out.read_text() == "mine"

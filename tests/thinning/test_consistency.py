@@ -11,8 +11,8 @@ from tests.small_model import upright
 
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import covering_grid
-from lamella.thinning import thin_grid
 from lamella.thinning.consistency import misfit_warnings, to_stored_hu
+from lamella.thinning.grid import thin_grid
 from lamella.volume import AIR_HU, Geometry
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.thinning import thin_grid
+from lamella.thinning.grid import thin_grid
 from lamella.volume import Geometry
 
 

@@ -17,7 +17,7 @@ from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, store
 from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import SliceOperator, thick_grid
 from lamella.sources.source import other_kernel, read_source
-from lamella.thinning import thin_grid
+from lamella.thinning.grid import thin_grid
 from lamella.volume import Geometry, Volume
 
 _THICKER = 0.2

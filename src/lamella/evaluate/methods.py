@@ -25,7 +25,9 @@ from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideR
 from lamella.models.registry import is_shipped, load_model
 from lamella.physics.slice_operator import SliceOperator, covering_grid
 from lamella.sources.source import read_source
-from lamella.thinning import Mode, ThinModel, ThinSettings, thin
+from lamella.thinning.model import ThinModel
+from lamella.thinning.settings import Mode, ThinSettings
+from lamella.thinning.thin import thin
 from lamella.volume import Volume
 
 MethodKind = Literal["baseline", "projected", "model", "outside"]

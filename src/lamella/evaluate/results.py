@@ -17,7 +17,7 @@ from lamella.evaluate.summary import Record, gains_of_case, pooled_figures, pool
 from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES, SHORT
 from lamella.metrics.tables import markdown_table
-from lamella.thinning import ThinModel
+from lamella.thinning.model import ThinModel
 
 RESULTS, TABLE = "results.json", "table.md"
 

@@ -32,7 +32,8 @@ from lamella.files.atomic import sha256_of, staged_file
 from lamella.metrics.catalogue import FIGURES
 from lamella.models.registry import is_shipped
 from lamella.nifti.image import write_nifti
-from lamella.thinning import ThinModel, ThinSettings
+from lamella.thinning.model import ThinModel
+from lamella.thinning.settings import ThinSettings
 from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]

@@ -15,7 +15,7 @@ from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import Answer
 from lamella.evaluate.reference import Reference
 from lamella.metrics.catalogue import BANDS, FIGURES, NOMINAL, REGIONS, SPHERES_MM
-from lamella.thinning import consistency
+from lamella.thinning.consistency import consistency
 from lamella.volume import Volume
 
 SSIM_PLANES = {"axial": None, "coronal": 32, "sagittal": 32}

@@ -8,7 +8,7 @@ from typing import Literal
 from lamella.errors import UsageError
 from lamella.phantom.settings import Region
 from lamella.physics.slice_operator import Profile
-from lamella.thinning import Mode
+from lamella.thinning.settings import Mode
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 

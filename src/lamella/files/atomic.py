@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from lamella.errors import LamellaError, RefusedInput
+from lamella.errors import LamellaError, UsageError
 from lamella.files.output_checks import RESULT_FILES, absolute, refuse_existing
 
 if sys.platform != "win32":
@@ -44,7 +44,7 @@ def staged_folder(output: Path, *, overwrite: bool, replaceable: tuple[str, ...]
         replaceable: name patterns; a folder holding anything else is not replaced, because it is not a result.
 
     Raises:
-        RefusedInput: `output` exists and may not be replaced.
+        UsageError: `output` exists and may not be replaced.
         LamellaError: no room on the disk.
     """
 
@@ -60,7 +60,7 @@ def staged_file(output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Yield a path (same name as `output`, in a hidden folder) whose file becomes `output` when the block ends well.
 
     Raises:
-        RefusedInput: `output` exists and may not be replaced.
+        UsageError: `output` exists and may not be replaced.
         LamellaError: no room on the disk, or the block wrote no file.
     """
     with _staged(output, overwrite, None, lambda new: None) as new:
@@ -99,7 +99,7 @@ def _swap(stage: Path, new: Path, output: Path, overwrite: bool) -> None:
     """Put `new` at `output`; the only moments at which OUTPUT changes are the renames below."""
     exists = os.path.lexists(output)
     if exists and not overwrite:
-        raise RefusedInput(f"OUTPUT appeared during the run: {output}. It was left as it is. Choose another OUTPUT.")
+        raise UsageError(f"OUTPUT appeared during the run: {output}. It was left as it is. Choose another OUTPUT.")
     if exists and new.is_dir():  # a folder with content cannot be renamed over
         old = stage / "old" / output.name
         old.parent.mkdir()

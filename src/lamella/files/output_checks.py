@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
-from lamella.errors import RefusedInput
+from lamella.errors import UsageError
 
 RESULT_FILES = ("IM_[0-9][0-9][0-9][0-9][0-9].dcm",)
 """What a folder may hold to be replaced by `overwrite`: the names `lamella.dicom.write_series` gives its files."""
@@ -35,36 +35,36 @@ def check_output(
         called: the input's name in messages.
 
     Raises:
-        RefusedInput: OUTPUT exists, is SOURCE, lies inside SOURCE or around it, or its parent cannot be written.
+        UsageError: OUTPUT exists, is SOURCE, lies inside SOURCE or around it, or its parent cannot be written.
     """
     real = Path(os.path.realpath(output))
     if source is not None:
         origin = Path(os.path.realpath(source))
         if real == origin:
-            raise RefusedInput(f"OUTPUT is {called}: {output}. An input is never replaced. Choose another OUTPUT.")
+            raise UsageError(f"OUTPUT is {called}: {output}. An input is never replaced. Choose another OUTPUT.")
         if origin in real.parents:
-            raise RefusedInput(
+            raise UsageError(
                 f"OUTPUT lies inside {called}: {output} is below {source}. The next reading of {called} would find the "
                 f"result. Choose an OUTPUT outside {called}."
             )
         if real in origin.parents and os.path.lexists(output):
-            raise RefusedInput(
+            raise UsageError(
                 f"{called} lies inside OUTPUT: {source} is below {output}, and replacing OUTPUT would delete it. "
                 "Choose another OUTPUT."
             )
     refuse_existing(absolute(output), overwrite, replaceable if folder else None)
     parent = next(path for path in real.parents if os.path.lexists(path))
     if not parent.is_dir():
-        raise RefusedInput(f"OUTPUT cannot be created: {parent} is not a folder. Choose another OUTPUT.")
+        raise UsageError(f"OUTPUT cannot be created: {parent} is not a folder. Choose another OUTPUT.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise RefusedInput(f"OUTPUT cannot be created: no permission to write in {parent}. Choose another OUTPUT.")
+        raise UsageError(f"OUTPUT cannot be created: no permission to write in {parent}. Choose another OUTPUT.")
 
 
 def absolute(path: Path) -> Path:
     """An OUTPUT without links followed; the root of the file system is none."""
     absolute = Path(os.path.abspath(path))
     if not absolute.name:
-        raise RefusedInput(f"OUTPUT is the root of the file system: {absolute}. Choose a new name inside a folder.")
+        raise UsageError(f"OUTPUT is the root of the file system: {absolute}. Choose a new name inside a folder.")
     return absolute
 
 
@@ -73,16 +73,16 @@ def refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] 
     if not os.path.lexists(output):
         return
     if not overwrite:
-        raise RefusedInput(f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite to replace it.")
+        raise UsageError(f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite to replace it.")
     expected = "file" if replaceable is None else "folder"
     if output.is_symlink() or not (output.is_file() if replaceable is None else output.is_dir()):
-        raise RefusedInput(f"OUTPUT exists and is not a {expected}: {output}. Remove it, or choose another OUTPUT.")
+        raise UsageError(f"OUTPUT exists and is not a {expected}: {output}. Remove it, or choose another OUTPUT.")
     if replaceable is None:
         return
     allowed = (*replaceable, *_DESKTOP_FILES, *(f"*/{name}" for name in _DESKTOP_FILES))
     foreign = sorted(name for name in _content(output) if not any(_fits(name, pattern) for pattern in allowed))
     if foreign:
-        raise RefusedInput(
+        raise UsageError(
             f"OUTPUT holds files that are no result of Lamella: {output}, {len(foreign)} of them, first {foreign[0]}. "
             f"Expected only {', '.join(replaceable).replace('[0-9]', '#')}. Remove them, or choose another OUTPUT."
         )

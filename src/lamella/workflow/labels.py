@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lamella import __version__
 from lamella.dicom.labels import Derivation
-from lamella.thinning import Provenance, ThinSettings
+from lamella.thinning.model import Provenance
+from lamella.thinning.settings import ThinSettings
 from lamella.volume import Volume
 
 

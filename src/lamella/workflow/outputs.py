@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamella.errors import RefusedInput, UsageError
+from lamella.errors import UsageError
 
 if TYPE_CHECKING:
     from lamella.dicom.labels import Derivation
@@ -38,8 +38,8 @@ def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | No
         like: another input, perhaps.
 
     Raises:
-        UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not.
-        RefusedInput: see `lamella.files.output_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
+        UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not; see also
+            `lamella.files.output_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
     """
     from lamella.files.output_checks import check_output
     from lamella.sources.source import kind_of
@@ -67,11 +67,11 @@ def refuse_others_slices(output: Path) -> None:
     """Refuse to replace DICOM that Lamella did not write; scanners, too, may call their files as it does.
 
     Raises:
-        RefusedInput: naming the first such file.
+        UsageError: naming the first such file.
     """
     for first in {file.parent: file for file in sorted(output.rglob("*.dcm"), reverse=True)}.values():
         if _MARK not in first.read_bytes():
-            raise RefusedInput(
+            raise UsageError(
                 f"OUTPUT holds DICOM that Lamella did not write: {first}. It is never replaced. Choose another OUTPUT."
             )
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.thinning import Mode, ThinModel, Thinned, ThinSettings
+    from lamella.thinning.model import ThinModel
+    from lamella.thinning.result import Thinned
+    from lamella.thinning.settings import Mode, ThinSettings
     from lamella.volume import Volume
 
 
@@ -43,7 +45,7 @@ def draw(
     from lamella.files.atomic import staged_file
     from lamella.metrics import aligned_cubic
     from lamella.report.preview import PreviewPanel, render_preview
-    from lamella.thinning import thin
+    from lamella.thinning.thin import thin
     from lamella.volume import Volume
 
     grid = thinned.volume.geometry

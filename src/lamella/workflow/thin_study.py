@@ -24,7 +24,9 @@ from lamella.workflow.pictures import PAGE, companion, draw, draw_page
 from lamella.workflow.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.thinning import Plan, ThinModel, Thinned, ThinSettings
+    from lamella.thinning.model import Plan, ThinModel
+    from lamella.thinning.result import Thinned
+    from lamella.thinning.settings import ThinSettings
     from lamella.volume import Geometry, Volume
 
 
@@ -70,7 +72,8 @@ def run(job: Job, *, dry_run: bool = False, quiet: bool = False) -> Done | None:
     with Progress(quiet) as progress:
         progress.begin("start")
         from lamella.models.registry import load_model
-        from lamella.thinning import thin, thin_grid
+        from lamella.thinning.grid import thin_grid
+        from lamella.thinning.thin import thin
 
         model = load_model(job.model)  # a mistyped name must show before a study is read
         job, settings = _resolved(job, model)
@@ -130,7 +133,7 @@ def _wants_page(job: Job) -> bool:
 
 def _resolved(job: Job, model: ThinModel) -> tuple[Job, ThinSettings]:
     """The job with the numbers that the model fills in, and its settings."""
-    from lamella.thinning import ThinSettings
+    from lamella.thinning.settings import ThinSettings
 
     if (
         job.steps is not None
