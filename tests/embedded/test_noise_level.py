@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.small_model import upright
 
+from lamella.codecs.packed import PackedCodec
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.noise_level import (
     NO_SOFT_TISSUE,
@@ -21,6 +22,7 @@ from lamella.embedded.noise_level import (
 )
 from lamella.embedded.predict import Prediction
 from lamella.embedded.scan_noise import ScanNoise, measure_noise
+from lamella.embedded.weights import Calibration
 from lamella.metrics import soft_tissue_mask
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import SliceOperator
@@ -30,6 +32,8 @@ from lamella.thinning.thin import thin
 from lamella.volume import Geometry, Volume
 
 THIN_SD = 30.0
+CODEC = PackedCodec(4)
+WHITE = Calibration(noise_share=1.0)
 MODES: tuple[Mode, Mode] = ("mean", "sample")
 
 
@@ -60,16 +64,14 @@ def test_the_open_noise_is_what_averaging_leaves_of_white_noise(factor: int) -> 
 
 
 @pytest.mark.parametrize("guess_hu", [8.0, 27.0, 80.0])
-def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(
-    small_model: EmbeddedModel, guess_hu: float
-) -> None:
+def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(guess_hu: float) -> None:
     volume, grids, grid = noisy_tissue()
     shape = (16, grid.shape[0], 24, 24)
     log_scale = torch.full(shape, float(np.log(guess_hu)), dtype=torch.float16)
     log_scale[:, :, 0, 0] = float(np.log(10 * guess_hu))  # an edge
-    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0))
-    fit = fit_noise(prediction, found(volume, grids), small_model.mean.codec, 0.9)
-    scale_to_noise(prediction.log_scale, fit, drawn=False)
+    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0), CODEC)
+    fit = fit_noise(prediction, found(volume, grids), Calibration(noise_share=0.9))
+    scale_to_noise(prediction.log_scale, fit, sampled=False)
     expected = 0.9 * THIN_SD * np.sqrt(0.8)
     assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
     # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
@@ -77,38 +79,38 @@ def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(
     assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
 
 
-def scaled(fit: NoiseFit, scales_hu: list[float], *, drawn: bool) -> list[float]:
+def scaled(fit: NoiseFit, scales_hu: list[float], *, sampled: bool) -> list[float]:
     """What becomes of scales."""
     log_scale = torch.log(torch.tensor(scales_hu)).view(1, -1, 1, 1)
-    scale_to_noise(log_scale, fit, drawn=drawn)
+    scale_to_noise(log_scale, fit, sampled=sampled)
     return torch.exp(log_scale).flatten().tolist()
 
 
 def test_a_draw_of_a_quiet_scan_takes_guesses_around_the_median_for_noise_and_its_spread_does_not() -> None:
     # SPEC C3: a head of 3 HU of noise, for which the network expects 20
     quiet = NoiseFit(predicted_hu=20.0, measured_hu=3.0)
-    assert scaled(quiet, [10.0, 20.0, 40.0], drawn=True) == pytest.approx([1.5, 3.0, 6.0], rel=1e-3)
-    spread = scaled(quiet, [20.0, 40.0], drawn=False)
+    assert scaled(quiet, [10.0, 20.0, 40.0], sampled=True) == pytest.approx([1.5, 3.0, 6.0], rel=1e-3)
+    spread = scaled(quiet, [20.0, 40.0], sampled=False)
     assert spread[0] == pytest.approx(6.0, rel=1e-3)  # no less than 0.3 of the guess
     assert spread[1] == pytest.approx(np.sqrt(40**2 - 20**2 + 6**2), rel=1e-3)
-    edge = scaled(quiet, [400.0], drawn=True)[0]
+    edge = scaled(quiet, [400.0], sampled=True)[0]
     assert edge == pytest.approx(np.sqrt(400**2 - 40**2 + 6**2), rel=1e-3)
 
 
 @pytest.mark.parametrize("measured_hu", [20.0, 35.0])
 def test_a_scan_no_quieter_than_expected_is_drawn_at_the_scale_of_its_spread(measured_hu: float) -> None:
     fit = NoiseFit(predicted_hu=20.0, measured_hu=measured_hu)
-    assert scaled(fit, [10.0, 30.0, 90.0], drawn=True) == scaled(fit, [10.0, 30.0, 90.0], drawn=False)
+    assert scaled(fit, [10.0, 30.0, 90.0], sampled=True) == scaled(fit, [10.0, 30.0, 90.0], sampled=False)
 
 
-def test_noise_that_the_mean_adds_counts_as_its_error(small_model: EmbeddedModel) -> None:
+def test_noise_that_the_mean_adds_counts_as_its_error() -> None:
     volume, grids, grid = noisy_tissue()
     shape = (16, grid.shape[0], 24, 24)
     passed = THIN_SD * np.sqrt(0.2)
     mean = float(np.hypot(passed, 20.0)) * torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    prediction = Prediction(mean, torch.full(shape, 3.0).half(), torch.empty(0))
-    fit = fit_noise(prediction, found(volume, grids), small_model.mean.codec, 1.0)
-    scale_to_noise(prediction.log_scale, fit, drawn=False)
+    prediction = Prediction(mean, torch.full(shape, 3.0).half(), torch.empty(0), CODEC)
+    fit = fit_noise(prediction, found(volume, grids), WHITE)
+    scale_to_noise(prediction.log_scale, fit, sampled=False)
     expected = np.hypot(THIN_SD * np.sqrt(0.8), 20.0)
     assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
 
@@ -124,16 +126,16 @@ def test_without_soft_tissue_nothing_is_changed_and_it_is_said(
     assert NO_SOFT_TISSUE not in thin(volume, small_model, grid, settings).report["warnings"]
 
 
-def test_a_small_piece_of_tissue_is_enough(small_model: EmbeddedModel) -> None:
+def test_a_small_piece_of_tissue_is_enough() -> None:
     # 1000 voxels, as thick slices of a head phantom have
     volume, grids, grid = noisy_tissue()
     bone = np.full(volume.hu.shape, 900, np.int16)
     bone[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66]
     assert 1000 < soft_tissue_mask(bone, volume.geometry).sum() < 5000
     shape = (16, grid.shape[0], 24, 24)
-    prediction = Prediction(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0))
-    fit = fit_noise(prediction, found(Volume(bone, volume.geometry), grids), small_model.mean.codec, 1.0)
-    scale_to_noise(prediction.log_scale, fit, drawn=False)
+    prediction = Prediction(torch.zeros(shape), torch.full(shape, 4.0), torch.empty(0), CODEC)
+    fit = fit_noise(prediction, found(Volume(bone, volume.geometry), grids), WHITE)
+    scale_to_noise(prediction.log_scale, fit, sampled=False)
     assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(THIN_SD * np.sqrt(0.8), rel=0.15)
 
 
@@ -194,8 +196,8 @@ def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_sca
 
 def test_the_typical_scale_is_the_median_and_the_cap_stands_on_it() -> None:
     log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1)
-    assert typical_scale(log_scale) == pytest.approx(20.0)
-    cap_structure(log_scale, 20.0, 1.1)
+    assert float(typical_scale(log_scale)) == pytest.approx(20.0)
+    cap_structure(log_scale, torch.tensor(20.0), 1.1)
     np.testing.assert_allclose(torch.exp(log_scale).flatten().numpy(), [5.0, 20.0, 22.0], rtol=1e-5)
 
 
@@ -210,19 +212,16 @@ def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Emb
 
 @pytest.mark.parametrize("factor", [2, 3, 5])
 @pytest.mark.parametrize("weight", [0.0, 1.0], ids=["noise-free mean", "interpolated mean"])
-def test_mean_and_draw_together_are_as_noisy_in_every_slice(
-    small_model: EmbeddedModel, factor: int, weight: float
-) -> None:
+def test_mean_and_draw_together_are_as_noisy_in_every_slice(factor: int, weight: float) -> None:
     # SPEC C3: no stripes at the distance of the thick slices, whatever noise the mean holds where
     volume, grids, grid = noisy_tissue(factor)
-    codec = small_model.mean.codec
-    packed = codec.encode(torch.from_numpy(volume.hu).float()[None, None])[0]
+    packed = CODEC.encode(torch.from_numpy(volume.hu).float()[None, None])[0]
     start = torch.from_numpy(weight * grids.start_matrix + (1 - weight) * grids.operator.inverse).float()
     mean = torch.einsum("dk,nkyx->ndyx", start, packed)
     phases = torch.linspace(0, 6.0, grid.shape[0]).sin()[:, None, None]
     log_scale = (float(np.log(27.0)) + 0.2 * phases).expand(mean.shape).half().clone()
-    prediction = Prediction(mean, log_scale, torch.empty(0))
-    levels = level_noise(prediction, found(volume, grids), grids, codec, 1.0)
+    prediction = Prediction(mean, log_scale, torch.empty(0), CODEC)
+    levels = level_noise(prediction, found(volume, grids), WHITE)
     torch.testing.assert_close(
         torch.exp(prediction.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0
     )
@@ -237,18 +236,18 @@ def test_mean_and_draw_together_are_as_noisy_in_every_slice(
         assert np.ptp(alone) / alone.mean() > np.ptp(noise) / noise.mean()
 
 
-def test_slices_without_tissue_are_levelled_as_their_neighbours(small_model: EmbeddedModel) -> None:
+def test_slices_without_tissue_are_levelled_as_their_neighbours() -> None:
     volume, grids, grid = noisy_tissue()
     hu = volume.hu.copy()
     hu[5:] = 900
     shape = (16, grid.shape[0], 24, 24)
-    prediction = Prediction(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0))
-    levels = level_noise(prediction, found(Volume(hu, volume.geometry), grids), grids, small_model.mean.codec, 1.0)
+    prediction = Prediction(torch.zeros(shape), torch.full(shape, 3.0).half(), torch.empty(0), CODEC)
+    levels = level_noise(prediction, found(Volume(hu, volume.geometry), grids), WHITE)
     assert bool(levels.isfinite().all())
     assert float(levels[-1]) == pytest.approx(float(levels[0]), rel=0.1)
 
 
-def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it(small_model: EmbeddedModel) -> None:
+def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it() -> None:
     # a field of prediction that leaves the heart: most slices have no soft tissue, the last that has is full of doubt
     volume, grids, grid = noisy_tissue()
     hu = volume.hu.copy()
@@ -256,10 +255,10 @@ def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it(small_model:
     shape = (16, grid.shape[0], 24, 24)
     log_scale = torch.full(shape, 3.0).half()
     log_scale[:, 10:15] = 4.5  # the third thick slice
-    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0))
-    noise, codec = found(Volume(hu, volume.geometry), grids), small_model.mean.codec
-    assert fit_noise(prediction, noise, codec, 1.0).predicted_hu == pytest.approx(np.exp(3.0), rel=0.01)
-    levels = level_noise(prediction, noise, grids, codec, 1.0)
+    prediction = Prediction(torch.zeros(shape), log_scale, torch.empty(0), CODEC)
+    noise = found(Volume(hu, volume.geometry), grids)
+    assert fit_noise(prediction, noise, WHITE).predicted_hu == pytest.approx(np.exp(3.0), rel=0.01)
+    levels = level_noise(prediction, noise, WHITE)
     above = torch.exp(prediction.log_scale[0, 20:, 12, 12].float())  # what the network said, brought to the level
     np.testing.assert_allclose(above, levels[20:, 0, 0], rtol=0.01)
 
@@ -276,8 +275,8 @@ def test_the_scale_approaches_its_limit_and_small_ones_stay() -> None:
 def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:
     log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1).half()
     untouched = log_scale.clone()
-    temper_structure(untouched, 20.0, 1.0)
+    temper_structure(untouched, torch.tensor(20.0), 1.0)
     torch.testing.assert_close(untouched, log_scale, atol=2e-3, rtol=0)
-    temper_structure(log_scale, 20.0, 0.5)
+    temper_structure(log_scale, torch.tensor(20.0), 0.5)
     expected = [5.0, 20.0, np.sqrt(400 + 0.25 * (40_000 - 400))]
     np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), expected, rtol=5e-3)

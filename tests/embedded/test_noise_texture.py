@@ -7,6 +7,7 @@ from tests.small_model import upright
 
 from lamella.codecs.packed import PackedCodec
 from lamella.embedded.noise_texture import NoiseTexture, match_noise_texture, measure_noise_texture
+from lamella.embedded.predict import Prediction
 from lamella.embedded.scan_noise import ScanNoise
 from lamella.metrics import noise_power_in_plane, noise_sd_in_plane
 from lamella.physics.grid_pair import GridPair
@@ -27,8 +28,7 @@ def tissue(rows: int = 128) -> tuple[Volume, GridPair, ScanNoise]:
     hu = 40 + 30 * noise / noise.std()
     measured = SliceOperator.between(grid, thick).blur(torch.from_numpy(hu)).numpy().round().astype(np.int16)
     grids = GridPair.between(grid, thick)
-    nearest = np.abs(grids.offsets).argmin(axis=1)
-    return Volume(measured, thick), grids, ScanNoise(np.ones(thick.shape, bool), nearest, 30.0, 0.8)
+    return Volume(measured, thick), grids, ScanNoise(np.ones(thick.shape, bool), grids, 30.0)
 
 
 def white_draw(grids: GridPair, rows: int) -> torch.Tensor:
@@ -38,13 +38,10 @@ def white_draw(grids: GridPair, rows: int) -> torch.Tensor:
     return drawn
 
 
-def matched(
-    drawn: torch.Tensor, log_scale: torch.Tensor, thick: Volume, grids: GridPair, noise_texture: NoiseTexture
-) -> np.ndarray:
+def matched(drawn: torch.Tensor, log_scale: torch.Tensor, grids: GridPair, noise_texture: NoiseTexture) -> np.ndarray:
     residual = drawn.clone()
-    match_noise_texture(
-        residual, log_scale, torch.full((len(grids.offsets), 1, 1), LEVEL_HU), noise_texture, grids, CODEC
-    )
+    prediction = Prediction(residual, log_scale, torch.empty(0), CODEC)
+    match_noise_texture(residual, prediction, torch.full((len(grids.offsets), 1, 1), LEVEL_HU), noise_texture)
     # SPEC C1: still within the null space
     assert float(grids.operator.blur(residual).abs().max()) < 1e-3 * LEVEL_HU
     return CODEC.decode(residual[None])[0, 0].numpy()
@@ -53,11 +50,11 @@ def matched(
 def test_drawn_noise_gets_the_spectrum_of_the_thick_slices_and_keeps_its_strength() -> None:
     # SPEC C8: noise power
     thick, grids, noise = tissue()
-    noise_texture = measure_noise_texture(thick, noise, grids)
+    noise_texture = measure_noise_texture(thick, noise)
     assert noise_texture is not None
     drawn = white_draw(grids, 128)
     before = CODEC.decode(drawn[None])[0, 0].numpy()
-    after = matched(drawn, torch.full(drawn.shape, float(np.log(LEVEL_HU))), thick, grids, noise_texture)
+    after = matched(drawn, torch.full(drawn.shape, float(np.log(LEVEL_HU))), grids, noise_texture)
     soft, pixel_mm = np.ones(after.shape, bool), thick.geometry.pixel_mm
     spectra = [noise_power_in_plane(hu, soft, pixel_mm) for hu in (before, after)]
     ratios = [each.power / noise_texture.power.power for each in spectra]
@@ -71,33 +68,33 @@ def test_drawn_noise_gets_the_spectrum_of_the_thick_slices_and_keeps_its_strengt
 
 def test_structure_is_left_as_it_was_drawn() -> None:
     thick, grids, noise = tissue()
-    noise_texture = measure_noise_texture(thick, noise, grids)
+    noise_texture = measure_noise_texture(thick, noise)
     assert noise_texture is not None
     drawn = white_draw(grids, 128)
     log_scale = torch.full(drawn.shape, float(np.log(LEVEL_HU)))
     log_scale[..., 24:] = float(np.log(50 * LEVEL_HU))  # an edge: the noise is a fiftieth of what is drawn there
-    after = matched(drawn, log_scale, thick, grids, noise_texture)
+    after = matched(drawn, log_scale, grids, noise_texture)
     before = CODEC.decode(drawn[None])[0, 0].numpy()
     assert np.abs(after - before)[..., 106:122].std() < 0.05 * before.std()
     assert np.abs(after - before)[..., 6:88].std() > 0.2 * before.std()
 
 
-def test_too_little_tissue_has_no_grain() -> None:
-    thick, grids, noise = tissue(32)
-    few = ScanNoise(np.zeros_like(noise.soft), noise.nearest, noise.white_hu, noise.null)
-    assert measure_noise_texture(thick, few, grids) is None
+def test_too_little_tissue_has_no_noise_texture() -> None:
+    thick, _, noise = tissue(32)
+    few = ScanNoise(np.zeros_like(noise.soft), noise.grids, noise.white_hu)
+    assert measure_noise_texture(thick, few) is None
 
 
-def test_tissue_without_noise_has_no_grain() -> None:
-    thick, grids, noise = tissue()
+def test_tissue_without_noise_has_no_noise_texture() -> None:
+    thick, _, noise = tissue()
     still = Volume(np.full_like(thick.hu, 40), thick.geometry)
-    assert measure_noise_texture(still, noise, grids) is None
+    assert measure_noise_texture(still, noise) is None
 
 
 def test_small_regions_serve_where_large_ones_do_not_fit() -> None:
-    thick, grids, noise = tissue()
+    thick, _, noise = tissue()
     soft = np.zeros_like(noise.soft)
     soft[:, 8:20, 8:20] = soft[:, 40:52, 40:52] = True  # 12 pixels wide
-    noise_texture = measure_noise_texture(thick, ScanNoise(soft, noise.nearest, noise.white_hu, noise.null), grids)
+    noise_texture = measure_noise_texture(thick, ScanNoise(soft, noise.grids, noise.white_hu))
     assert noise_texture is not None
     assert noise_texture.side_px == 8

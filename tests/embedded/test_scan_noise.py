@@ -16,7 +16,7 @@ NOISE_HU = 20.0
 
 
 def tissue(
-    grain_mm: float,
+    smoothing_mm: float,
     anatomy_hu: float = 0.0,
     pixel_mm: float = 0.8,
     spacing_mm: float = 5.0,
@@ -27,7 +27,7 @@ def tissue(
     shape, rng = (round(8 * 5 / spacing_mm), rows, rows), np.random.default_rng(0)
     along = np.fft.fftfreq(rows, pixel_mm)
     frequency = np.hypot(along[:, None], along[: rows // 2 + 1])
-    response = np.sqrt(frequency) * np.exp(-2 * (np.pi * grain_mm * frequency) ** 2)
+    response = np.sqrt(frequency) * np.exp(-2 * (np.pi * smoothing_mm * frequency) ** 2)
     noise = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(shape)) * response, s=shape[1:])
     noise *= noise_hu / noise.std()
     if spacing_mm < 5:  # slices that overlap share half of their noise
@@ -38,7 +38,7 @@ def tissue(
     return Volume(hu.round().astype(np.int16), upright(shape, spacing_mm, 5.0, pixel_mm))
 
 
-def passage_of(thick: Volume) -> GridPair:
+def grids_of(thick: Volume) -> GridPair:
     """To slices of 1 mm."""
     longer, _ = covering_grid(thin_grid(thick.geometry, spacing_mm=1.0), thick.geometry)
     return GridPair.between(longer, thick.geometry)
@@ -46,26 +46,26 @@ def passage_of(thick: Volume) -> GridPair:
 
 def measured(thick: Volume) -> ScanNoise:
     """The noise, which there is."""
-    noise = measure_noise(thick, passage_of(thick))
+    noise = measure_noise(thick, grids_of(thick))
     assert noise is not None
     return noise
 
 
 def sigma_hu(noise: ScanNoise, thick: Volume) -> float:
     """The noise of the thick slices that was found."""
-    return noise.white_hu * float(np.sqrt((passage_of(thick).operator.matrix ** 2).sum(axis=1)).mean())
+    return noise.white_hu * float(np.sqrt((grids_of(thick).operator.matrix ** 2).sum(axis=1)).mean())
 
 
-@pytest.mark.parametrize(("grain_mm", "shown"), [(0.3, 1.02), (0.7, 0.88), (1.2, 0.56), (1.8, 0.31)])
+@pytest.mark.parametrize(("smoothing_mm", "shown"), [(0.3, 1.02), (0.7, 0.88), (1.2, 0.56), (1.8, 0.31)])
 @pytest.mark.parametrize("spacing_mm", [5.0, 2.5])
-def test_noise_of_any_grain_is_found_whole(grain_mm: float, shown: float, spacing_mm: float) -> None:
+def test_noise_of_any_texture_is_found_whole(smoothing_mm: float, shown: float, spacing_mm: float) -> None:
     # SPEC C2, C3: soft kernels leave coarse noise, of which a window of 4 mm shows a third in the worst case
-    thick = tissue(grain_mm, spacing_mm=spacing_mm)
+    thick = tissue(smoothing_mm, spacing_mm=spacing_mm)
     noise = measured(thick)
     narrow = noise_sd_in_plane(thick.hu, noise.soft, "thick", noise.window_px)
     assert narrow == pytest.approx(shown * NOISE_HU, rel=0.05)
     # The coarsest lets the mask of even tissue leave out where it is strongest.
-    assert sigma_hu(noise, thick) == pytest.approx(NOISE_HU, rel=0.05 if grain_mm < 1.5 else 0.18)
+    assert sigma_hu(noise, thick) == pytest.approx(NOISE_HU, rel=0.05 if smoothing_mm < 1.5 else 0.18)
 
 
 def test_anatomy_that_changes_from_slice_to_slice_is_no_coarse_noise() -> None:
@@ -96,11 +96,11 @@ def test_too_little_tissue_is_measured_with_the_narrow_window_alone() -> None:
         assert noise.wide_px == noise.window_px
 
 
-def test_a_draw_is_measured_whole_where_it_has_another_grain() -> None:
+def test_a_draw_is_measured_whole_where_it_has_another_texture() -> None:
     # SPEC C8: noise as strong before and after it was given the scan's noise_texture
     coarse = measured(tissue(1.2))
     inside = np.s_[:, 12:]
-    fine, same = (tissue(grain_mm).hu[inside] - 40.0 for grain_mm in (0.3, 1.2))
+    fine, same = (tissue(smoothing_mm).hu[inside] - 40.0 for smoothing_mm in (0.3, 1.2))
     soft = np.ones(fine.shape, bool)
-    assert coarse.drawn_hu(fine, soft) == pytest.approx(coarse.drawn_hu(same, soft), rel=0.05)
+    assert coarse.sampled_hu(fine, soft) == pytest.approx(coarse.sampled_hu(same, soft), rel=0.05)
     assert coarse.in_plane_hu(same, soft, "same") == pytest.approx(NOISE_HU, rel=0.05)

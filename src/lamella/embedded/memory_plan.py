@@ -1,4 +1,4 @@
-"""Where to compute, in what pieces, and how much memory it will take: known before the start."""
+"""The block sizes of a run and the memory that they need, known before the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from lamella.physics.slice_operator import covering_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
 
-_CHOICES = ((16, 16, 16, 640), (8, 8, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
+Choice = tuple[int, int, int, int]
+_CHOICES: tuple[Choice, ...] = ((16, 16, 16, 640), (8, 8, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
 """(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
 
 
@@ -44,30 +45,21 @@ class MemoryPlan:
         )
 
 
-def pixel_step(model: EmbeddedWeights) -> int:
-    """Rows and columns are padded to a multiple of this many pixels."""
-    return model.settings.side * math.lcm(model.mean.trunk.factor, model.flow.unet.factor)
-
-
 def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, settings: ThinSettings) -> MemoryPlan:
     """Choose the largest blocks that fit.
 
     Raises:
         RefusedInput: not even the smallest blocks fit; the message holds the plan.
     """
-    available = usable_bytes(settings.memory_gb)
-    plans = [
-        MemoryPlan(*choice, peak_bytes=_peak(thick, grid, model, settings, choice), available_bytes=int(available))
-        for choice in _CHOICES
-    ]
-    where = runtime(settings.device, settings.precision)
-    on_card, room = _card_bytes(model, bf16=where.bf16), free_bytes(where.device)
-    for candidate, choice in zip(plans, _CHOICES, strict=True):
-        if candidate.peak_bytes <= available and on_card + max(_block_bytes(thick, model, settings, choice)) <= room:
-            return candidate
-    smallest = plans[-1]
+    available, where = int(usable_bytes(settings.memory_gb)), runtime(settings.device, settings.precision)
+    room, on_device = free_bytes(where.device), _resident_bytes(model, bf16=where.bf16)
+    for choice in _CHOICES:
+        blocks = _block_bytes(thick, model, settings, choice)
+        smallest = MemoryPlan(*choice, _peak(thick, grid, model, settings, choice, blocks), available)
+        needed = on_device + max(blocks)
+        if smallest.peak_bytes <= available and needed <= room:
+            return smallest
     if smallest.peak_bytes <= available:
-        needed = on_card + max(_block_bytes(thick, model, settings, _CHOICES[-1]))
         raise RefusedInput(
             f"The smallest blocks are too large for {where.device}. They need {needed / GIB:.1f} GiB, {room / GIB:.1f} GiB "
             "are usable. End what else runs there, or use --device cpu."
@@ -80,38 +72,39 @@ def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, setting
 
 
 def _peak(
-    thick: Geometry, grid: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: tuple[int, int, int, int]
+    thick: Geometry,
+    grid: Geometry,
+    model: EmbeddedWeights,
+    settings: ThinSettings,
+    choice: Choice,
+    blocks: tuple[int, int, int],
 ) -> int:
     """Sum of what is alive at the worst moment (see `model`), in bytes."""
-    side, step = model.settings.side, pixel_step(model)
-    bf16 = runtime(settings.device, settings.precision).bf16
-    half = 2 if bf16 else 4
+    side, step = model.settings.side, model.pixel_step
+    half = 2 if runtime(settings.device, settings.precision).bf16 else 4
     longer, _ = covering_grid(grid, thick)
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
-    slab_thick = choice[0]
-    held = min(
-        thick.shape[0], 2 * slab_thick + 8
-    )  # thick slices whose slice_features are kept, those being added among them
+    held = min(thick.shape[0], 2 * choice[0] + 8)  # thick slices whose features are kept, those being added among them
     slice_features = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
-    trunk, head, flow = _block_bytes(thick, model, settings, choice)
+    trunk, head, flow = blocks
     source = math.prod(thick.shape) * 4
-    looking = slice_features + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
+    predicting = slice_features + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
     state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
-    drawing = summary + max(state + flow, 5.0 * thin_volume)
+    sampling = summary + max(state + flow, 5.0 * thin_volume)
     finishing = 3.5 * thin_volume
-    worst = max(looking, finishing, drawing if settings.mode != "mean" else 0)
-    # several draws are kept as int16, and stand in memory once more while NIfTI of four axes is written
+    worst = max(predicting, finishing, sampling if settings.mode != "mean" else 0)
+    # several samples are kept as int16, and once more while NIfTI of four axes is written
     kept = settings.draw_count * thin_volume if settings.draw_count > 1 else 0
     return int(BASE_BYTES + source + 3 * thick_volume + worst + kept)
 
 
 def _block_bytes(
-    thick: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: tuple[int, int, int, int]
+    thick: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: Choice
 ) -> tuple[int, int, int]:
-    """Bytes that a block of the trunk, the head and the flow take where it is computed; 0 for a flow that is not asked."""
-    side, step = model.settings.side, pixel_step(model)
+    """Bytes that a block of the trunk, the head and the flow take where it is computed; 0 for a flow that is not needed."""
+    side, step = model.settings.side, model.pixel_step
     slab_thick, slab_thin, slab_flow, tile = choice
     rows, columns = (-(-n // step) * step // side for n in thick.shape[1:])
     pixels = min(rows * columns, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
@@ -123,7 +116,7 @@ def _block_bytes(
     return trunk, head, 0 if settings.mode == "mean" else flow
 
 
-def _card_bytes(model: EmbeddedWeights, *, bf16: bool) -> int:
+def _resident_bytes(model: EmbeddedWeights, *, bf16: bool) -> int:
     """Bytes that stay on an accelerator beside the blocks: its own context, and the weights."""
     weights = sum(p.numel() for network in (model.mean, model.flow) for p in network.parameters())
     return int(0.5 * GIB + weights * (6 if bf16 else 4))

@@ -1,4 +1,4 @@
-"""The embedded model's answer for one volume: mean and scale in one pass, then draws of what they leave open."""
+"""The embedded model's answer for one volume: mean and scale in one pass, then samples of what they leave open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lamella.embedded.memory_plan import MemoryPlan, memory_plan, pixel_step
+from lamella.embedded.memory_plan import MemoryPlan, memory_plan
 from lamella.embedded.noise_level import (
     NO_SOFT_TISSUE,
     NoiseFit,
@@ -24,13 +24,13 @@ from lamella.embedded.noise_level import (
     typical_scale,
 )
 from lamella.embedded.noise_texture import NO_NOISE_TEXTURE, NoiseTexture, match_noise_texture, measure_noise_texture
-from lamella.embedded.predict import Advance, Prediction, predict, prepare
+from lamella.embedded.predict import Advance, Job, Prediction, predict, prepare
 from lamella.embedded.sampling import draw, position_noise
 from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.embedded.weights import EmbeddedWeights
 from lamella.embedded.wiener import shrink_correction
 from lamella.errors import UsageError
-from lamella.machine.runtime import Runtime, runtime
+from lamella.machine.runtime import runtime
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import covering_grid
 from lamella.thinning.consistency import to_stored_hu
@@ -74,9 +74,9 @@ class EmbeddedModel(EmbeddedWeights):
 
     def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
         """See `ThinModel.provenance`; the mean depends on nothing but the weights and their card."""
-        draw_of = ""
-        if settings.mode in self.sampled_modes:
-            draw_of = f"{settings.steps} steps, seed {settings.seed}, sample {sample + 1} of {settings.samples}"
+        draw_of = f"{settings.steps} steps, seed {settings.seed}, sample {sample + 1} of {settings.samples}"
+        if settings.mode not in self.sampled_modes:
+            draw_of = ""
         return Provenance(self.name, self.sha256, self.licence, draw_of, f"{self.settings} {self.calibration}")
 
     def thin(
@@ -84,21 +84,20 @@ class EmbeddedModel(EmbeddedWeights):
     ) -> Thinned:
         """See `ThinModel.thin`."""
         longer, wanted = covering_grid(grid, volume.geometry)
-        grids = GridPair.between(longer, volume.geometry)
-        where = runtime(settings.device, settings.precision)
-        work = _Work(self, volume, grids, settings, plan, where, Stopwatch(), progress)
-        prediction = work.predicted()
+        grids, where = GridPair.between(longer, volume.geometry), runtime(settings.device, settings.precision)
+        work = _Work(Job(self, grids, plan, where), volume, settings, Stopwatch(), progress)
+        prediction = work.predict()
         with work.stopwatch.stage("noise"):
-            noise, fit, texture, warnings = work.measured(prediction)
+            noise, fit, texture, warnings = work.measure_noise(prediction)
         spread = None
         if settings.spread:
             sd = work.image(_spread(prediction.log_scale, fit))[wanted] * self.calibration.spread_scale
             spread = Volume(sd.numpy(), grid)
         if fit is not None and settings.mode != "mean":
-            scale_to_noise(prediction.log_scale, fit, drawn=True)
+            scale_to_noise(prediction.log_scale, fit, sampled=True)
         samples = []
         answers = _answers(work, prediction, noise, texture)
-        del prediction  # the largest thing in memory: let go with the last answer, before that is finished
+        del prediction  # the largest thing in memory: released with the last answer, before that is made consistent
         for image in answers:
             with work.stopwatch.stage("finish"):
                 samples.append(Volume(to_stored_hu(image, work.thick, grids)[wanted], grid))
@@ -108,14 +107,11 @@ class EmbeddedModel(EmbeddedWeights):
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """One volume to thin: what every step shares."""
+    """One volume to thin: the computation, what is asked for, and who is told."""
 
-    weights: EmbeddedWeights
+    job: Job
     volume: Volume
-    grids: GridPair
     settings: ThinSettings
-    plan: MemoryPlan
-    where: Runtime
     stopwatch: Stopwatch
     progress: Progress
 
@@ -124,51 +120,45 @@ class _Work:
         """(K, y, x) HU."""
         return torch.from_numpy(self.volume.hu.astype(np.float32))
 
-    def predicted(self) -> Prediction:
-        """Mean and scale; in mode mean the correction is shrunk, else the flow draws what the whole correction leaves."""
-        weights, sampled = self.weights, self.settings.mode != "mean"
-        flow = weights.flow if sampled else None
-        for network in filter(None, (weights.mean, flow)):
-            prepare(network, self.where)
+    def predict(self) -> Prediction:
+        """Mean and scale; in mode mean the correction is shrunk, else the flow samples what the whole correction leaves."""
+        job, weights, sampled = self.job, self.job.weights, self.settings.mode != "mean"
+        for network in (weights.mean, weights.flow) if sampled else (weights.mean,):
+            prepare(network, job.runtime)
         with self.stopwatch.stage("mean"):
-            padded = _pad(self.thick, pixel_step(weights))
-            prediction = predict(
-                weights.mean, padded, self.grids, self.plan, self.where, flow=flow, advance=self._advance("mean")
-            )
+            padded = _pad(self.thick, weights.pixel_step)
+            prediction = predict(job, padded, summarised=sampled, advance=self._advance("mean"))
             limit_scale(prediction.log_scale, weights.calibration.scale_limit_hu)
             if not sampled:
-                packed = weights.mean.codec.encode(padded[None, None])[0]
-                shrink_correction(prediction, packed, self.grids, weights.calibration.wiener_share)
+                packed = job.codec.encode(padded[None, None])[0]
+                shrink_correction(prediction, packed, job.grids, weights.calibration.wiener_share)
         return prediction
 
-    def measured(
+    def measure_noise(
         self, prediction: Prediction
     ) -> tuple[ScanNoise | None, NoiseFit | None, NoiseTexture | None, list[str]]:
-        """The scan's noise, how the prediction fits it, its spectrum if it shall be drawn, and what could not be measured."""
-        noise = measure_noise(self.volume, self.grids)
+        """The scan's noise, how the prediction fits it, its spectrum if one is needed, and what could not be measured."""
+        noise = measure_noise(self.volume, self.job.grids)
         if noise is None:
             return None, None, None, [NO_SOFT_TISSUE]
-        fit = fit_noise(prediction, noise, self.weights.mean.codec, self.weights.calibration.noise_share)
+        fit = fit_noise(prediction, noise, self.job.weights.calibration)
         if self.settings.mode == "mean":
             return noise, fit, None, []
-        texture = measure_noise_texture(self.volume, noise, self.grids)
+        texture = measure_noise_texture(self.volume, noise)
         return noise, fit, texture, [] if texture is not None else [NO_NOISE_TEXTURE]
 
-    def drawn(self, prediction: Prediction, sample: int) -> Tensor:
-        """One draw of the residual, (n, D, y', x') HU."""
-        side, count = self.weights.settings.side, self.settings.draw_count
+    def sample(self, prediction: Prediction, index: int) -> Tensor:
+        """One sample of the residual, (n, D, y', x') HU."""
+        codec, count = self.job.codec, self.settings.draw_count
         depth, rows, columns = prediction.mean.shape[1:]
-        white = position_noise(
-            (depth, rows * side, columns * side), self.weights.mean.codec, self.settings.seed, sample
-        )
-        advance = self._advance("flow" if count == 1 else f"flow {sample + 1} of {count}")
-        steps = self.settings.step_count
-        return draw(self.weights.flow, prediction, white, self.grids, steps, self.plan, self.where, advance)
+        white = position_noise((depth, rows * codec.side, columns * codec.side), codec, self.settings.seed, index)
+        advance = self._advance("flow" if count == 1 else f"flow {index + 1} of {count}")
+        return draw(self.job, prediction, white, self.settings.step_count, advance)
 
     def image(self, packed: Tensor) -> Tensor:
         """(n, D, y', x') -> (D, y, x) without the padding."""
         rows, columns = self.volume.geometry.shape[1:]
-        return self.weights.mean.codec.decode(packed[None])[0, 0][:, :rows, :columns]
+        return self.job.codec.decode(packed[None])[0, 0][:, :rows, :columns]
 
     def _advance(self, stage: str) -> Advance:
         return lambda fraction: self.progress(stage, fraction)
@@ -177,41 +167,36 @@ class _Work:
 def _answers(
     work: _Work, prediction: Prediction, noise: ScanNoise | None, texture: NoiseTexture | None
 ) -> Iterator[Tensor]:
-    """The mean, or one draw after the other, as (D, y, x) HU."""
+    """The mean, or one sample after the other, as (D, y, x) HU."""
     if work.settings.mode == "mean":
         image = work.image(prediction.mean)
         del prediction
         yield image
         return
-    figures, codec = work.weights.calibration, work.weights.mean.codec
-    level_hu: Tensor | float
+    figures = work.job.weights.calibration
     with work.stopwatch.stage("noise"):
-        if noise is None:
-            level_hu = typical_scale(prediction.log_scale)
-        else:
-            level_hu = level_noise(prediction, noise, work.grids, codec, figures.noise_share, figures.noise_gain)
+        level_hu = typical_scale(prediction.log_scale) if noise is None else level_noise(prediction, noise, figures)
     if work.settings.mode == "texture":
         cap_structure(prediction.log_scale, level_hu, figures.texture_cap)
     else:
         temper_structure(prediction.log_scale, level_hu, figures.sample_temperature)
-    for sample in range(work.settings.draw_count):
+    for index in range(work.settings.draw_count):
         with work.stopwatch.stage("flow"):
-            residual = work.drawn(prediction, sample)
+            residual = work.sample(prediction, index)
             if texture is not None:
-                level = torch.as_tensor(level_hu)
-                match_noise_texture(residual, prediction.log_scale, level, texture, work.grids, codec)
+                match_noise_texture(residual, prediction, level_hu, texture)
             image = work.image(residual.add_(prediction.mean))
         del residual  # as large as the image, and not needed beside it
-        if sample == work.settings.draw_count - 1:
+        if index == work.settings.draw_count - 1:
             del prediction
         yield image
 
 
 def _spread(log_scale: Tensor, fit: NoiseFit | None) -> Tensor:
-    """Standard deviation of the error in HU; the scale that draws start from is left as it is."""
+    """Standard deviation of the error in HU; the scale that samples start from is left as it is."""
     spread = log_scale.to(torch.float32, copy=True)
     if fit is not None:
-        scale_to_noise(spread, fit, drawn=False)
+        scale_to_noise(spread, fit, sampled=False)
     return spread.exp_()
 
 

@@ -1,9 +1,9 @@
 """Bring the predicted scale into line with the noise this scan really has.
 
-A network that has seen a handful of scans pulls its scale towards theirs: too large on quiet scans, too small on loud
-ones. But how noise passes through averaging is physics: if the thick slices have noise sigma_y in homogeneous tissue, thin
-slices of the same kernel whose noise is white along z have sigma_y / |row of A|, and the part of it that the measurement
-leaves open is known too. Real noise is a little correlated along z; `Calibration.noise_share` is the measured ratio.
+A network trained on a handful of scans pulls its scale towards theirs: too large on quiet scans, too small on noisy ones. But
+how noise passes through averaging is physics: if the thick slices have noise sigma_y in homogeneous tissue, thin slices of
+the same kernel whose noise is white along z have sigma_y / |row of A|, and the part of it that the measurement leaves open is
+known too. Real noise is a little correlated along z; `Calibration.noise_share` is the measured ratio.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
-from lamella.codecs.packed import PackedCodec
 from lamella.embedded.predict import Prediction
 from lamella.embedded.scan_noise import ScanNoise
+from lamella.embedded.weights import Calibration
 from lamella.physics.grid_pair import GridPair
 
 _RANGE = (0.3, 3.0)
-"""The scale is never changed by more than this, but for draws on a scan quieter than predicted."""
+"""The scale is never changed by more than this, except for samples on a scan quieter than predicted."""
 
 _DRAWN_LEAST = 0.1
-"""The least factor for draws: 28 HU were predicted where there were 3."""
+"""The least factor for samples: 28 HU were predicted where there were 3."""
 
 _DRAWN_REACH = 2.0
-"""So many medians of the scale count as noise in a draw on a scan quieter than predicted."""
+"""So many medians of the scale count as noise in a sample on a scan quieter than predicted."""
 
 _LEAST_IN_SLICE = 200
 """A thin slice with fewer voxels of soft tissue takes its noise from its neighbours."""
 
 _SLICES = 40
-"""So many slices, evenly spread, tell a figure of the whole volume."""
+"""A figure of the whole volume is measured in so many slices, evenly spread."""
 
 _EVENNESS = 0.1
-"""Weight of even levels beside even noise: where two slices share one unknown, noise alone does not say which draws it."""
+"""Weight of even levels beside even noise: where two slices share one unknown, noise alone does not say whose it is."""
 
 NO_SOFT_TISSUE = (
-    "There is too little homogeneous soft tissue to measure the noise; spread and drawn modes rest on the model alone."
+    "There is too little homogeneous soft tissue to measure the noise; spread and sampled modes rest on the model "
+    "alone."
 )
 
 
 def limit_scale(log_scale: Tensor, limit_hu: float) -> None:
     """Let the scale approach `limit_hu`, in place: 1 / s^2 -> 1 / s^2 + 1 / limit^2.
 
-    The likelihood that the scale was learnt from hardly minds a scale far too large, and so it is, where it is largest.
+    The likelihood that the scale is trained with hardly penalises a scale far too large, so the largest ones are too large.
     """
     for part in log_scale:
         part.sub_(0.5 * torch.log1p(torch.exp(2 * part.float()) / limit_hu**2))
@@ -61,46 +62,34 @@ class NoiseFit:
 
     Attributes:
         predicted_hu: median of the prediction.
-        measured_hu: error to be expected there: the open noise and, as it has nothing to do with it, what noise the mean
-            holds beyond that of the measurement.
+        measured_hu: error to be expected there: the open noise and, independent of it, the noise of the mean beyond that of
+            the measurement.
     """
 
     predicted_hu: float
     measured_hu: float
 
 
-def fit_noise(prediction: Prediction, noise: ScanNoise, codec: PackedCodec, share: float) -> NoiseFit:
-    """Compare the predicted scale with the noise of the scan.
-
-    Args:
-        prediction: what the network saw.
-        noise: of the scan.
-        codec: how pixels are packed.
-        share: `Calibration.noise_share`.
-    """
+def fit_noise(prediction: Prediction, noise: ScanNoise, figures: Calibration) -> NoiseFit:
+    """Compare the predicted scale with the noise of the scan."""
     some = range(0, len(noise.nearest), max(1, len(noise.nearest) // _SLICES))
     measured = _with_tissue(noise, some)
-    has = np.array([_noise_of_slice(prediction.mean, d, noise, codec) for d in measured])
+    has = np.array([_noise_of_slice(prediction, d, noise) for d in measured])
     added = max(0.0, float((has**2).mean()) - noise.passed_hu**2)
-    predicted = float(np.median([_scale_of_slice(prediction.log_scale, d, noise, codec) for d in measured]))
-    return NoiseFit(predicted, math.hypot(noise.open_hu(share), math.sqrt(added)))
+    predicted = float(np.median([_scale_of_slice(prediction, d, noise) for d in measured]))
+    return NoiseFit(predicted, math.hypot(noise.open_hu(figures.noise_share), math.sqrt(added)))
 
 
-def scale_to_noise(log_scale: Tensor, fit: NoiseFit, *, drawn: bool) -> None:
+def scale_to_noise(log_scale: Tensor, fit: NoiseFit, *, sampled: bool) -> None:
     """Change the noise part of the scale, in place, so that it fits the scan.
 
     Where the scale is s and its median in homogeneous soft tissue m, s^2 becomes s^2 + (f^2 - 1) min(s, m)^2: the noise is
-    multiplied by f, what lies above it (doubt about structure) is kept. On a scan much quieter than predicted the guesses
-    around m are as wrong as m itself. In a spread they are kept, to err on the side of doubt; a draw would show them as
-    noise that the scan does not have, so there min(s, 2 m) is multiplied.
-
-    Args:
-        log_scale: predicted.
-        fit: `fit_noise`.
-        drawn: for a draw rather than for the spread.
+    multiplied by f, the rest (uncertain structure) is kept. On a scan much quieter than predicted the guesses around m are
+    as wrong as m itself. A spread keeps them, to err on the side of doubt; a sample would show them as noise that the scan
+    does not have, so for samples (`sampled`) min(s, 2 m) is multiplied.
     """
     factor = fit.measured_hu / fit.predicted_hu
-    if drawn and factor < 1:
+    if sampled and factor < 1:
         least, reach = _DRAWN_LEAST, _DRAWN_REACH
     else:
         least, reach = _RANGE[0], 1.0
@@ -108,31 +97,26 @@ def scale_to_noise(log_scale: Tensor, fit: NoiseFit, *, drawn: bool) -> None:
         _multiply_noise(part, float(np.clip(factor, least, _RANGE[1])), reach * fit.predicted_hu)
 
 
-def level_noise(
-    prediction: Prediction, noise: ScanNoise, grids: GridPair, codec: PackedCodec, share: float, gain: float = 1.0
-) -> Tensor:
-    """Change the noise part of `prediction.log_scale`, in place, slice by slice, so that a draw's noise is the same in all.
+def level_noise(prediction: Prediction, noise: ScanNoise, figures: Calibration) -> Tensor:
+    """Change the noise part of `prediction.log_scale`, in place, so that a sample has the same noise in every slice.
 
     The mean is noisier where it lies on a thick slice than between two, and its noise differs from what the measurement
-    passes on: interpolation carries some of it into the null space. So it is measured in every slice, and drawn is what it
-    lacks of the noise a thin slice would have. A draw is projected after it is scaled, so the levels that give these
-    variances solve a least-squares problem; they are no negative numbers (Lawson and Hanson 1974, chapter 23).
+    passes on: interpolation carries some of it into the null space. So the noise of the mean is measured in every slice, and
+    the sample adds what the mean lacks of the noise of a thin slice. A sample is projected after it is scaled, so the levels
+    that give these variances solve a least-squares problem; they are not negative (Lawson and Hanson 1974, chapter 23).
 
     Args:
-        prediction: what the network saw, its scale in line with the scan (`scale_to_noise`, drawn).
+        prediction: its scale fits the scan (`scale_to_noise`, sampled).
         noise: of the scan.
-        grids: the geometry.
-        codec: how pixels are packed.
-        share: `Calibration.noise_share`.
-        gain: `Calibration.noise_gain`.
+        figures: chosen after training.
 
     Returns:
         (D, 1, 1) the noise level of the new scale in HU.
     """
-    has = _in_slices(lambda d: _noise_of_slice(prediction.mean, d, noise, codec), noise)
-    wanted = noise.passed_hu**2 + noise.open_hu(share) ** 2
-    levels = gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), grids)
-    guessed = _in_slices(lambda d: _scale_of_slice(prediction.log_scale, d, noise, codec), noise)
+    has = _in_slices(lambda d: _noise_of_slice(prediction, d, noise), noise)
+    wanted = noise.passed_hu**2 + noise.open_hu(figures.noise_share) ** 2
+    levels = figures.noise_gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), noise.grids)
+    guessed = _in_slices(lambda d: _scale_of_slice(prediction, d, noise), noise)
     factors = np.clip(levels / guessed, *_RANGE)
     for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):
         _multiply_noise(prediction.log_scale[:, index], float(factor), float(guess))
@@ -147,25 +131,25 @@ def _levels(variances: NDArray[np.float64], grids: GridPair) -> NDArray[np.float
     return np.asarray(np.sqrt(np.maximum(squared, 0.01 * variances)))
 
 
-def typical_scale(log_scale: Tensor) -> float:
-    """Median scale in HU of the whole volume: stands for the noise where that could not be measured."""
+def typical_scale(log_scale: Tensor) -> Tensor:
+    """Median scale in HU of the whole volume: replaces the noise level where that could not be measured."""
     step = max(1, log_scale.numel() // 4_000_000)
-    return float(torch.exp(log_scale.flatten()[::step].float().median()))
+    return torch.exp(log_scale.flatten()[::step].float().median())
 
 
-def cap_structure(log_scale: Tensor, noise_hu: Tensor | float, cap: float) -> None:
-    """Cap the scale, in place, at `cap` times the noise level: what lies above speaks of structure, none of texture's."""
-    most = torch.log(cap * torch.as_tensor(noise_hu)).to(log_scale.dtype)
+def cap_structure(log_scale: Tensor, noise_hu: Tensor, cap: float) -> None:
+    """Cap the scale, in place, at `cap` times the noise level: mode `texture` leaves out the structure above it."""
+    most = torch.log(cap * noise_hu).to(log_scale.dtype)
     for part in log_scale:
         torch.minimum(part, most, out=part)
 
 
-def temper_structure(log_scale: Tensor, noise_hu: Tensor | float, calm: float) -> None:
-    """Multiply what lies above the noise level by `calm`, in place: s^2 -> n^2 + calm^2 (s^2 - n^2) with n = min(s, noise)."""
+def temper_structure(log_scale: Tensor, noise_hu: Tensor, temperature: float) -> None:
+    """Multiply what lies above the noise level, in place: s^2 -> n^2 + temperature^2 (s^2 - n^2) with n = min(s, noise)."""
     for part in log_scale:
         squared = torch.exp(2 * part.float())
-        noise = torch.minimum(squared, torch.as_tensor(noise_hu) ** 2)
-        part.copy_(0.5 * torch.log(noise + calm**2 * (squared - noise)))
+        noise = torch.minimum(squared, noise_hu**2)
+        part.copy_(0.5 * torch.log(noise + temperature**2 * (squared - noise)))
 
 
 def _multiply_noise(log_scale: Tensor, factor: float, noise_hu: float) -> None:
@@ -184,8 +168,8 @@ def _with_tissue(noise: ScanNoise, asked: Iterable[int]) -> list[int]:
 def _in_slices(measure: Callable[[int], float], noise: ScanNoise) -> NDArray[np.float64]:
     """(D,) a figure of each thin slice.
 
-    Where a slice has too little soft tissue it is interpolated; beyond the last that has enough it is the median: the last
-    ones hold the least tissue, and what they say of it is no measure for all slices above them.
+    It is interpolated in slices with too little soft tissue, and the median beyond the last slice with enough: the outermost
+    hold the least tissue, so their figures do not stand for all slices above them.
     """
     measured = _with_tissue(noise, range(len(noise.nearest)))
     figures = [measure(index) for index in measured]
@@ -193,17 +177,18 @@ def _in_slices(measure: Callable[[int], float], noise: ScanNoise) -> NDArray[np.
     return np.interp(np.arange(len(noise.nearest)), measured, figures, left=middle, right=middle)
 
 
-def _noise_of_slice(mean: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:
-    """Noise of a slice of the packed mean in HU."""
+def _noise_of_slice(prediction: Prediction, index: int, noise: ScanNoise) -> float:
+    """Noise of a slice of the mean in HU."""
     soft = noise.soft[noise.nearest[index]]
-    plane = codec.decode(mean[None, :, index : index + 1])[0, 0, :, : soft.shape[0], : soft.shape[1]]
+    mean = prediction.mean[None, :, index : index + 1]
+    plane = prediction.codec.decode(mean)[0, 0, :, : soft.shape[0], : soft.shape[1]]
     return noise.in_plane_hu(plane.numpy(), soft[None], "mean")
 
 
-def _scale_of_slice(log_scale: Tensor, index: int, noise: ScanNoise, codec: PackedCodec) -> float:
+def _scale_of_slice(prediction: Prediction, index: int, noise: ScanNoise) -> float:
     """Median scale in HU of a slice's soft tissue."""
-    soft = noise.soft[noise.nearest[index]]
-    mask = np.zeros([n * codec.side for n in log_scale.shape[-2:]], bool)
+    soft, codec = noise.soft[noise.nearest[index]], prediction.codec
+    mask = np.zeros([n * codec.side for n in prediction.log_scale.shape[-2:]], bool)
     mask[: soft.shape[0], : soft.shape[1]] = soft
     packed = codec.encode(torch.from_numpy(mask)[None, None, None])[0, :, 0]
-    return float(torch.exp(log_scale[:, index][packed].float()[::4].median()))
+    return float(torch.exp(prediction.log_scale[:, index][packed].float()[::4].median()))

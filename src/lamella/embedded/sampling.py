@@ -1,4 +1,4 @@
-"""Draw what the measurement leaves open: noise seeded by position, then the flow, at a scale the mode decides."""
+"""Sample what the measurement leaves open: noise seeded by position, then the flow, at a scale that the mode decides."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from lamella.codecs.packed import PackedCodec
 from lamella.diffusion.denoiser import Denoiser
 from lamella.diffusion.sample import trigflow
 from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded.memory_plan import MemoryPlan
-from lamella.embedded.networks import FlowNet, residual_noise
-from lamella.embedded.predict import Advance, Prediction, flow_network
-from lamella.machine.runtime import Runtime
-from lamella.physics.grid_pair import GridPair
+from lamella.embedded.networks import residual_noise
+from lamella.embedded.predict import Advance, Job, Prediction, flow_network
 from lamella.thinning.slice_noise import slice_generator
 
 _ROWS = 32
@@ -23,14 +20,7 @@ _ROWS = 32
 
 
 def position_noise(shape: tuple[int, int, int], codec: PackedCodec, seed: int, sample: int) -> Tensor:
-    """White noise (n, D, y', x') in which every slice has a seed of its own: no block, tile or thread count changes it.
-
-    Args:
-        shape: (D, y, x) in pixels.
-        codec: how pixels are packed.
-        seed: of the run.
-        sample: number of the draw.
-    """
+    """White noise (n, D, y', x') of (D, y, x) pixels. Every slice has its own seed: no block or thread count changes it."""
     count, y, x = shape
     noise = torch.empty((codec.channels, count, y // codec.side, x // codec.side))
     for index in range(count):
@@ -45,40 +35,28 @@ def _columns(packed: Tensor, log_scale: Tensor) -> Iterator[tuple[Tensor, Tensor
         yield from zip(part.split(_ROWS, dim=1), level.split(_ROWS, dim=1), strict=True)
 
 
-def draw(
-    network: FlowNet,
-    prediction: Prediction,
-    noise: Tensor,
-    grids: GridPair,
-    steps: int,
-    plan: MemoryPlan,
-    runtime: Runtime,
-    advance: Advance,
-) -> Tensor:
-    """One draw of the residual in HU, (n, D, y', x'), within the null space of the measurement.
+def draw(job: Job, prediction: Prediction, noise: Tensor, steps: int, advance: Advance) -> Tensor:
+    """One sample of the residual in HU, (n, D, y', x'), within the null space of the measurement.
 
     Args:
-        network: the flow.
-        prediction: what it is conditioned on, with the scale of this mode.
+        job: networks and geometry.
+        prediction: what the flow is conditioned on, with the scale of this mode.
         noise: (n, D, y', x') white; overwritten.
-        grids: the geometry.
-        steps: of the sampler; the first asks no network.
-        plan: block sizes.
-        runtime: device and number format.
+        steps: of the sampler; the first evaluates no network.
         advance: told the fraction done.
 
     Raises:
         NonFiniteError: naming the step.
     """
-    log_scale = prediction.log_scale
-    raw = flow_network(network, prediction, grids, plan, runtime)
+    grids, log_scale = job.grids, prediction.log_scale
+    raw = flow_network(job, prediction)
 
     def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
         # The state at t = 1 holds nothing of the residual, and its expectation is 0: the mean is the mean.
         return torch.zeros_like(z_t) if float(t[0]) == 1.0 else raw(z_t, t, None)
 
     # Products are in bfloat16 anyway, so the network's input and output are kept as such: half the memory of both.
-    given = torch.bfloat16 if runtime.bf16 else None
+    given = torch.bfloat16 if job.runtime.bf16 else None
     denoiser: Denoiser[None] = Denoiser(evaluate, FlowSchedule(), "preconditioned", given)
 
     def project(z: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
-"""How noisy the thick slices of a scan are, in homogeneous soft tissue, whatever the noise texture of their noise."""
+"""How noisy the thick slices of a scan are in homogeneous soft tissue, whatever the texture of that noise."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ _ENOUGH_VOXELS = 5000
 """Fewer voxels of muscle, blood and parenchyma than this, and fat is added to them."""
 
 _WITH_FAT_HU = (-150.0, 150.0)
-"""Homogeneous tissue in small fields of prediction, which hold little of anything."""
+"""Homogeneous tissue in small fields of view, which hold little of any kind."""
 
 _WINDOW_MM = 4.0
-"""Noise is what differs from the mean of so many millimetres around: in pixels, coarse noise in fine pixels would be missed."""
+"""Noise is the difference from the mean of so many millimetres around: a window in pixels would miss coarse noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,34 +39,42 @@ class ScanNoise:
 
     Attributes:
         soft: (K, y, x) where it was measured.
-        nearest: (D,) the thick slice nearest to each thin one.
+        grids: the geometry.
         white_hu: standard deviation in HU of a thin slice whose noise is white along z: sigma_y / |row of A|.
-        null: share of that variance that the measurement leaves open.
         window_px: side of the window in the slice that noise is measured with.
         coarse: noise over what that window shows of it, at least 1.
         wide_px: side of the window that shows it all, and in a slice some anatomy.
     """
 
     soft: NDArray[np.bool_]
-    nearest: NDArray[np.intp]
+    grids: GridPair
     white_hu: float
-    null: float
     window_px: int = IN_PLANE_WINDOW_PX
     coarse: float = 1.0
     wide_px: int = IN_PLANE_WINDOW_PX
 
+    @cached_property
+    def nearest(self) -> NDArray[np.intp]:
+        """(D,) the thick slice nearest to each thin one."""
+        return np.asarray(np.abs(self.grids.offsets).argmin(axis=1))
+
+    @cached_property
+    def null(self) -> float:
+        """Share of the variance of white noise that the measurement leaves open."""
+        return float(self.grids.operator.null_fraction.mean())
+
     def counts(self) -> NDArray[np.int64]:
-        """(K,) voxels that count in each thick slice: around those at the rim of the image the window does not fit."""
+        """(K,) voxels that count in each thick slice: at the rim of the image the window does not fit."""
         return np.asarray(_within(self.soft, self.window_px).sum(axis=(1, 2)))
 
     def in_plane_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_], case: str) -> float:
-        """Noise in the slice of (z, y, x) HU, which has the noise texture of the scan's."""
+        """Noise in the slice of (z, y, x) HU whose noise has the texture of the scan's."""
         return self.coarse * noise_sd_in_plane(hu, soft, case, self.window_px)
 
-    def drawn_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_]) -> float:
-        """Noise in the slice of (z, y, x) HU of any noise_texture that show no anatomy."""
+    def sampled_hu(self, hu: NDArray[Any], soft: NDArray[np.bool_]) -> float:
+        """Noise in the slice of (z, y, x) HU without anatomy, whatever its texture."""
         fits = int(_within(soft, self.wide_px).sum()) >= LEAST_NOISE_VOXELS
-        return noise_sd_in_plane(hu, soft, "draw", self.wide_px if fits else self.window_px)
+        return noise_sd_in_plane(hu, soft, "sample", self.wide_px if fits else self.window_px)
 
     def open_hu(self, share: float) -> float:
         """Noise that the measurement leaves open, `share` of it if it were white."""
@@ -91,9 +100,8 @@ def measure_noise(thick: Volume, grids: GridPair) -> ScanNoise | None:
         coarse, wide_px = 1.0, window_px
     return ScanNoise(
         soft,
-        np.abs(grids.offsets).argmin(axis=1),
+        grids,
         coarse * noise_sd_in_plane(thick.hu, soft, "thick slices", window_px) / row,
-        float(grids.operator.null_fraction.mean()),
         window_px,
         coarse,
         wide_px,
@@ -101,6 +109,6 @@ def measure_noise(thick: Volume, grids: GridPair) -> ScanNoise | None:
 
 
 def _within(soft: NDArray[np.bool_], window_px: int) -> NDArray[np.bool_]:
-    """What lies so far from the rim that the window stays within the image; nothing in an image smaller than that."""
+    """The part so far from the rim that the window stays within the image; empty in an image smaller than that."""
     margin = window_px // 2
     return soft[:, margin:-margin, margin:-margin]

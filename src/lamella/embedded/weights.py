@@ -19,13 +19,13 @@ class Calibration:
 
     Attributes:
         noise_share: noise that the measurement leaves open, over what noise white along z would leave (`noise_level`).
-        scale_limit_hu: HU beyond which the network's scale means less and less: s becomes s / sqrt(1 + (s / limit)^2).
-        wiener_share: share of the scale that counts as the mean's own error: in mode `mean` its correction is shrunk
-            where it is small beside that (`wiener`). 0: nowhere.
+        scale_limit_hu: the network's scale s becomes s / sqrt(1 + (s / limit)^2), in HU.
+        wiener_share: share of the scale that counts as the mean's own error: in mode `mean` the correction is shrunk where it
+            is small beside that (`wiener`). 0: nowhere.
         spread_scale: factor from the network's scale to the standard deviation that is reported.
-        texture_cap: the texture's scale is capped at this many times the scan's own noise scale.
-        noise_gain: factor on the noise that is added where it was measured what the mean lacks.
-        sample_temperature: factor on the part of the scale above the noise level, in `sample`.
+        texture_cap: in mode `texture` the scale is capped at this many times the scan's own noise level.
+        noise_gain: factor on the noise that is added to the mean, where the scan's noise could be measured.
+        sample_temperature: in mode `sample`, factor on the part of the scale above the noise level.
     """
 
     noise_share: float = 0.82
@@ -60,6 +60,11 @@ class EmbeddedWeights:
     calibration: Calibration
     mean: MeanScaleNet
     flow: FlowNet
+
+    @property
+    def pixel_step(self) -> int:
+        """Rows and columns are padded to a multiple of this many pixels."""
+        return self.settings.side * math.lcm(self.mean.trunk.factor, self.flow.unet.factor)
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
