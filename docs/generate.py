@@ -24,11 +24,11 @@ ROOT = DOCS.parent
 CARD = ROOT / "src" / "lamella" / "models" / "embedded" / "model.yaml"
 
 CONFIGS = {
-    "lamella.train:EmbeddedRun": "`lamella train`, the embedded model (no `kind`)",
-    "lamella.train.vae:VaeRun": "`lamella train`, `kind: vae`",
-    "lamella.train.latent:LatentRun": "`lamella train`, `kind: latent_diffusion`",
-    "lamella.data.prepare_settings:PrepareSettings": "`lamella prepare`",
-    "lamella.evaluate:EvaluationSettings": "`lamella evaluate`",
+    "lamella.train:EmbeddedRun": "lamella train: the embedded model (kind: embedded, the default)",
+    "lamella.train.vae:VaeRun": "lamella train: an autoencoder codec (kind: autoencoder)",
+    "lamella.train.latent:LatentRun": "lamella train: latent diffusion (kind: latent)",
+    "lamella.data.prepare_settings:PrepareSettings": "lamella prepare",
+    "lamella.evaluate:EvaluationSettings": "lamella evaluate",
 }
 """The settings that a YAML file fills, and the command that reads it."""
 
@@ -99,7 +99,7 @@ def config() -> str:
     for place, title in CONFIGS.items():
         module, _, name = place.partition(":")
         kind = getattr(importlib.import_module(module), name)
-        sections.append(f"## {title[0].upper()}{title[1:]}\n\n" + "\n\n".join(tables(kind, "", done)))
+        sections.append(f"## {title}\n\n" + "\n\n".join(tables(kind, "", done)))
     return "\n\n".join(sections) + "\n"
 
 
