@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.embedded.model import EmbeddedModel
 from lamella.evaluate.cases import covered_slices, thickened_case
-from lamella.evaluate.scans import Scan, cut, scan_of, stored
+from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import GeometrySettings
 from lamella.phantom import PhantomSettings, thorax_phantom
 from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix
@@ -33,7 +33,7 @@ from lamella.sources.source import read_source
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.settings import ThinSettings
 from lamella.thinning.thin import thin
-from lamella.volume import Geometry, Volume
+from lamella.volume import Geometry, Volume, round_hu
 
 THICK_MM = (
     (2.0, 2.0), (3.0, 3.0), (4.0, 4.0), (5.0, 5.0), (6.0, 6.0), (7.5, 7.5), (8.0, 8.0), (10.0, 10.0),
@@ -81,7 +81,7 @@ def _phantom(spacing_mm: float, slices: int) -> Scan:
 def _read(text: str) -> Scan:
     path, *part = text.split(":")
     volume = read_source(Path(path))
-    kept = cut(volume, slice(*map(int, part))) if part else volume
+    kept = volume.part(slice(*map(int, part))) if part else volume
     return scan_of(Path(path).name, "thickened", True, kept, crop=True)
 
 
@@ -150,7 +150,7 @@ def gain_db(
         return None
     errors = []
     cubic = metrics.aligned_cubic(asked.thick.hu, asked.thick.geometry.centres_mm, asked.grid.centres_mm)
-    for hu in (thin(asked.thick, model, asked.grid, ThinSettings()).volume.hu, stored(cubic)):
+    for hu in (thin(asked.thick, model, asked.grid, ThinSettings()).volume.hu, round_hu(cubic)):
         errors.append(metrics.rmse_hu(hu.astype(np.float32), asked.truth, asked.body))
     return float(20 * np.log10(errors[1] / errors[0]))
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lamella.errors import LamellaError
-from lamella.volume import Geometry, Volume
+from lamella.errors import LamellaError, NonFiniteError
+from lamella.volume import SAME_GRID_MM, Geometry, Volume, round_hu
 from tests.small_model import upright
 
 
@@ -95,3 +95,45 @@ def test_a_volume_needs_hu_of_a_known_kind_and_the_shape_of_its_grid() -> None:
         Volume(np.zeros((2, 3, 4)), grid)  # type: ignore[arg-type]
     with pytest.raises(LamellaError, match="shape"):
         Volume(np.zeros((2, 3, 5), np.float32), grid)
+
+
+def test_a_part_keeps_its_place() -> None:
+    grid = upright((6, 8, 10), 5.0, 4.0, pixel_mm=0.8)
+    hu = np.arange(480, dtype=np.int16).reshape(6, 8, 10)
+    part = Volume(hu, grid, "header").part(slice(2, 5), slice(1, None), slice(3, 9))
+    assert part.hu.tolist() == hu[2:5, 1:, 3:9].tolist()
+    assert part.header == "header"
+    assert part.geometry.thickness_mm == 4.0
+    np.testing.assert_allclose(part.geometry.position(0, 0, 0), grid.position(2, 1, 3))
+    np.testing.assert_allclose(part.geometry.position(2, 6, 5), grid.position(4, 7, 8))
+
+
+def test_how_far_two_grids_are_apart() -> None:
+    grid = upright((6, 8, 10), 5.0, 4.0, pixel_mm=0.8)
+    assert grid.apart_mm(grid) == 0.0
+    assert grid.apart_mm(grid.with_slices(6, 5.0, 3.0, 4.0)) == pytest.approx(3.0)
+    assert grid.apart_mm(grid.with_slices(6, 6.0, 0.0, 4.0)) == pytest.approx(5.0)
+    assert grid.apart_mm(grid.with_slices(5, 5.0, 0.0, 4.0)) == np.inf
+    assert grid.apart_mm(grid.with_slices(5, 7.0, 3.0, 4.0), in_plane=True) < 1e-9 < SAME_GRID_MM
+    moved = np.array(grid.affine)
+    moved[:3, 3] += 0.3 * grid.axes[:, 2] + 7.0 * grid.axes[:, 0]
+    assert grid.apart_mm(Geometry(grid.shape, moved, 4.0), in_plane=True) == pytest.approx(0.3)
+    turned = np.array(grid.affine)
+    turned[:3, 1] *= -1
+    assert grid.apart_mm(Geometry(grid.shape, turned, 4.0), in_plane=True) == np.inf
+
+
+# SPEC B14
+def test_rounding_keeps_the_whole_range_from_air_on_and_saturates() -> None:
+    hu = np.array([[[-40000, -32768.4, -1024.5, -0.5, 0.5, 1.5, 3071.49, 32767.4, 1e9]]], dtype=np.float32)
+    assert round_hu(hu).tolist() == [[[-1024, -1024, -1024, 0, 0, 2, 3071, 32767, 32767]]]
+    assert round_hu(hu).dtype == np.int16
+
+
+# SPEC A20
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_an_error_that_names_the_slice(bad: float) -> None:
+    hu = np.zeros((3, 2, 2), dtype=np.float32)
+    hu[1, 0, 1] = bad
+    with pytest.raises(NonFiniteError, match="Slice 1 of the result"):
+        round_hu(hu)

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, NonFiniteError
 
 AIR_HU = -1024
 """HU of everything outside the scan's field of view: the lowest value a 12-bit CT stores."""
 
 MAX_HU = 3071
 """The highest value a 12-bit CT stores."""
+
+SAME_GRID_MM = 0.05
+"""Two grids whose corners lie nearer to each other than this are one: DICOM writes positions to about this."""
+
+_SAME_AXES = 1e-3
+"""Largest difference between the unit vectors of two grids that still have one direction."""
 
 _ORTHOGONAL_TOLERANCE = 1e-4
 """Largest cosine between two axes that still count as perpendicular."""
@@ -100,6 +107,23 @@ class Geometry:
         """LPS position in mm of a voxel index (may be fractional)."""
         return np.asarray((self.affine @ np.array([z, y, x, 1.0]))[:3])
 
+    def apart_mm(self, other: Geometry, *, in_plane: bool = False) -> float:
+        """Largest distance between corresponding corners of two grids; infinite where shapes differ.
+
+        Args:
+            other: the other grid.
+            in_plane: compare rows and columns only, wherever the two lie along the slice axis; infinite where their directions
+                differ.
+        """
+        first = 1 if in_plane else 0
+        same_axes = not in_plane or np.allclose(self.axes, other.axes, atol=_SAME_AXES)
+        if self.shape[first:] != other.shape[first:] or not same_axes:
+            return float("inf")
+        ends = np.array(self.shape) - 1
+        corners = [np.array([z, y, x]) * ends for z in ((0,) if in_plane else (0, 1)) for y in (0, 1) for x in (0, 1)]
+        apart = np.array([self.position(*corner) - other.position(*corner) for corner in corners])
+        return float(np.linalg.norm(apart @ self.axes[:, first:], axis=1).max())
+
     def with_slices(self, count: int, spacing_mm: float, first_offset_mm: float, thickness_mm: float) -> Geometry:
         """The same in-plane grid with other slices along the same axis.
 
@@ -138,3 +162,28 @@ class Volume:
             raise LamellaError(f"HU must be float32 or int16. Found {self.hu.dtype}.")
         if self.hu.shape != self.geometry.shape:
             raise LamellaError(f"The array has shape {self.hu.shape}, its geometry says {self.geometry.shape}.")
+
+    def part(self, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Volume:
+        """The part within some slices, rows and columns (steps of 1), with its geometry moved along."""
+        starts = [part.indices(n)[0] for part, n in zip((slices, rows, columns), self.geometry.shape, strict=True)]
+        affine = np.array(self.geometry.affine)
+        affine[:3, 3] = self.geometry.position(*starts)
+        hu: Any = np.ascontiguousarray(self.hu[slices, rows, columns])
+        return Volume(hu, Geometry(hu.shape, affine, self.geometry.thickness_mm), self.header)
+
+
+def round_hu(hu: NDArray[Any]) -> NDArray[np.int16]:
+    """The whole HU that are stored: to nearest, nothing below air, at most what int16 holds (metal is above 12 bits).
+
+    Args:
+        hu: (z, ...) HU.
+
+    Raises:
+        NonFiniteError: NaN or infinity; the message names the first slice.
+    """
+    stored = np.empty(hu.shape, dtype=np.int16)
+    for index, plane in enumerate(hu):  # one at a time: no second float copy of the volume
+        if not np.isfinite(plane).all():
+            raise NonFiniteError(f"Slice {index} of the result holds NaN or infinity. Expected finite HU.")
+        stored[index] = np.clip(np.rint(plane), AIR_HU, np.iinfo(np.int16).max)
+    return stored

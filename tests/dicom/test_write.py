@@ -12,26 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.derived_series import DERIVATION, OBLIQUE, ORIENTATIONS, derive, split
 
-from lamella.dicom import read_series, round_to_stored, verify_written, write_series
+from lamella.dicom import read_series, verify_written, write_series
 from lamella.dicom.write import decimal
-from lamella.errors import LamellaError, NonFiniteError, RefusedInput
+from lamella.errors import LamellaError, RefusedInput
 from lamella.volume import Volume
-
-
-# SPEC B14
-def test_rounding_keeps_the_whole_range_and_saturates() -> None:
-    hu = np.array([[[-40000, -32768.4, -1024.5, -0.5, 0.5, 1.5, 3071.49, 32767.4, 1e9]]], dtype=np.float32)
-    assert round_to_stored(hu).tolist() == [[[-32768, -32768, -1024, 0, 0, 2, 3071, 32767, 32767]]]
-    assert round_to_stored(hu).dtype == np.int16
-
-
-# SPEC A20
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_value_that_is_not_finite_is_an_error_that_names_the_slice(bad: float) -> None:
-    hu = np.zeros((3, 2, 2), dtype=np.float32)
-    hu[1, 0, 1] = bad
-    with pytest.raises(NonFiniteError, match="Slice 1 of the result"):
-        round_to_stored(hu)
 
 
 @given(st.floats(-1e6, 1e6))
@@ -48,8 +32,8 @@ def test_decimal_strings_by_hand() -> None:
     assert decimal(-0.1 - 0.2) == "-0.3"
     assert decimal(-12345.678901234) == "-12345.678901234"
     assert decimal(1 / 3) == "0.333333333"
-    for bad in (np.nan, np.inf, 1e17):
-        with pytest.raises(LamellaError, match="16 characters"):
+    for bad in (np.nan, np.inf):
+        with pytest.raises(LamellaError, match="finite"):
             decimal(bad)
 
 
@@ -152,7 +136,7 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
         write_series(derived.folder, thin, source, DERIVATION)
     with pytest.raises(LamellaError, match="existing empty folder"):
         write_series(tmp_path / "absent", thin, source, DERIVATION)
-    with pytest.raises(LamellaError, match="round_to_stored"):
+    with pytest.raises(LamellaError, match="round_hu"):
         write_series(empty, Volume(thin.hu.astype(np.float32), thin.geometry), source, DERIVATION)
     with pytest.raises(LamellaError, match="no DICOM header"):
         write_series(empty, thin, thin, DERIVATION)

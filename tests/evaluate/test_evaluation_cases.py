@@ -11,7 +11,7 @@ from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, build_cases, covered_slices, plan_cases
-from lamella.evaluate.scans import cut, same_plane, scan_of, softened
+from lamella.evaluate.scans import require_same_plane, scan_of, softened
 from lamella.evaluate.settings import GeometrySettings, PairCase, SeriesCase
 from lamella.nifti.image import write_nifti
 from lamella.physics.slice_operator import SliceOperator, thick_grid
@@ -74,7 +74,7 @@ def test_a_scan_without_a_body_is_not_cropped() -> None:
 
 def pair_of(folder: Path, chest: Case, **moved: int) -> PairCase:
     """The case as a real pair of files, the thin one starting `slices` later."""
-    thin = cut(chest.scan.volume, slice(moved.get("slices", 0), None))
+    thin = chest.scan.volume.part(slice(moved.get("slices", 0), None))
     for name, volume in (("thick", chest.thick), ("thin", thin)):
         write_nifti(folder / f"{name}.nii", [Volume(volume.hu, volume.geometry)], None)
     return PairCase(str(folder / "thick.nii"), str(folder / "thin.nii"), "pair", person=False)
@@ -91,13 +91,13 @@ def test_a_pair_is_laid_on_each_other_by_position(tmp_path: Path, chest: Case) -
 
 def test_a_pair_of_two_scans_is_refused(tmp_path: Path, chest: Case) -> None:
     one, other = chest.thick.geometry, chest.scan.volume.geometry
-    same_plane(one, other, "chest")
+    require_same_plane(one, other, "chest")
     affine = np.array(other.affine)
     affine[0, 3] += 1.0
     with pytest.raises(RefusedInput, match="do not share the in-plane grid"):
-        same_plane(one, Geometry(other.shape, affine, 1.0), "chest")
+        require_same_plane(one, Geometry(other.shape, affine, 1.0), "chest")
     with pytest.raises(RefusedInput, match="128 x 64 pixels"):
-        same_plane(upright((4, 128, 64), 1.0, 1.0), upright((4, 128, 128), 1.0, 1.0), "chest")
+        require_same_plane(upright((4, 128, 64), 1.0, 1.0), upright((4, 128, 128), 1.0, 1.0), "chest")
 
 
 def test_a_case_that_cannot_be_built_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ from lamella.errors import NonFiniteError
 from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer, answers, crop_answer
 from lamella.evaluate.reference import Reference, reference_of
-from lamella.evaluate.scans import cut, scan_of, stored
+from lamella.evaluate.scans import scan_of
 from lamella.evaluate.score import Sheet, score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.metrics import LEAST_NOISE_VOXELS
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
 from lamella.physics.slice_operator import SliceOperator
-from lamella.volume import Volume
+from lamella.volume import Volume, round_hu
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def water() -> Reference:
     geometry = upright((60, 80, 80), 1.0, 1.0)
     y, x = np.mgrid[-40:40, -40:40]
     hu = np.where(y**2 + x**2 < 36**2, 40.0, -1000.0) + np.random.default_rng(0).normal(0, 20, geometry.shape)
-    scan = scan_of("water", "thickened", False, Volume(stored(hu), geometry), crop=False)
+    scan = scan_of("water", "thickened", False, Volume(round_hu(hu), geometry), crop=False)
     return reference_of(thickened_case("water", "water", scan, GeometrySettings(5.0, 5.0)))
 
 
@@ -87,7 +87,7 @@ def test_the_floor_of_coarse_noise_is_that_of_all_of_it() -> None:
     # SPEC B13: 5 x 5 pixels show a third of noise that a soft kernel has smoothed, and none of it can be guessed
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(60, 120, 120)), (0, 2, 2))
     noise -= ndimage.gaussian_filter(noise, (0, 4, 4))
-    volume = Volume(stored(40 + 20 * noise / noise.std()), upright(noise.shape, 1.0, 1.0))
+    volume = Volume(round_hu(40 + 20 * noise / noise.std()), upright(noise.shape, 1.0, 1.0))
     scan = scan_of("soft", "thickened", False, volume, crop=False)
     soft = reference_of(thickened_case("soft", "soft", scan, GeometrySettings(5.0, 5.0)))
     assert soft.noise is not None
@@ -121,7 +121,7 @@ def test_a_few_hundred_voxels_of_tissue_are_too_few_for_noise_and_spread() -> No
     # SPEC C8: the noise of one small place is not that of a scan
     y, x = np.mgrid[-20:20, -20:20]
     hu = np.where(y**2 + x**2 < 12**2, 40.0, -1000.0) + np.random.default_rng(0).normal(0, 20, (30, 40, 40))
-    scan = scan_of("water", "thickened", False, Volume(stored(hu), upright(hu.shape, 1.0, 1.0)), crop=False)
+    scan = scan_of("water", "thickened", False, Volume(round_hu(hu), upright(hu.shape, 1.0, 1.0)), crop=False)
     small = reference_of(thickened_case("water", "water", scan, GeometrySettings(5.0, 5.0)))
     assert 100 < np.count_nonzero(small.tissue) < LEAST_NOISE_VOXELS
     truth = scan.volume.hu
@@ -134,7 +134,9 @@ def test_a_few_hundred_voxels_of_tissue_are_too_few_for_noise_and_spread() -> No
 def test_floor_is_of_the_profile_that_the_scan_was_thickened_with() -> None:
     # SPEC B13: noise that is smooth along z shows more of itself through slabs without hard ends
     noise = ndimage.gaussian_filter1d(np.random.default_rng(0).normal(0, 40, (60, 80, 80)), 1.0, axis=0)
-    scan = scan_of("water", "thickened", False, Volume(stored(noise + 40), upright((60, 80, 80), 1.0, 1.0)), crop=False)
+    scan = scan_of(
+        "water", "thickened", False, Volume(round_hu(noise + 40), upright((60, 80, 80), 1.0, 1.0)), crop=False
+    )
     floors = []
     for profile in ("box", "gaussian"):
         case = thickened_case("water", "water", scan, GeometrySettings(3.0, 5.0, profile))
@@ -204,7 +206,7 @@ def test_spheres_are_inserted_before_the_thickening(chest: Case) -> None:
     added = thin - plain[first : first + len(thin)]
     assert (added >= 0).mean() > 0.999
     assert added.max() > 500
-    whole = cut(chest.scan.volume, slice(None), rows, columns)
+    whole = chest.scan.volume.part(slice(None), rows, columns)
     operator = SliceOperator.between(whole.geometry, filled.thick.geometry)
     without = operator.blur(torch.from_numpy(whole.hu.astype(np.float32))).numpy()
     gained = (filled.thick.hu - without).sum(dtype=np.float64) * filled.thick.geometry.spacing_mm

@@ -13,7 +13,7 @@ from tests.stored_cases import StoredCase, StoredVolume, stored_index
 from lamella.errors import UsageError
 from lamella.evaluate.cases import build_cases, paths_of, plan_cases
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, SplitCases
-from lamella.volume import Volume
+from lamella.volume import Volume, round_hu
 
 
 @pytest.fixture
@@ -32,11 +32,10 @@ def prepared(chest_thin: Volume, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def chest_thin() -> Volume:
-    from lamella.evaluate.scans import stored
     from lamella.phantom import PhantomSettings, thorax_phantom
 
     drawn = thorax_phantom(PhantomSettings((20, 112, 112), pixel_mm=3.0, nodules=0))
-    return Volume(stored(drawn.hu), drawn.geometry)
+    return Volume(round_hu(drawn.hu), drawn.geometry)
 
 
 def test_real_pairs_and_thickened_cases(prepared: str, tmp_path: Path) -> None:

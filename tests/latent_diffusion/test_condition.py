@@ -15,9 +15,9 @@ from lamella.latent_diffusion.condition import (
     condition_latents,
     denoiser,
     latent_centres_mm,
-    linear_matrix,
 )
 from lamella.networks.diffusion_unet import DiffusionUNetSettings
+from lamella.physics.slice_operator import linear_matrix
 
 
 class MeanOfFour:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
 from lamella.errors import LamellaError
-from lamella.reader_study.agreement import fleiss_kappa, holm, krippendorff_alpha, wilson_interval
+from lamella.reader_study.agreement import fleiss_kappa, holm, krippendorff_alpha
 
 NAN = float("nan")
 
@@ -102,17 +101,6 @@ def test_alpha_knows_no_order_of_raters_and_ranks_only(units: list[list[float]])
         assert krippendorff_alpha(other, "ordinal") == pytest.approx(alpha)
 
 
-@given(st.integers(0, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_is_scipys(case: tuple[int, int]) -> None:
-    successes, trials = case
-    found = wilson_interval(successes, trials)
-    if trials == 0:
-        assert found is None
-        return
-    expected = binomtest(successes, trials).proportion_ci(method="wilson")
-    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
 def test_holm_by_hand() -> None:
     assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
@@ -120,8 +108,6 @@ def test_holm_by_hand() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(LamellaError, match=r"Found 3 of 2\."):
-        wilson_interval(3, 2)
     with pytest.raises(LamellaError, match=r"table of counts"):
         fleiss_kappa([[0.5, 1.5]])
     with pytest.raises(LamellaError, match=r"Found 1 axes"):

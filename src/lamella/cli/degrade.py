@@ -9,7 +9,6 @@ import typer
 
 from lamella import __version__
 from lamella.cli.options import Debug, Output, Overwrite, Quiet, Series, Source
-from lamella.errors import RefusedInput
 from lamella.workflow.outputs import check_result, write_result
 from lamella.workflow.progress import Progress
 
@@ -60,40 +59,17 @@ def thicken_to(
         LamellaError: not even one slab fits.
     """
     check_result(output, source, overwrite=overwrite)
+    from lamella.physics.simulate import simulate_thick
     from lamella.sources.source import read_source
 
     thin = read_source(source, series, progress.counter("read"))
     progress.begin("average")
-    thick = _thickened(thin, thickness_mm, spacing_mm, profile)
+    thick = simulate_thick(thin, thickness_mm, spacing_mm, profile)
     write_result(
         output, [thick], thin, [_derivation(thick, profile)], overwrite=overwrite, progress=progress.counter("write")
     )
     progress.finish()
     return thick
-
-
-def _thickened(thin: Volume, thickness_mm: float, spacing_mm: float, profile: ProfileName) -> Volume:
-    import numpy as np
-    import torch
-
-    from lamella.dicom.write import round_to_stored
-    from lamella.physics.slice_operator import SliceOperator, thick_grid
-    from lamella.volume import Volume
-
-    for name, asked, has in (
-        ("thickness", thickness_mm, thin.geometry.thickness_mm),
-        ("spacing", spacing_mm, thin.geometry.spacing_mm),
-    ):
-        if asked < has - 1e-6:
-            raise RefusedInput(
-                f"Averaging cannot make slices finer. Found a target {name} of {asked:g} mm, the source's is "
-                f"{has:.4g} mm. Ask for that or more."
-            )
-    grid = thick_grid(thin.geometry, thickness_mm, spacing_mm, profile)
-    blurred = SliceOperator.between(thin.geometry, grid, profile, ridge=0.0).blur(
-        torch.from_numpy(thin.hu.astype(np.float32))
-    )
-    return Volume(round_to_stored(blurred.numpy()), grid)
 
 
 def _derivation(thick: Volume, profile: ProfileName) -> Derivation:

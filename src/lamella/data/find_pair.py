@@ -14,10 +14,7 @@ from lamella.dicom.header import SeriesHeader
 from lamella.dicom.read import SeriesSummary, survey
 from lamella.errors import RefusedInput
 from lamella.sources.source import read_source
-from lamella.volume import Geometry, Volume
-
-_SAME_MM = 0.05
-"""In-plane grids that differ by less at every corner are one."""
+from lamella.volume import SAME_GRID_MM, Volume
 
 _AXIS_TOLERANCE = 1e-3
 _FEWEST = 2
@@ -109,23 +106,14 @@ def check_one_scan(thin: Volume, thick: Volume) -> None:
             f"{frames[0] or 'none'} and {frames[1] or 'none'}."
         )
     a, b = thin.geometry, thick.geometry
-    if not _same_plane(a, b):
+    if not np.allclose(a.axes, b.axes, atol=_AXIS_TOLERANCE):
         raise RefusedInput("The thin and the thick series have different orientations, expected the same plane.")
-    if not same_grid(a, b):
+    if a.apart_mm(b, in_plane=True) > SAME_GRID_MM:
         raise RefusedInput(
             f"The thin and the thick series lie on different in-plane grids. Found {a.shape[1]} x {a.shape[2]} pixels of "
             f"{a.pixel_mm[0]:.4g} mm and {b.shape[1]} x {b.shape[2]} of {b.pixel_mm[0]:.4g} mm, expected the same grid to "
-            f"{_SAME_MM:g} mm."
+            f"{SAME_GRID_MM:g} mm."
         )
-
-
-def _same_plane(a: Geometry, b: Geometry) -> bool:
-    return np.allclose(a.axes, b.axes, atol=_AXIS_TOLERANCE)
-
-
-def same_grid(a: Geometry, b: Geometry) -> bool:
-    """Whether two geometries have the same pixels in the same plane, wherever they lie along its normal."""
-    return _same_plane(a, b) and a.shape[1:] == b.shape[1:] and _apart_mm(a, b) <= _SAME_MM
 
 
 def crop_to_common(thin: Volume, thick: Volume) -> tuple[Volume, Volume]:
@@ -145,13 +133,13 @@ def crop_to_common(thin: Volume, thick: Volume) -> tuple[Volume, Volume]:
             f"thick ones from {b.centres_mm[0] - half_mm:.1f} to {b.centres_mm[-1] + half_mm:.1f} mm along the normal, "
             f"expected at least {_FEWEST} thick slices within the thin ones."
         )
-    thick = part_of(thick, int(kept[0]), int(kept[-1]) + 1)
+    thick = thick.part(slice(int(kept[0]), int(kept[-1]) + 1))
     b = thick.geometry
     reach_mm = b.spacing_mm / 2 + 1e-3
     inside = np.flatnonzero(
         (a.centres_mm >= b.centres_mm[0] - reach_mm) & (a.centres_mm <= b.centres_mm[-1] + reach_mm)
     )
-    return part_of(thin, int(inside[0]), int(inside[-1]) + 1), thick
+    return thin.part(slice(int(inside[0]), int(inside[-1]) + 1)), thick
 
 
 def _ranked(found: Sequence[SeriesSummary], *, sign: int) -> list[list[SeriesSummary]]:
@@ -197,20 +185,3 @@ def header_of(volume: Volume) -> SeriesHeader:
     if not isinstance(volume.header, SeriesHeader):
         raise RefusedInput("The source is no DICOM series. Cases are prepared from DICOM.")
     return volume.header
-
-
-def _apart_mm(a: Geometry, b: Geometry) -> float:
-    """Largest in-plane distance between corresponding corners."""
-    corners = [(y, x) for y in (0, a.shape[1] - 1) for x in (0, a.shape[2] - 1)]
-    moved = np.array([b.position(0, y, x) - a.position(0, y, x) for y, x in corners])
-    return float(np.linalg.norm(moved @ a.axes[:, 1:], axis=1).max())
-
-
-def part_of(volume: Volume, first: int, end: int) -> Volume:
-    """Slices [first, end) of a volume."""
-    g = volume.geometry
-    return Volume(
-        volume.hu[first:end],
-        g.with_slices(end - first, g.spacing_mm, first * g.spacing_mm, g.thickness_mm),
-        volume.header,
-    )

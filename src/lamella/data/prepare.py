@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.data.cache import CASE, open_case, write_case
-from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair, header_of, part_of
+from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair, header_of
 from lamella.data.index import CASES, INDEX, SPLIT, Entry, frozen_split, refuse_other_shares
 from lamella.data.jobs import Job, find_jobs, hashed
 from lamella.data.prepare_settings import PrepareSettings
@@ -150,7 +150,7 @@ def _read(job: Job, settings: PrepareSettings) -> Found:
                 f"The series has {count} slices. Found `slices` {entry.slices[0]} to {entry.slices[1]}, expected an end of "
                 f"at most {count}."
             )
-        thin = part_of(thin, *entry.slices)
+        thin = thin.part(slice(*entry.slices))
     if entry.thick:
         thick = read_source(data / entry.thick)
         check_one_scan(thin, thick)

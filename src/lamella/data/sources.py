@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.find_pair import same_grid
 from lamella.data.patches import Stack
 from lamella.data.views import SeriesSettings, ThinView, reformatted_bytes, views_of
 from lamella.errors import LamellaError, UsageError
 from lamella.machine.memory import available_bytes
-from lamella.volume import Volume
+from lamella.volume import SAME_GRID_MM, Volume
 
 if TYPE_CHECKING:
     from lamella.data.index import Index
@@ -60,7 +59,7 @@ def case_sources(index: Index, split: str) -> list[BlockSource]:
             sources.append(BlockSource(case_id, case.thin, thin.centres_mm, weight=1 / thin.spacing_mm))
             continue
         thick = case.thick.geometry
-        if not same_grid(thin, thick):
+        if thin.apart_mm(thick, in_plane=True) > SAME_GRID_MM:
             raise LamellaError(
                 f"The thin and the thick series of case {case_id} lie on different in-plane grids. Found "
                 f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected one grid as `lamella prepare` demands it. "

@@ -10,6 +10,6 @@ from __future__ import annotations
 from lamella.dicom.labels import Derivation
 from lamella.dicom.read import list_series, read_series
 from lamella.dicom.verify import verify_written
-from lamella.dicom.write import round_to_stored, write_series
+from lamella.dicom.write import write_series
 
-__all__ = ["Derivation", "list_series", "read_series", "round_to_stored", "verify_written", "write_series"]
+__all__ = ["Derivation", "list_series", "read_series", "verify_written", "write_series"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from lamella.dicom.elements import value_of
 from lamella.dicom.header import SeriesHeader
@@ -30,34 +31,16 @@ from lamella.dicom.labels import (
 )
 from lamella.dicom.parse import quiet_pydicom
 from lamella.dicom.tags import EMPTY_IF_MISSING, FIXED, FROM_FIRST, FROM_NEAREST, IDENTITY, PAIRED_PARTS, inherit
-from lamella.errors import LamellaError, NonFiniteError, RefusedInput
+from lamella.errors import LamellaError, RefusedInput
 from lamella.volume import Geometry, Volume
 
 Progress = Callable[[int, int], None]
 """Called with (files done, files in all)."""
 
 _IMPLEMENTATION_UID = UID("2.25.267342390644827558044927562318411926615")
-_INT16 = np.iinfo(np.int16)
 _DS_DECIMALS = 9  # beyond any scanner's precision; keeps float noise such as 1e-17 out of the files
 _SAME_PLANE = 6e-7  # six written decimals; below 0.001 mm across a 400 mm field of view
 _LOCATION_TOLERANCE_MM = 0.01
-
-
-def round_to_stored(hu: NDArray[np.float32]) -> NDArray[np.int16]:
-    """Round HU to the integers that are stored: to nearest, saturating at the ends of int16, no other clipping.
-
-    Args:
-        hu: (z, y, x), HU.
-
-    Raises:
-        NonFiniteError: NaN or infinity; the message names the first slice.
-    """
-    stored = np.empty(hu.shape, dtype=np.int16)
-    for k, plane in enumerate(hu):  # slice by slice: no second float copy of the volume
-        if not np.isfinite(plane).all():
-            raise NonFiniteError(f"Slice {k} of the result holds NaN or infinity. Expected finite HU.")
-        stored[k] = np.clip(np.rint(plane), _INT16.min, _INT16.max)
-    return stored
 
 
 def write_series(
@@ -142,7 +125,7 @@ def _source_header(source: Volume) -> SeriesHeader:
 
 def _check_request(folder: Path, volume: Volume, source: Volume) -> None:
     if volume.hu.dtype != np.int16:
-        raise LamellaError(f"Only int16 HU can be written. Found {volume.hu.dtype}. Call round_to_stored first.")
+        raise LamellaError(f"Only int16 HU can be written. Found {volume.hu.dtype}. Call round_hu first.")
     if not folder.is_dir() or any(folder.iterdir()):
         raise LamellaError(f"The series needs an existing empty folder. Found something else at {folder}.")
     turn = float(np.abs(volume.geometry.axes - source.geometry.axes).max())
@@ -210,18 +193,14 @@ def _encoded(dataset: Dataset) -> bytes:
 
 
 def decimal(value: float) -> str:
-    """A DICOM decimal string: at most 16 characters, as many decimals as fit, never more than nine (PS3.5 table 6.2-1).
+    """A DICOM decimal string (PS3.5 table 6.2-1): at most 16 characters, rounded to nine decimals.
 
     Raises:
-        LamellaError: the value is not finite or needs more than 16 characters before the decimal point.
+        LamellaError: the value is not finite.
     """
-    for decimals in range(_DS_DECIMALS, -1, -1):
-        text = f"{value:.{decimals}f}"
-        if "." in text:
-            text = text.rstrip("0").rstrip(".")
-        if len(text) <= 16 and np.isfinite(value):
-            return "0" if text == "-0" else text
-    raise LamellaError(f"The number {value:g} cannot be written in 16 characters.")
+    if not np.isfinite(value):
+        raise LamellaError(f"A DICOM decimal string holds a finite number. Found {value:g}.")
+    return format_number_as_ds(round(float(value), _DS_DECIMALS) + 0.0).removesuffix(".0")
 
 
 def _as_in_source(first: Dataset, keyword: str, values: tuple[float, ...]) -> list[str]:

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from lamella.errors import RefusedInput, UsageError
-from lamella.evaluate.scans import Scan, cut, same_plane, scan_of, softened, stored
+from lamella.evaluate.scans import Scan, require_same_plane, scan_of, softened
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, PairCase, PhantomCase, SeriesCase
 from lamella.evaluate.stored import StoredCase, stored_cases, stored_thin, stored_volumes
 from lamella.phantom import PhantomSettings, paint_phantom
-from lamella.physics.slice_operator import SliceOperator, thick_grid
+from lamella.physics.simulate import simulate_thick
 from lamella.sources.source import other_kernel, read_source
 from lamella.thinning.grid import thin_grid
-from lamella.volume import Geometry, Volume
+from lamella.volume import Geometry, Volume, round_hu
 
 _THICKER = 0.2
 """A thick slice is at least so much thicker, and further apart, than a thin one."""
@@ -147,7 +146,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                 shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu, region=source.region
             )
             painted = paint_phantom(drawn)
-            return scan_of(name, "phantom", False, Volume(stored(painted.hu), painted.geometry), crop)
+            return scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
             return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)
         volume = read_source(Path(source.path))
@@ -158,7 +157,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                     f"slices of {name}: found {first} to {last}, the series has {volume.geometry.shape[0]}. Expected 0 <= "
                     "first < last <= that."
                 )
-            volume = cut(volume, slice(first, last))
+            volume = volume.part(slice(first, last))
         if source.soften_mm:
             volume = softened(volume, source.soften_mm)
         return scan_of(name, "thickened", source.person, volume, crop)
@@ -182,17 +181,15 @@ def thickened_case(case_id: str, title: str, scan: Scan, geometry: GeometrySetti
                 f"Case {case_id} would not be thickened: a {what} of {asked:g} mm is asked for, the scan's own is {has:.4g} "
                 "mm. Is it the thin series? Ask for more."
             )
-    thick = thick_grid(thin, geometry.thickness_mm, geometry.spacing_mm, geometry.profile)
-    operator = SliceOperator.between(thin, thick, geometry.profile, ridge=0.0)
-    blurred = operator.blur(torch.from_numpy(scan.volume.hu.astype(np.float32))).numpy()
-    touched, scored = covered_slices(thin, thick)
-    grid = cut(scan.volume, touched).geometry
+    thick = simulate_thick(scan.volume, geometry.thickness_mm, geometry.spacing_mm, geometry.profile)
+    touched, scored = covered_slices(thin, thick.geometry)
+    grid = scan.volume.part(touched).geometry
     first = touched.start + scored.start
     return Case(
         case_id,
         title,
         scan.cut(slice(first, first + scored.stop - scored.start)),
-        Volume(stored(blurred), thick),
+        thick,
         grid,
         scored,
         geometry.profile,
@@ -206,9 +203,9 @@ def _assumed(volume: Volume) -> tuple[str, ...]:
 
 
 def _pair_case(planned: Planned, name: str, thick: Volume, thin: Volume, person: bool, crop: bool) -> Case:
-    same_plane(thick.geometry, thin.geometry, planned.id)
+    require_same_plane(thick.geometry, thin.geometry, planned.id)
     scan = scan_of(name, "pair", person, thin, crop)
-    thick = cut(thick, slice(None), *scan.box)
+    thick = thick.part(slice(None), *scan.box)
     grid = thin_grid(thick.geometry, like=scan.volume.geometry)
     first = int(np.rint((grid.centres_mm[0] - thin.geometry.centres_mm[0]) / grid.spacing_mm))
     notes = [*_assumed(thick), *_assumed(thin)]

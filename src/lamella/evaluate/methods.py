@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case, safe_id
-from lamella.evaluate.scans import cut, same_plane, stored
+from lamella.evaluate.scans import require_same_plane
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.models.registry import is_shipped, load_model
 from lamella.physics.slice_operator import SliceOperator, covering_grid
@@ -28,7 +28,7 @@ from lamella.sources.source import read_source
 from lamella.thinning.model import ThinModel
 from lamella.thinning.settings import Mode, ThinSettings
 from lamella.thinning.thin import thin
-from lamella.volume import Volume
+from lamella.volume import Volume, round_hu
 
 MethodKind = Literal["baseline", "projected", "model", "outside"]
 
@@ -171,7 +171,7 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
     thick_mm = case.thick.geometry.centres_mm
     plain = metrics.aligned_interpolation(case.thick.hu, thick_mm, case.grid.centres_mm, kind)
     seconds = time.perf_counter() - start
-    yield Answer(kind, stored(plain), None, seconds)
+    yield Answer(kind, round_hu(plain), None, seconds)
     if not projected:
         return
     longer, wanted = covering_grid(case.grid, case.thick.geometry)
@@ -180,7 +180,7 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
     operator = SliceOperator.between(longer, case.thick.geometry)
     measured = torch.from_numpy(case.thick.hu.astype(np.float32))
     consistent = operator.project(torch.from_numpy(plain), measured).numpy()[wanted]
-    yield Answer(projected_name(kind), stored(consistent), None, time.perf_counter() - start)
+    yield Answer(projected_name(kind), round_hu(consistent), None, time.perf_counter() - start)
 
 
 def _of_model(
@@ -203,7 +203,7 @@ def _of_model(
             total = np.zeros(case.grid.shape, dtype=np.float32)
             for draw in done.samples:
                 total += draw.hu
-            yield Answer(_samples_name(one, settings), stored(total / samples), None, sum(spent.values()), warnings)
+            yield Answer(_samples_name(one, settings), round_hu(total / samples), None, sum(spent.values()), warnings)
 
 
 def _asked(one: ModelMethods, mode: Mode, model: ThinModel, *, extras: bool) -> ThinSettings:
@@ -227,7 +227,7 @@ def _of_outside(case: Case, result: OutsideResult) -> Answer:
         RefusedInput: another in-plane grid, or slices that do not reach over the case's.
     """
     volume = read_source(Path(result.path))
-    same_plane(volume.geometry, case.scan.whole, case.id)
+    require_same_plane(volume.geometry, case.scan.whole, case.id)
     has_mm, wanted_mm = volume.geometry.centres_mm, case.grid.centres_mm
     scored_mm = wanted_mm[case.scored]
     reach_mm = volume.geometry.spacing_mm / 2 + 1e-3
@@ -236,11 +236,11 @@ def _of_outside(case: Case, result: OutsideResult) -> Answer:
             f"The result of {result.name} does not cover case {case.id}. File {Path(result.path).name}: slices from "
             f"{has_mm[0]:.2f} to {has_mm[-1]:.2f} mm along the normal, expected {scored_mm[0]:.2f} to {scored_mm[-1]:.2f}."
         )
-    hu = cut(volume, slice(None), *case.scan.box).hu
+    hu = volume.part(slice(None), *case.scan.box).hu
     if len(has_mm) == len(wanted_mm) and np.allclose(has_mm, wanted_mm, atol=1e-3):
-        return Answer(result.name, stored(hu.astype(np.float32)), None, None)
+        return Answer(result.name, round_hu(hu.astype(np.float32)), None, None)
     moved = metrics.aligned_cubic(hu, has_mm, wanted_mm)
-    return Answer(result.name, stored(moved), None, None)
+    return Answer(result.name, round_hu(moved), None, None)
 
 
 def crop_answer(case: Case, answer: Answer) -> Answer:

@@ -6,21 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 import lamella.metrics as metrics
 from lamella.errors import RefusedInput
 from lamella.metrics.checks import Mask
-from lamella.volume import AIR_HU, Geometry, Volume
+from lamella.volume import SAME_GRID_MM, Geometry, Volume, round_hu
 
 Kind = Literal["thickened", "pair", "phantom"]
 
 _MARGIN_PX = 12
 """Kept around the body when the air beside it is cropped away."""
-
-_SAME_MM = 0.05
-"""Two in-plane grids that differ by less at every corner are one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +49,7 @@ class Scan:
         step_mm = self.whole.spacing_mm
         whole = self.whole.with_slices(last - first, step_mm, first * step_mm, self.whole.thickness_mm)
         masks = {name: mask[slices] for name, mask in self.masks.items()}
-        volume = cut(self.volume, slices)
+        volume = self.volume.part(slices)
         return Scan(self.name, self.kind, self.person, volume, masks, self.lung_region[slices], whole, self.box)
 
     def crop(self, rows: slice, columns: slice) -> Scan:
@@ -63,7 +59,7 @@ class Scan:
             for old, new in zip(self.box, (rows, columns), strict=True)
         ]
         masks = {name: mask[:, rows, columns] for name, mask in self.masks.items()}
-        region, volume = self.lung_region[:, rows, columns], cut(self.volume, slice(None), rows, columns)
+        region, volume = self.lung_region[:, rows, columns], self.volume.part(slice(None), rows, columns)
         return Scan(self.name, self.kind, self.person, volume, masks, region, self.whole, (kept[0], kept[1]))
 
 
@@ -71,7 +67,7 @@ def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> 
     """A scan with its masks, cropped to the body if asked for (and if there is one)."""
     whole, body = volume.geometry, metrics.body_mask(volume.hu)
     rows, columns = _body_box(body) if crop and body.any() else (slice(0, whole.shape[1]), slice(0, whole.shape[2]))
-    volume = cut(volume, slice(None), rows, columns)
+    volume = volume.part(slice(None), rows, columns)
     body = np.ascontiguousarray(body[:, rows, columns])
     lung = metrics.lung_mask(volume.hu, body)
     region = metrics.lung_region(lung, volume.geometry)
@@ -94,44 +90,23 @@ def _body_box(body: Mask) -> tuple[slice, slice]:
     return box[0], box[1]
 
 
-def same_plane(one: Geometry, other: Geometry, case: str) -> None:
+def require_same_plane(one: Geometry, other: Geometry, case: str) -> None:
     """Refuse two grids whose pixels do not lie on each other.
 
     Raises:
         RefusedInput: rows, columns, their directions or their positions differ.
     """
-    apart_mm = np.inf
-    if one.shape[1:] == other.shape[1:] and np.allclose(one.axes, other.axes, atol=1e-4):
-        corners = [(0, 0), (one.shape[1] - 1, 0), (0, one.shape[2] - 1)]
-        offsets = [one.position(0, *c) - other.position(0, *c) for c in corners]
-        normal = one.axes[:, 0]
-        apart_mm = max(float(np.linalg.norm(o - normal * (normal @ o))) for o in offsets)
-    if not apart_mm <= _SAME_MM:
+    if one.apart_mm(other, in_plane=True) > SAME_GRID_MM:
         found = (
             f"{g.shape[1]} x {g.shape[2]} pixels of {g.pixel_mm[0]:.4g} x {g.pixel_mm[1]:.4g} mm" for g in (one, other)
         )
         raise RefusedInput(
             f"Two volumes of case {case} do not share the in-plane grid. Found {' and '.join(found)}, expected the same "
-            f"pixels, directions and positions within {_SAME_MM} mm. Bring the result to the grid of the scan first."
+            f"pixels, directions and positions within {SAME_GRID_MM} mm. Bring the result to the grid of the scan first."
         )
-
-
-def stored(hu: NDArray[np.floating] | NDArray[np.int16]) -> NDArray[np.int16]:
-    """Whole HU from -1024 on, as truth and answers are; metal may be far above what 12 bits hold."""
-    return np.asarray(np.clip(np.rint(hu), AIR_HU, np.iinfo(np.int16).max), dtype=np.int16)
-
-
-def cut(volume: Volume, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Volume:
-    """The part of a volume, with its geometry moved along."""
-    geometry = volume.geometry
-    starts = [part.indices(size)[0] for part, size in zip((slices, rows, columns), geometry.shape, strict=True)]
-    affine = np.array(geometry.affine)
-    affine[:3, 3] = geometry.position(*starts)
-    part = volume.hu[slices, rows, columns].copy()
-    return Volume(part, Geometry(part.shape, affine, geometry.thickness_mm), volume.header)
 
 
 def softened(volume: Volume, sigma_mm: float) -> Volume:
     """The volume blurred in the slice by a Gaussian, as a softer kernel would have left it, in whole HU."""
     sigma_px = [0.0, *(sigma_mm / mm for mm in volume.geometry.pixel_mm)]
-    return replace(volume, hu=stored(ndimage.gaussian_filter(volume.hu.astype(np.float32), sigma_px)))
+    return replace(volume, hu=round_hu(ndimage.gaussian_filter(volume.hu.astype(np.float32), sigma_px)))

@@ -9,11 +9,11 @@ import numpy as np
 
 import lamella.metrics as metrics
 from lamella.evaluate.cases import Case, covered_slices, thickened_case
-from lamella.evaluate.scans import Scan, stored
+from lamella.evaluate.scans import Scan
 from lamella.evaluate.settings import GeometrySettings
 from lamella.metrics.catalogue import SPHERES_MM
 from lamella.physics.slice_operator import Profile, thick_grid
-from lamella.volume import Volume
+from lamella.volume import Volume, round_hu
 
 _LENGTH_MM, _PERIODS = 48.0, 8
 """Length along z of the part of the scan that gets spheres, where most of the lung is; at least so many thick slices."""
@@ -45,7 +45,7 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
     spheres = metrics.place_spheres(lung, geometry, SPHERES_MM, period_mm=thick.spacing_mm)
     if not spheres:
         return None
-    filled = stored(metrics.insert_spheres(part.volume.hu, geometry, spheres))
+    filled = round_hu(metrics.insert_spheres(part.volume.hu, geometry, spheres))
     part = replace(part, volume=Volume(filled, geometry))
     return thickened_case(f"{case.id}_spheres", case.title, part, thickening), spheres
 

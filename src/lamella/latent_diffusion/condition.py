@@ -24,7 +24,7 @@ from lamella.codecs.codec import LatentCodec
 from lamella.diffusion import Denoiser, Head, LossSettings, ScheduleSettings, make_schedule
 from lamella.errors import LamellaError
 from lamella.networks.diffusion_unet import DiffusionUNetSettings
-from lamella.physics.slice_operator import along_z, cubic_matrix
+from lamella.physics.slice_operator import along_z, cubic_matrix, linear_matrix
 
 Conditioning = Literal["thick_latents", "thin_grid"]
 
@@ -105,12 +105,6 @@ def latent_centres_mm(centres_mm: NDArray[np.float64], factor: int) -> NDArray[n
     step = float(centres_mm[-1] - centres_mm[-2]) if count > 1 else 0.0
     beyond = centres_mm[-1] + step * np.arange(1, -count % factor + 1)
     return np.asarray(np.concatenate([centres_mm, beyond]).reshape(-1, factor).mean(axis=1))
-
-
-def linear_matrix(from_mm: NDArray[np.float64], to_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(m, n) linear interpolation from n rising positions to m; constant beyond the outer ones. Rows sum to 1."""
-    identity = np.eye(len(from_mm))
-    return np.stack([np.interp(to_mm, from_mm, column) for column in identity], axis=1)
 
 
 def condition_latents(

@@ -30,12 +30,12 @@ from lamella.latent_diffusion.weights import LatentWeights
 from lamella.machine.runtime import Runtime, runtime
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import along_z, covering_grid, cubic_matrix
-from lamella.thinning.consistency import to_stored_hu, whole_hu
+from lamella.thinning.consistency import to_stored_hu
 from lamella.thinning.model import Provenance
 from lamella.thinning.result import Progress, Stopwatch, Thinned
 from lamella.thinning.settings import Mode, ThinSettings
 from lamella.thinning.slice_noise import slice_generator
-from lamella.volume import Geometry, Volume
+from lamella.volume import Geometry, Volume, round_hu
 
 STEPS = 20
 """Of the sampler, where none are asked for."""
@@ -168,7 +168,7 @@ class _Task:
 
     def whole(self, image: Tensor) -> np.ndarray:
         """Whole HU, consistent with the measurement unless a study does not want that."""
-        return to_stored_hu(image, self.thick, self.grids) if self.settings.project else whole_hu(image)
+        return to_stored_hu(image, self.thick, self.grids) if self.settings.project else round_hu(image.numpy())
 
 
 class _Running:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
-import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lamella.errors import ModelError
 from lamella.files.atomic import sha256_of
 from lamella.networks.folder import EMBEDDED, WEIGHTS, read_card
-
-_HEADER_LIMIT = 100_000_000
-"""safetensors allows a header of at most this many bytes."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +74,8 @@ def model_facts(folder: Path) -> ModelFacts:
         ModelError: the card or the weights cannot be read.
     """
     card, found = read_card(folder), sha256_of(folder / WEIGHTS)
-    header = _header(folder / WEIGHTS)
-    sizes = {name: math.prod(entry["shape"]) for name, entry in header.items()}
+    shapes = _shapes(folder / WEIGHTS)
+    sizes = {name: size for name, (size, _) in shapes.items()}
     return ModelFacts(
         name=str(card["name"]),
         kind=str(card.get("kind", EMBEDDED)),
@@ -88,7 +84,7 @@ def model_facts(folder: Path) -> ModelFacts:
         intact=found == card["weights_sha256"],
         tensors=_counted(dict.fromkeys(sizes, 1)),
         parameters=_counted(sizes),
-        dtypes=tuple(sorted({str(entry["dtype"]) for entry in header.values()})),
+        dtypes=tuple(sorted({dtype for _, dtype in shapes.values()})),
         card=card,
     )
 
@@ -123,22 +119,16 @@ def checkpoint_facts(path: Path) -> CheckpointFacts:
     )
 
 
-def _header(weights: Path) -> dict[str, dict[str, Any]]:
-    """Names, shapes and number formats of a safetensors file: a length, then JSON (its format, version 0.4)."""
-    size = weights.stat().st_size
-    with weights.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > min(size - 8, _HEADER_LIMIT):
-            raise ModelError(f"The weights {weights} are no safetensors file, or cut off. Copy the model folder again.")
-        try:
-            header: dict[str, dict[str, Any]] = json.loads(file.read(length))
-        except ValueError as error:
-            raise ModelError(
-                f"The weights {weights} have a header that cannot be read. Copy the folder again."
-            ) from error
-    header.pop("__metadata__", None)
-    return header
+def _shapes(weights: Path) -> dict[str, tuple[int, str]]:
+    """Tensor -> (numbers in it, their format), from the header of a safetensors file."""
+    try:
+        with safe_open(weights, framework="pt") as held:
+            parts = {name: held.get_slice(name) for name in held.keys()}  # noqa: SIM118 (no mapping)
+            return {name: (math.prod(part.get_shape()), str(part.get_dtype())) for name, part in parts.items()}
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"The weights {weights} are no safetensors file, or cut off. Copy the model folder again."
+        ) from error
 
 
 def _counted(sizes: dict[str, int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
+from lamella.dicom.write import decimal
 from lamella.errors import NonFiniteError, UsageError
 from lamella.phantom.head import head_build
 from lamella.phantom.settings import Region
@@ -22,12 +23,6 @@ def _uid(*parts: object) -> str:
     """A UID that depends on its parts alone: 2.25 and a 128-bit number (PS3.5 B.2)."""
     digest = hashlib.sha256("/".join(["lamella-phantom", *map(str, parts)]).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
-
-
-def _number(value: float) -> str:
-    """A decimal string of at most 16 characters (PS3.5 6.2, DS)."""
-    text = f"{value:.10g}"
-    return text if len(text) <= 16 else f"{value:.8g}"
 
 
 def write_phantom_study(
@@ -136,13 +131,13 @@ def _slice(common: Dataset, geometry: Geometry, volume: Volume, index: int, file
     dataset.update(common)
     dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.InstanceNumber = index + 1
-    dataset.SliceThickness = _number(geometry.thickness_mm)
-    dataset.SpacingBetweenSlices = _number(geometry.spacing_mm)
-    dataset.ImagePositionPatient = [_number(v) for v in geometry.position(index)]
+    dataset.SliceThickness = decimal(geometry.thickness_mm)
+    dataset.SpacingBetweenSlices = decimal(geometry.spacing_mm)
+    dataset.ImagePositionPatient = [decimal(v) for v in geometry.position(index)]
     # First the direction along a row (rising column), then the direction along a column (PS3.3 C.7.6.2.1.1).
-    dataset.ImageOrientationPatient = [_number(v) for v in (*geometry.axes[:, 2], *geometry.axes[:, 1])]
-    dataset.PixelSpacing = [_number(v) for v in geometry.pixel_mm]
-    dataset.SliceLocation = _number(geometry.centres_mm[index])
+    dataset.ImageOrientationPatient = [decimal(v) for v in (*geometry.axes[:, 2], *geometry.axes[:, 1])]
+    dataset.PixelSpacing = [decimal(v) for v in geometry.pixel_mm]
+    dataset.SliceLocation = decimal(geometry.centres_mm[index])
     dataset.Rows, dataset.Columns = geometry.shape[1:]
     stored = np.clip(np.rint(volume.hu[index]), AIR_HU, MAX_HU) - _INTERCEPT_HU
     dataset.PixelData = stored.astype("<u2").tobytes()

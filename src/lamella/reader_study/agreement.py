@@ -1,8 +1,7 @@
-"""How far readers agree: Fleiss' kappa and Krippendorff's alpha, with answers missing; the Wilson interval of a share."""
+"""How far readers agree: Fleiss' kappa and Krippendorff's alpha, with answers missing."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,26 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from lamella.errors import LamellaError
 
 Level = Literal["nominal", "ordinal"]
-
-_Z_95 = 1.959963984540054
-"""The standard normal's 97.5 % point."""
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float] | None:
-    """The 95 % score interval of a share (Wilson, JASA 22, 1927); None where there is no trial.
-
-    Raises:
-        LamellaError: more successes than trials, or fewer than none.
-    """
-    if not 0 <= successes <= trials:
-        raise LamellaError(f"A share needs 0 <= successes <= trials. Found {successes} of {trials}.")
-    if trials == 0:
-        return None
-    share, square = successes / trials, _Z_95**2 / trials
-    middle = (share + square / 2) / (1 + square)
-    half = _Z_95 / (1 + square) * math.sqrt(share * (1 - share) / trials + square / (4 * trials))
-    # The ends are 0 and 1 exactly where nobody or everybody chose; rounding must not say otherwise.
-    return (0.0 if successes == 0 else middle - half), (1.0 if successes == trials else middle + half)
 
 
 def fleiss_kappa(counts: ArrayLike) -> float | None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lamella.errors import RefusedInput, UsageError
 from lamella.sources.source import read_source
-from lamella.volume import Geometry, Volume
-
-GRID_TOLERANCE_MM = 0.05
-"""How far the corners of two volumes may lie apart; DICOM writes positions to about this."""
+from lamella.volume import SAME_GRID_MM, Geometry, Volume
 
 _LEAST_SLICES = 2
 _SUFFIXES = (".nii.gz", ".nii", ".zip", ".dcm")
@@ -115,7 +112,7 @@ def read_case(case: Case, slab: Slab | None = None) -> dict[str, Volume]:
     if slab is None:
         return volumes
     kept = _slices(case.name, grid, slab)
-    return {method: _cut(volume, kept) for method, volume in volumes.items()}
+    return {method: replace(volume.part(kept), header=None) for method, volume in volumes.items()}
 
 
 def fingerprint(volume: Volume) -> str:
@@ -162,15 +159,13 @@ def _difference(found: Geometry, expected: Geometry) -> tuple[str, str] | None:
         return facts[0][0], facts[1][0]
     if found.shape[0] != expected.shape[0]:
         return facts[0][1], facts[1][1]
-    last = np.array(found.shape) - 1
-    corners = [np.array([z, y, x]) * last for z in (0, 1) for y in (0, 1) for x in (0, 1)]
-    apart = max(float(np.linalg.norm(found.position(*corner) - expected.position(*corner))) for corner in corners)
-    if apart <= GRID_TOLERANCE_MM:
+    apart = found.apart_mm(expected)
+    if apart <= SAME_GRID_MM:
         return None
     for mine, others in zip(*facts, strict=True):
         if mine != others:
             return f"{mine} (corners up to {apart:.2f} mm away)", others
-    return f"corners up to {apart:.2f} mm away", f"at most {GRID_TOLERANCE_MM:g} mm,"
+    return f"corners up to {apart:.2f} mm away", f"at most {SAME_GRID_MM:g} mm,"
 
 
 def _in_plane(grid: Geometry) -> str:
@@ -194,7 +189,7 @@ def _slices(case: str, grid: Geometry, slab: Slab) -> slice:
     length = count * spacing
     if slab.range_mm is not None:
         low, high = slab.range_mm
-        if high > length + GRID_TOLERANCE_MM:
+        if high > length + SAME_GRID_MM:
             raise RefusedInput(
                 f"--slab-mm goes beyond the scan. {case}: found {low:g}:{high:g}, expected at most {length:.2f} mm "
                 f"({count} slices every {spacing:.4g} mm). Ask for a range inside it."
@@ -210,10 +205,3 @@ def _slices(case: str, grid: Geometry, slab: Slab) -> slice:
             f"expected at least {_LEAST_SLICES}. Ask for a wider slab."
         )
     return slice(int(inside[0]), int(inside[-1]) + 1)
-
-
-def _cut(volume: Volume, kept: slice) -> Volume:
-    grid = volume.geometry
-    hu = volume.hu[kept]
-    place = grid.with_slices(len(hu), grid.spacing_mm, kept.start * grid.spacing_mm, grid.thickness_mm)
-    return Volume(hu, place)

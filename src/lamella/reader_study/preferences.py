@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy.stats import binomtest
 
-from lamella.reader_study.agreement import fleiss_kappa, holm, wilson_interval
+from lamella.reader_study.agreement import fleiss_kappa, holm
 from lamella.reader_study.answers import Answers, Given
 from lamella.reader_study.plan import Design
 
@@ -41,13 +41,15 @@ class Votes:
     def counted(cls, first: int, second: int, same: int) -> Votes:
         """The shares and tests of three counts."""
         decided = first + second
+        test = binomtest(first, decided) if decided else None
+        interval = None if test is None else test.proportion_ci(0.95, method="wilson")
         return cls(
             first,
             second,
             same,
             first / decided if decided else None,
-            wilson_interval(first, decided),
-            float(binomtest(first, decided).pvalue) if decided else None,
+            None if interval is None else (float(interval.low), float(interval.high)),
+            None if test is None else float(test.pvalue),
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import SliceOperator, along_z
-from lamella.volume import AIR_HU, Volume
+from lamella.volume import AIR_HU, Volume, round_hu
 
 _ROUNDS = 200
 """At most this many alternations between "a value that can be stored" and "consistent with the measurement"; most columns
@@ -51,14 +51,14 @@ def to_stored_hu(image: Tensor, thick: Tensor, grids: GridPair) -> NDArray[np.in
         grids: between the two grids.
     """
     touched = (image.amin(dim=0) < AIR_HU) | (image.amax(dim=0) > _HIGHEST_HU) | (thick.amin(dim=0) <= AIR_HU)
-    hu = whole_hu(image)
+    hu = round_hu(image.numpy())
     if bool(touched.any()):
         columns, measured = image[:, touched][..., None], thick[:, touched][..., None]
         _meet(columns, measured, grids.operator)
         lies_in = (grids.operator.matrix > _TOUCH).T.astype(np.float64)
         empty = (measured <= AIR_HU).float()
         columns[(along_z(lies_in, empty) > 0) & (along_z(lies_in, 1 - empty) == 0)] = AIR_HU
-        hu[:, touched.numpy()] = whole_hu(columns[..., 0])
+        hu[:, touched.numpy()] = round_hu(columns[..., 0].numpy())
     return hu
 
 
@@ -84,14 +84,6 @@ def _meet(columns: Tensor, measured: Tensor, operator: SliceOperator) -> None:
         if turn >= _PLAIN_ROUNDS:
             columns[:, left] += (_RELAXATION - 1) * (columns[:, left] - inside)
     columns[:, left] = operator.project(columns[:, left].clamp(AIR_HU, _HIGHEST_HU), measured[:, left])
-
-
-def whole_hu(image: Tensor) -> NDArray[np.int16]:
-    """(D, ...) HU as they are stored: whole numbers, nothing below air."""
-    hu = np.empty(tuple(image.shape), np.int16)
-    for index, plane in enumerate(image):  # one at a time: the whole would be copied three times on its way
-        hu[index] = plane.round().clamp(AIR_HU, np.iinfo(np.int16).max).numpy()
-    return hu
 
 
 def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
