@@ -1,28 +1,34 @@
-# make demo               set up, then thin a phantom chest into ./demo (SOURCE=folder: your own scan)
-# make test               set up, then the quick tests (under five minutes on two cores)
+# make demo               set up for the main job, then thin a phantom chest into ./demo (SOURCE=folder: your own scan)
+# make test               set up the tests' tools too, then the quick tests (under five minutes on two cores)
 # make smoke              the reference system from raw ZIPs to a page of results, on phantoms, in minutes
-# make bench             time and memory of the installed command, beside two splines of the same volume
+# make bench              time and memory of the installed command, beside two splines of the same volume
 # make check              all tests and the smoke chain, then format, lint, types, documents; what CI runs
 # make docs               the documentation site, offline, with warnings as errors: docs/_build/html/index.html
 #
-# PYTHON, SOURCE and OUT may be given on the command line.
+# PYTHON, SOURCE and OUT may be given on the command line; CONSTRAINTS= takes the newest packages instead of those that
+# the published figures were made with.
 
 PYTHON ?= python3
 OUT ?= demo
+CONSTRAINTS ?= --constraint constraints.txt
 BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check $(CONSTRAINTS) --editable
 READY := .venv/.ready
-TORCH := $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+TOOLS := .venv/.tools
 
 .PHONY: setup demo test smoke bench docs check clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lamella needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) '.[report]'
+	@touch $@
+
+$(TOOLS): $(READY)
+	$(INSTALL) '.[dev]'
 	@touch $@
 
 demo: $(READY)
@@ -32,17 +38,17 @@ else
 	$(BIN)/lamella demo "$(OUT)" --overwrite
 endif
 
-test: $(READY)
+test: $(TOOLS)
 	$(BIN)/python -m pytest -m "not slow"
 
-smoke: $(READY)
+smoke: $(TOOLS)
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
 
 bench: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	$(INSTALL) '.[bench]'
 	$(BIN)/python benchmarks/speed.py
 
-check: $(READY)
+check: $(TOOLS)
 	$(BIN)/python -m pytest
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
 	$(BIN)/ruff format --check .
@@ -50,8 +56,8 @@ check: $(READY)
 	$(BIN)/mypy
 	$(MAKE) docs
 
-docs: $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+docs: $(TOOLS)
+	$(INSTALL) '.[docs]'
 	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
 
 clean:

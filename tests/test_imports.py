@@ -144,6 +144,37 @@ def test_a_breach_is_found(tmp_path: Path) -> None:
     assert "no rank" in breaches({"lamella.helpers": bad})[0]
 
 
+NOT_EVERYWHERE = {"fcntl", "resource", "pwd", "grp", "msvcrt", "winreg", "termios", "tty", "pty", "syslog"}
+"""Modules of the standard library that one system has and another lacks."""
+
+
+def unguarded(node: ast.AST, guarded: bool = False) -> Iterator[str]:
+    """Imports of such modules that stand in neither a branch on `sys.platform` nor a `try` that expects ImportError."""
+    if isinstance(node, ast.If):
+        guarded = guarded or "sys.platform" in ast.unparse(node.test)
+    if isinstance(node, ast.Try):
+        caught = " ".join(ast.unparse(one.type) for one in node.handlers if one.type is not None)
+        guarded = guarded or "ImportError" in caught or "ModuleNotFoundError" in caught
+    names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+    if not guarded:
+        yield from (f"line {node.lineno}: {name}" for name in names if name in NOT_EVERYWHERE)  # type: ignore[attr-defined]
+    for child in ast.iter_child_nodes(node):
+        yield from unguarded(child, guarded)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_only_some_systems_have_is_guarded(module: str) -> None:
+    assert list(unguarded(ast.parse(MODULES[module].read_text(encoding="utf-8")))) == []
+
+
+def test_an_unguarded_import_is_found() -> None:
+    late = "def f():\n    import sys\n    if x:\n        import fcntl\n        from resource import getrusage\n"
+    assert list(unguarded(ast.parse(late))) == ["line 4: fcntl", "line 5: resource"]
+    assert list(unguarded(ast.parse("if sys.platform != 'win32':\n    import pwd\n"))) == []
+    assert list(unguarded(ast.parse("try:\n    import grp\nexcept ImportError:\n    grp = None\n"))) == []
+
+
 def test_no_drawers() -> None:
     drawers = {"utils", "helpers", "common", "misc"}
     assert [module for module in MODULES if drawers & set(module.split("."))] == []

@@ -52,6 +52,15 @@ def test_the_full_size_loads_strictly(tmp_path: Path) -> None:
     assert not codec.network.training
 
 
+def test_an_old_torch_is_given_no_foreign_checkpoint(
+    tensors: Tensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "a.pt", tensors)
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    with pytest.raises(UsageError, match=r"Found torch 2\.9\.1\+cpu, expected 2\.10 or newer"):
+        import_maisi(path, SMALL)
+
+
 # SPEC A7 B12
 @pytest.mark.parametrize(
     "wrap", [lambda t: t, lambda t: {"unet_state_dict": t}, lambda t: {"state_dict": t, "epoch": 1}]

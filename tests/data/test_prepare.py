@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from lamella.data.prepare import JOBS, LOCKS, REJECTS, prepare, prepare_one
 from lamella.data.prepare_settings import CategorySettings, PrepareSettings, SeriesEntry
 from lamella.dicom import read_series
 from lamella.errors import LamellaError, UsageError
+from lamella.files.lock import lock
 from lamella.sources.source import read_source
 
 
@@ -77,15 +76,15 @@ def test_a_job_in_work_elsewhere_is_passed_over(raw: Path, tmp_path: Path) -> No
     asked = settings(raw, tmp_path / "set")
     job = next(one for one in find_jobs(asked) if one.path == "APE/1.zip")
     (tmp_path / "set" / LOCKS).mkdir(parents=True)
-    handle = os.open(tmp_path / "set" / LOCKS / job.key, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    held = lock(tmp_path / "set" / LOCKS / job.key)
+    assert held is not None
     try:
         found = prepare(asked)
         assert (found.elsewhere, found.cases) == (1, 1)
         with pytest.raises(UsageError, match="no prepared data set"):
             Index.load(tmp_path / "set")  # no split is frozen before every job has an end
     finally:
-        os.close(handle)
+        held.release()
     assert prepare(asked).cases == 2
     assert len(Index.load(tmp_path / "set").entries) == 2
 

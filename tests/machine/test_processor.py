@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from lamella.machine.processor import Conv3d
+import lamella
+from lamella.machine.processor import Conv3d, native_bf16
 
 SHAPES = [((4, 8, 3), {"padding": 1}), ((8, 4, 1), {}), ((6, 6, (1, 2, 2)), {"stride": (1, 2, 2), "bias": False})]
 
@@ -47,3 +51,31 @@ def test_training_and_compilation_use_what_torch_can_follow() -> None:
         assert "mkldnn_convolution" not in str(graph.graph)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         assert conv(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(torch.cpu, "_is_avx512_bf16_supported"), (torch.jit, "is_tracing"), (torch, "mkldnn_convolution")],
+)
+def test_a_torch_without_its_private_names_gives_the_same_answers(
+    owner: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, conv = torch.randn(1, 4, 5, 12, 14), Conv3d(4, 8, 3, padding=1)
+    with torch.inference_mode():
+        expected = conv(x)
+        monkeypatch.delattr(owner, name, raising=False)
+        torch.testing.assert_close(conv(x), expected)
+    if owner is torch.cpu:
+        assert native_bf16("cpu") is False
+
+
+def test_no_other_private_name_of_torch_is_used() -> None:
+    """Those allowed are the memory planner's, which only `lamella info` needs."""
+    private = re.compile(r"\btorch(\.\w+)*\._(?!_)\w+")
+    found = {
+        (file.name, one.group())
+        for file in Path(lamella.__file__).parent.rglob("*.py")
+        for one in private.finditer(file.read_text(encoding="utf-8"))
+    }
+    allowed = {"torch._subclasses", "torch.utils._python_dispatch", "torch.utils._pytree"}
+    assert {one for one in found if one[0] != "cost.py" or one[1] not in allowed} == set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,9 +27,10 @@ def train(
     The config's `kind` says what is trained: embedded (if it names none), autoencoder (a codec) or latent (the reference
     system's diffusion model).
     """
-    if find_spec("lightning") is None:
-        raise LamellaError("Training needs packages that are not installed. Run: pip install 'lamella[train]'")
     from lamella.files.config import load, plain, save
+    from lamella.machine.extras import require
+
+    require("train", "Training")
     from lamella.train.same_run import SETTINGS, is_begun, refuse_other_run
 
     settings, start = _trainer(config, overrides or ())

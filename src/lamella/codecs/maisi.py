@@ -55,12 +55,13 @@ def import_maisi(path: str | Path, settings: CodecSettings | None = None) -> KlC
         settings: of a network of the same family but another size; MAISI's if None.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file; or this torch does not keep it from running code.
         ModelError: it is no such checkpoint; all missing and unexpected keys and other shapes are listed.
     """
     path, settings = Path(path), settings or maisi_settings()
     if not path.is_file():
         raise UsageError(f"There is no file {path}. Expected MAISI's autoencoder as a .pt file.")
+    _refuse_old_torch()
     tensors = _state_dict(path)
     with torch.device("meta"):
         network = Autoencoder(settings.network)
@@ -71,6 +72,14 @@ def import_maisi(path: str | Path, settings: CodecSettings | None = None) -> KlC
             f"The checkpoint {path.name} holds values that are not finite, in {', '.join(sick)}. Download it again."
         )
     return KlCodec(network, settings)
+
+
+def _refuse_old_torch() -> None:
+    """Before torch 2.10 a checkpoint made for it runs code although only tensors are asked for (CVE-2026-24747)."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):
+        raise UsageError(
+            f"This torch cannot read a foreign checkpoint safely. Found torch {torch.__version__}, expected 2.10 or newer."
+        )
 
 
 def _state_dict(path: Path) -> dict[str, Tensor]:

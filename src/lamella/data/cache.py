@@ -16,12 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import sha256_of, staged_folder
+from lamella.machine.extras import require
 from lamella.volume import Geometry, Volume
 
 CASE, THIN, THICK = "case.json", "thin.b2nd", "thick.b2nd"
@@ -70,6 +70,7 @@ class CachedVolume:
 
     @cached_property
     def _array(self) -> Any:
+        blosc2 = _blosc2()
         try:
             if sha256_of(self.path) != self.sha256:
                 raise _damaged(self.path)
@@ -200,6 +201,7 @@ def _whole(volume: Volume) -> NDArray[np.int16]:
 
 
 def _write(path: Path, hu: NDArray[np.int16]) -> None:
+    blosc2 = _blosc2()
     settings = {"codec": blosc2.Codec.ZSTD, "clevel": 9, "filters": [blosc2.Filter.BITSHUFFLE], "nthreads": 1}
     chunks = tuple(min(a, b) for a, b in zip(_CHUNK, hu.shape, strict=True))
     blocks = tuple(min(a, b) for a, b in zip(_BLOCKS, chunks, strict=True))
@@ -233,3 +235,15 @@ def _plain(geometry: Geometry) -> dict[str, Any]:
 
 def _geometry(one: dict[str, Any]) -> Geometry:
     return Geometry(tuple(one["shape"]), np.array(one["affine"]), one["thickness_mm"])
+
+
+def _blosc2() -> Any:
+    """The package that compresses.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    require("train", "A prepared data set")
+    import blosc2
+
+    return blosc2

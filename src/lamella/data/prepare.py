@@ -9,9 +9,7 @@ members of a ZIP are read in place.
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -29,6 +27,8 @@ from lamella.dicom.header import SeriesHeader
 from lamella.dicom.read import survey
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import staged_file
+from lamella.files.lock import lock
+from lamella.machine.extras import require
 from lamella.sources.source import kind_of, read_source
 
 JOBS, LOCKS, REJECTS = "jobs", "locks", "rejects.csv"
@@ -60,8 +60,9 @@ def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fracti
     """Prepare a data set, or go on with it.
 
     Raises:
-        UsageError: no data, nothing to do in it, or a split that was drawn by other shares.
+        UsageError: no data, nothing to do in it, or a split that was drawn by other shares; the extra `train` is missing.
     """
+    require("train", "A prepared data set")
     out, jobs = Path(settings.out), find_jobs(settings)
     refuse_other_shares(out, settings.split)
     for name in (JOBS, LOCKS, CASES):
@@ -190,16 +191,16 @@ def _entry(header: SeriesHeader, job: Job) -> Entry:
 @contextmanager
 def _claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether this process, and no other, may do a job; with `wait` it does, once the others are done."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+        held = lock(path, wait=wait)
+    except BlockingIOError:
+        yield False
+        return
+    try:
         yield True
     finally:
-        os.close(handle)
+        if held is not None:
+            held.release()
 
 
 def _note(out: Path, job: Job, record: dict[str, Any]) -> None:

@@ -23,12 +23,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import BaseFileLock
 
 from lamella.errors import LamellaError, UsageError
+from lamella.files.lock import lock
 from lamella.files.output_checks import RESULT_FILES, absolute, refuse_existing
-
-if sys.platform != "win32":
-    import fcntl
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _LONGEST_NAME = 180  # bytes of NAME inside the hidden folder's name; file systems allow 255 in all
@@ -83,7 +82,7 @@ def _staged(
     with _no_room_explained(output), _parents(output.parent):
         _clear_leftovers(output)
         refuse_existing(output, overwrite, replaceable)
-        stage, lock = _open_stage(output)
+        stage, held = _open_stage(output)
         try:
             new = stage / "new" / output.name
             new.parent.mkdir()
@@ -92,7 +91,7 @@ def _staged(
             _sync_tree(new)
             _swap(stage, new, output, overwrite)
         finally:
-            _close_stage(stage, lock, output)
+            _close_stage(stage, held, output)
 
 
 def _swap(stage: Path, new: Path, output: Path, overwrite: bool) -> None:
@@ -108,13 +107,15 @@ def _swap(stage: Path, new: Path, output: Path, overwrite: bool) -> None:
     _sync(output.parent)
 
 
-def _close_stage(stage: Path, lock: int | None, output: Path) -> None:
+def _close_stage(stage: Path, held: BaseFileLock | None, output: Path) -> None:
     """Bring a moved-aside result back if the new one did not get to OUTPUT, then remove the hidden folder."""
     _restore(stage, output)
     shutil.rmtree(stage, ignore_errors=True)  # what cannot be removed now is removed by the next run
-    if lock is not None:
-        os.close(lock)
-        shutil.rmtree(stage, ignore_errors=True)  # network file systems keep a file that is open
+    if held is not None:
+        left = stage.exists()  # network file systems, and Windows, keep a file that is open
+        held.release()
+        if left:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _restore(stage: Path, output: Path) -> None:
@@ -124,17 +125,17 @@ def _restore(stage: Path, output: Path) -> None:
         _sync(output.parent)
 
 
-def _open_stage(output: Path) -> tuple[Path, int | None]:
+def _open_stage(output: Path) -> tuple[Path, BaseFileLock | None]:
     """Create and lock the hidden folder. Another run may clear it between the two steps; then make another."""
     while True:
         stage = output.parent / f"{_stage_prefix(output)}{os.getpid()}-{secrets.token_hex(4)}"
         stage.mkdir()
         with suppress(BlockingIOError):
-            lock = _lock(stage)
+            held = _lock(stage)
             if stage.is_dir():
-                return stage, lock
-            if lock is not None:
-                os.close(lock)
+                return stage, held
+            if held is not None:
+                held.release()
 
 
 def _stage_prefix(output: Path) -> str:
@@ -151,36 +152,17 @@ def _clear_leftovers(output: Path) -> None:
         if match is None or not entry.is_dir(follow_symlinks=False):
             continue
         try:
-            lock = _lock(Path(entry.path))
+            held = _lock(Path(entry.path))
         except BlockingIOError:  # its owner is at work
             continue
-        if lock is None and psutil.pid_exists(int(match.group(1))):
+        if held is None and psutil.pid_exists(int(match.group(1))):
             continue
-        _close_stage(Path(entry.path), lock, output)
+        _close_stage(Path(entry.path), held, output)
 
 
-def _lock(folder: Path) -> int | None:
-    """Take the folder's lock without waiting; None where the system or the file system has no such locks.
-
-    Raises:
-        BlockingIOError: another process holds it.
-    """
-    if sys.platform == "win32":
-        return None
-    try:
-        # a file, for network file systems lock no folders
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
+def _lock(folder: Path) -> BaseFileLock | None:
+    """Take a hidden folder's lock without waiting: a file in it, for network file systems lock no folders."""
+    return lock(folder / "lock") if folder.is_dir() else None
 
 
 @contextmanager

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+# torch's documentation promises none of the names that are asked for by getattr. A torch that lacks one takes the safe
+# way: float32, and torch's own convolution.
 
 
 def native_bf16(device_type: str) -> bool:
@@ -12,7 +17,7 @@ def native_bf16(device_type: str) -> bool:
         return bool(torch.cuda.get_device_capability() >= (8, 0))  # older ones imitate it, too
     if device_type != "cpu":
         return False  # of Metal devices nothing is known
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 class Conv3d(nn.Conv3d):
@@ -25,8 +30,10 @@ class Conv3d(nn.Conv3d):
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         learning = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
         # Neither a compiler nor a tracer knows the call below.
-        followed = torch.compiler.is_compiling() or torch._C._is_tracing()
-        plain = input.device.type == "cpu" and input.dtype == torch.float32 and torch._C._has_mkldnn
-        if learning or followed or not plain or isinstance(self.padding, str):
+        followed = torch.compiler.is_compiling() or getattr(torch.jit, "is_tracing", bool)()
+        plain = input.device.type == "cpu" and input.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+        convolution: Any = getattr(torch, "mkldnn_convolution", None)
+        if learning or followed or not plain or isinstance(self.padding, str) or convolution is None:
             return torch.as_tensor(super()._conv_forward(input, weight, bias))
-        return torch.mkldnn_convolution(input, weight, bias, self.padding, self.stride, self.dilation, self.groups)
+        answer: Tensor = convolution(input, weight, bias, self.padding, self.stride, self.dilation, self.groups)
+        return answer

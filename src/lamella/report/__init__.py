@@ -1,1 +1,5 @@
 """Pictures of results: `render_preview` draws thick, interpolated and thin side by side."""
+
+from lamella.machine.extras import require
+
+require("report", "A picture or a page")
