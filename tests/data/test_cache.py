@@ -101,7 +101,7 @@ def test_a_case_is_never_replaced_or_half_there(tmp_path: Path, monkeypatch: pyt
     def full(*arguments: object, **settings: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lamella.data.cache.blosc2.asarray", full)
+    monkeypatch.setattr("blosc2.asarray", full)
     with pytest.raises(LamellaError):
         written(tmp_path / "new", volume((10, 20, 30)))
     assert not (tmp_path / "new").exists()

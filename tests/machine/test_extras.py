@@ -56,5 +56,7 @@ def test_looking_imports_nothing() -> None:
 def test_every_base_requirement_is_imported() -> None:
     source = Path(__file__).parents[2] / "src" / "lamella"
     text = "\n".join(file.read_text(encoding="utf-8") for file in source.rglob("*.py"))
-    unused = [name for name in names(PROJECT["dependencies"]) if not re.search(rf"^ *(import|from) {name}\b", text, re.M)]
+    unused = [
+        name for name in names(PROJECT["dependencies"]) if not re.search(rf"^ *(import|from) {name}\b", text, re.M)
+    ]
     assert unused == []

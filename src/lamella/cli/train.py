@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lamella.cli.options import Debug, Quiet
-from lamella.errors import LamellaError, UsageError
+from lamella.errors import UsageError
 
 _KINDS = ("embedded", "autoencoder", "latent")
 

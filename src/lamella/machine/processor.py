@@ -31,8 +31,9 @@ class Conv3d(nn.Conv3d):
         learning = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
         # Neither a compiler nor a tracer knows the call below.
         followed = torch.compiler.is_compiling() or getattr(torch.jit, "is_tracing", bool)()
-        plain = input.device.type == "cpu" and input.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-        convolution: Any = getattr(torch, "mkldnn_convolution", None)
+        plain = input.device.type == "cpu" and input.dtype == torch.float32
+        one_dnn: Any = torch.backends.mkldnn
+        convolution: Any = getattr(torch, "mkldnn_convolution", None) if one_dnn.is_available() else None
         if learning or followed or not plain or isinstance(self.padding, str) or convolution is None:
             return torch.as_tensor(super()._conv_forward(input, weight, bias))
         answer: Tensor = convolution(input, weight, bias, self.padding, self.stride, self.dilation, self.groups)
