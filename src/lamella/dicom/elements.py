@@ -1,4 +1,4 @@
-"""Values of DICOM elements, taken without trusting them: absent, empty and malformed are told apart from numbers."""
+"""Values of DICOM elements, read without trusting them: absent, empty and malformed are told apart from numbers."""
 
 from __future__ import annotations
 

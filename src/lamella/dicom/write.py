@@ -101,7 +101,7 @@ def _write_files(
         pixels = np.ascontiguousarray(volume.hu[k], dtype="<i2").tobytes()
         template.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
         files.append(folder / f"IM_{number:05d}.dcm")
-        files[-1].write_bytes(_encoded(template))
+        files[-1].write_bytes(encoded(template))
         if progress is not None:
             progress(k + 1, count)
     return tuple(files)
@@ -183,7 +183,7 @@ def _slice_part(shared: Dataset, source_slice: Dataset) -> Dataset:
     return dataset
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def encoded(dataset: Dataset) -> bytes:
     """The file's bytes. Encoding in memory keeps pydicom from rewrapping the disk's errors without their number."""
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

@@ -8,9 +8,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lamella.phantom.shapes import Array, Grid, Texture, inside, paint, smooth_max, smooth_min, spline_path, step
+from lamella.phantom.canvas import Canvas, Vector
+from lamella.phantom.shapes import Array, Grid, Texture, smooth_max, smooth_min, spline_path, step
 from lamella.phantom.torso import cage, cage_frame, spine_y
 
 CORTEX_HU, MARROW_HU, CARTILAGE_HU, DISC_HU, CANAL_HU, CORD_HU = 760.0, 185.0, 105.0, 75.0, 12.0, 42.0
@@ -23,29 +23,29 @@ VERTEBRAE_MM = tuple(float(z) for z in np.arange(-156.0, 157.0, _PITCH_MM))
 """Heights of the vertebral bodies' centres."""
 
 
-def paint_bones(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
-    """Paint the skeleton into `hu` (z, y, x) in place."""
+def paint_bones(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint the skeleton."""
+    grid = canvas.grid
     texture = Texture(grid, 5.0, rng)
     bone = np.full(grid.shape, _FAR_MM, dtype=np.float32)
     for z_mm in VERTEBRAE_MM:
         for side in (-1.0, 1.0):
             path, cartilage = rib_paths(z_mm, side)
             add_blade(bone, grid, path, 3.6, 6.4)
-            _paint_cartilage(hu, grid, cartilage)
-        _add_vertebra(bone, hu, grid, z_mm)
+            _paint_cartilage(canvas, cartilage)
+        _add_vertebra(bone, canvas, z_mm)
     _add_breastbone(bone, grid)
     _add_shoulder(bone, grid)
-    for first in range(0, grid.shape[0], 8):
-        z = slice(first, first + 8)
+    for z, slab in canvas.slabs():
         near = bone[z]
         if float(near.min()) > 4.0:
             continue
-        paint(hu[z], inside(near, grid.edge_mm), CORTEX_HU)
+        slab.fill(near, CORTEX_HU)
         # Marrow is a sponge: brighter and darker patches; the cortex is 1.3 mm thick.
-        paint(hu[z], inside(near + 1.3, grid.edge_mm), MARROW_HU + 45.0 * texture.slab(z))
+        slab.fill(near + 1.3, MARROW_HU + 45.0 * texture.slab(z))
 
 
-def rib_paths(z_mm: float, side: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rib_paths(z_mm: float, side: float) -> tuple[Vector, Vector]:
     """One rib as (n, 3) points, from its vertebra round the cage and downwards, and its cartilage to the breastbone.
 
     Args:
@@ -70,7 +70,7 @@ def rib_paths(z_mm: float, side: float) -> tuple[NDArray[np.float64], NDArray[np
     return path, spline_path(np.array([end, bend, joint]), 3.0)
 
 
-def add_blade(bone: Array, grid: Grid, path: NDArray[np.float64], thin_mm: float, tall_mm: float) -> None:
+def add_blade(bone: Array, grid: Grid, path: Vector, thin_mm: float, tall_mm: float) -> None:
     """Lower `bone` to the distance from a chain of flat segments whose broad side follows the body's surface."""
     for start, end in pairwise(path):
         reach = tall_mm + 5.0
@@ -93,24 +93,23 @@ def add_blade(bone: Array, grid: Grid, path: NDArray[np.float64], thin_mm: float
         np.minimum(bone[box], distance.astype(np.float32), out=bone[box])
 
 
-def _paint_cartilage(hu: Array, grid: Grid, path: NDArray[np.float64]) -> None:
-    low, high = path.min(axis=0) - 12.0, path.max(axis=0) + 12.0
-    box = grid.box(low, high)
-    if box is None:
+def _paint_cartilage(canvas: Canvas, path: Vector) -> None:
+    part = canvas.within(path.min(axis=0) - 12.0, path.max(axis=0) + 12.0)
+    if part is None:
         return
-    near = np.full(tuple(s.stop - s.start for s in box), _FAR_MM, dtype=np.float32)
-    add_blade(near, grid.part(box), path, 4.0, 6.0)
-    paint(hu[box], inside(near, grid.edge_mm), CARTILAGE_HU)
+    near = np.full(part.grid.shape, _FAR_MM, dtype=np.float32)
+    add_blade(near, part.grid, path, 4.0, 6.0)
+    part.fill(near, CARTILAGE_HU)
 
 
-def _add_vertebra(bone: Array, hu: Array, grid: Grid, z_mm: float) -> None:
-    """One vertebra into the bone distances; its disc, canal and cord into `hu`."""
+def _add_vertebra(bone: Array, canvas: Canvas, z_mm: float) -> None:
+    """One vertebra into the bone distances; its disc, canal and cord onto the canvas."""
     middle = float(spine_y(np.array(z_mm)))
-    box = grid.box(np.array([-48.0, middle - 24.0, z_mm - 34.0]), np.array([48.0, middle + 60.0, z_mm + 18.0]))
+    box = canvas.grid.box(np.array([-48.0, middle - 24.0, z_mm - 34.0]), np.array([48.0, middle + 60.0, z_mm + 18.0]))
     if box is None:
         return
-    part = grid.part(box)
-    (x, y, z), edge = part.mesh, part.edge_mm
+    part = canvas.part(box)
+    x, y, z = part.grid.mesh
     up = z - z_mm
     y = y - spine_y(z)
     waist = 1.0 - 0.09 * np.cos(np.clip(up / 10.0, -1.0, 1.0) * 1.57)
@@ -120,7 +119,7 @@ def _add_vertebra(bone: Array, hu: Array, grid: Grid, z_mm: float) -> None:
     rho = np.sqrt(u**2 + v**2)
     disc = (rho - 1.0) * 14.5
     body = smooth_max(disc, np.abs(up) - 9.6, 2.5)
-    paint(hu[box], inside(smooth_max(disc, np.abs(up - 12.0) - 3.6, 2.0), edge), DISC_HU)
+    part.fill(smooth_max(disc, np.abs(up - 12.0) - 3.6, 2.0), DISC_HU)
     canal = np.sqrt((x / 1.12) ** 2 + (y - 23.0) ** 2) - 8.3
     ring: Array = np.abs(np.sqrt((x / 1.2) ** 2 + ((y - 23.5) / 1.0) ** 2) - 11.5) - 2.6
     ring = smooth_max(ring, np.abs(up + 0.35 * (y - 23.0) + 1.0) - 8.0 + 2.5 * (y < 20.0), 2.0)
@@ -130,8 +129,8 @@ def _add_vertebra(bone: Array, hu: Array, grid: Grid, z_mm: float) -> None:
     fin: Array = smooth_max(np.abs(x) - 2.8, np.abs(up + 0.75 * (y - 33.0) + 3.0) - 5.5, 3.0)
     fin = smooth_max(fin, np.maximum(31.0 - y, y - 49.0), 3.0)
     whole = smooth_min(body, smooth_min(smooth_min(ring, wing, 3.0), fin, 3.0), 2.0)
-    paint(hu[box], inside(canal, edge), CANAL_HU)
-    paint(hu[box], inside(np.sqrt((x / 1.25) ** 2 + (y - 22.5) ** 2) - 4.6, edge), CORD_HU)
+    part.fill(canal, CANAL_HU)
+    part.fill(np.sqrt((x / 1.25) ** 2 + (y - 22.5) ** 2) - 4.6, CORD_HU)
     np.minimum(bone[box], smooth_max(whole, -canal, 1.0).astype(np.float32), out=bone[box])
 
 

@@ -6,17 +6,29 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from lamella.dicom.write import decimal
+from lamella.dicom.write import decimal, encoded
 from lamella.errors import NonFiniteError, UsageError
 from lamella.phantom.head import head_build
 from lamella.phantom.settings import Region
-from lamella.volume import AIR_HU, MAX_HU, Geometry, Volume
+from lamella.volume import AIR_HU, MAX_HU, Volume
 
-_INTERCEPT_HU = -1024
-_PADDING_DIGITS = 4
+_DATE, _TIME, _INTERCEPT_HU = "20260101", "120000", -1024
+_FIXED = {
+    "SpecificCharacterSet": "ISO_IR 100", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "SOPClassUID": CTImageStorage,
+    "StudyDate": _DATE, "SeriesDate": _DATE, "AcquisitionDate": _DATE, "ContentDate": _DATE,
+    "StudyTime": _TIME, "SeriesTime": _TIME, "AcquisitionTime": _TIME, "ContentTime": _TIME,
+    "AccessionNumber": "", "ReferringPhysicianName": "", "PatientBirthDate": "", "PositionReferenceIndicator": "",
+    "PatientName": "Lamella^Phantom", "PatientSex": "O", "PatientPosition": "HFS", "Modality": "CT",
+    "Manufacturer": "Lamella", "ManufacturerModelName": "Phantom", "DeviceSerialNumber": "0", "SoftwareVersions": "1",
+    "AcquisitionNumber": 1, "KVP": "120", "DataCollectionDiameter": "500", "XRayTubeCurrent": "200", "ExposureTime": "500",
+    "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0,
+    "BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "WindowCenter": "40", "WindowWidth": "400",
+    "RescaleIntercept": str(_INTERCEPT_HU), "RescaleSlope": "1", "RescaleType": "HU",
+}  # fmt: skip
+"""The same in every file of every phantom."""
 
 
 def _uid(*parts: object) -> str:
@@ -69,9 +81,8 @@ def write_phantom_study(
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for index in range(geometry.shape[0]):
-        file = folder / f"IM{index + 1:0{_PADDING_DIGITS}d}.dcm"
-        _slice(common, geometry, volume, index, file).save_as(file, enforce_file_format=True)
-        files.append(file)
+        files.append(folder / f"IM{index + 1:04d}.dcm")
+        files[-1].write_bytes(encoded(_slice(common, volume, index)))
     return files
 
 
@@ -80,56 +91,33 @@ def _series_header(
 ) -> Dataset:
     """Patient, study, series, equipment and acquisition: what all slices share."""
     header = Dataset()
-    header.SpecificCharacterSet = "ISO_IR 100"
-    header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    header.SOPClassUID = CTImageStorage
-    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = "20260101"
-    header.StudyTime = header.SeriesTime = header.AcquisitionTime = header.ContentTime = "120000"
-    header.AccessionNumber = ""
-    header.Modality = "CT"
-    header.Manufacturer = "Lamella"
-    header.ManufacturerModelName = "Phantom"
-    header.DeviceSerialNumber = "0"
-    header.SoftwareVersions = "1"
-    header.ReferringPhysicianName = ""
-    header.StudyDescription = f"Lamella {region} phantom, made by code"
-    header.SeriesDescription = description
-    header.PatientName = "Lamella^Phantom"
-    header.PatientID = f"LAMELLA-PHANTOM-{seed}"
-    header.PatientBirthDate = ""
-    header.PatientSex = "O"
-    header.BodyPartExamined = "PHANTOM" if region == "solids" else region.upper()
-    header.KVP = "120"
+    varying = {
+        "StudyDescription": f"Lamella {region} phantom, made by code",
+        "SeriesDescription": description,
+        "PatientID": f"LAMELLA-PHANTOM-{seed}",
+        "BodyPartExamined": "PHANTOM" if region == "solids" else region.upper(),
+        "ConvolutionKernel": kernel,
+        "StudyInstanceUID": _uid(seed, "study"),
+        "SeriesInstanceUID": series,
+        "StudyID": str(seed),
+        "SeriesNumber": series_number,
+        "FrameOfReferenceUID": _uid(seed, "frame of reference"),
+    }
+    for keyword, value in {**_FIXED, **varying}.items():
+        setattr(header, keyword, value)
     if region == "chest" or (region == "head" and head_build(seed)[1]):
         header.ContrastBolusAgent = "Iodine, simulated"
-    header.DataCollectionDiameter = "500"
-    header.XRayTubeCurrent = "200"
-    header.ExposureTime = "500"
-    header.ConvolutionKernel = kernel
-    header.PatientPosition = "HFS"
-    header.StudyInstanceUID = _uid(seed, "study")
-    header.SeriesInstanceUID = series
-    header.StudyID = str(seed)
-    header.SeriesNumber = series_number
-    header.AcquisitionNumber = 1
-    header.FrameOfReferenceUID = _uid(seed, "frame of reference")
-    header.PositionReferenceIndicator = ""
-    header.SamplesPerPixel = 1
-    header.PhotometricInterpretation = "MONOCHROME2"
-    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 12, 11, 0
-    header.WindowCenter, header.WindowWidth = "40", "400"
-    header.RescaleIntercept, header.RescaleSlope, header.RescaleType = str(_INTERCEPT_HU), "1", "HU"
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return header
 
 
-def _slice(common: Dataset, geometry: Geometry, volume: Volume, index: int, file: Path) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(_uid(common.SeriesInstanceUID, index))
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset = FileDataset(str(file), {}, file_meta=meta, preamble=b"\0" * 128)
+def _slice(common: Dataset, volume: Volume, index: int) -> Dataset:
+    geometry = volume.geometry
+    dataset = Dataset()
     dataset.update(common)
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    dataset.file_meta = common.file_meta
+    dataset.SOPInstanceUID = UID(_uid(common.SeriesInstanceUID, index))
     dataset.InstanceNumber = index + 1
     dataset.SliceThickness = decimal(geometry.thickness_mm)
     dataset.SpacingBetweenSlices = decimal(geometry.spacing_mm)
@@ -140,6 +128,5 @@ def _slice(common: Dataset, geometry: Geometry, volume: Volume, index: int, file
     dataset.SliceLocation = decimal(geometry.centres_mm[index])
     dataset.Rows, dataset.Columns = geometry.shape[1:]
     stored = np.clip(np.rint(volume.hu[index]), AIR_HU, MAX_HU) - _INTERCEPT_HU
-    dataset.PixelData = stored.astype("<u2").tobytes()
-    dataset["PixelData"].VR = "OW"
+    dataset.add_new("PixelData", "OW", stored.astype("<u2").tobytes())
     return dataset

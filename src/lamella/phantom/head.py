@@ -11,31 +11,18 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.phantom.noise import add_noise
+from lamella.phantom.canvas import Branches, Canvas, Knots, Vector, mirrored
 from lamella.phantom.settings import PhantomSettings
-from lamella.phantom.shapes import (
-    Array,
-    Grid,
-    Texture,
-    ball,
-    ellipsoid,
-    inside,
-    paint,
-    smooth_max,
-    smooth_min,
-    step,
-)
+from lamella.phantom.shapes import Array, Grid, Texture, ellipsoid, smooth_max, smooth_min, step
 from lamella.phantom.skull import GAS_HU, cavity, orbit, paint_air, paint_skull
-from lamella.phantom.trees import Branches, Vector, grow
-from lamella.phantom.vessels import Knots, mirrored, paint_pieces, paint_tube
-from lamella.volume import AIR_HU, MAX_HU, Volume
+from lamella.phantom.trees import grow
+from lamella.volume import Volume
 
 SKIN_HU, FAT_HU, MUSCLE_HU, GLAND_HU = 30.0, -95.0, 58.0, 15.0
 WHITE_HU, GREY_HU, CSF_HU, CORD_HU = 27.0, 38.0, 6.0, 34.0
 BLOOD_HU, CONTRAST_HU = 48.0, 310.0
 VITREOUS_HU, LENS_HU, SCLERA_HU, CALCIFIED_HU = 9.0, 95.0, 52.0, 240.0
 
-_SLAB = 8
 _VESSEL_POINTS = 110
 _MM_A_UNIT = 5.0
 """Distance from the surface where the folding field is 0, for each unit of the field."""
@@ -81,29 +68,25 @@ def head_phantom(settings: PhantomSettings) -> Volume:
     Returns:
         Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
-    geometry, seed = settings.geometry, settings.seed
+    seed = settings.seed
     size, contrast = head_build(seed)
-    grid = Grid.of(geometry)
+    canvas = Canvas(np.full(settings.shape, GAS_HU, dtype=np.float32), Grid.of(settings.geometry))
     # A larger head is the same head seen on a finer grid.
-    scaled = Grid(grid.z / size[2], grid.y / size[1], grid.x / size[0], grid.edge_mm)
+    grid = canvas.grid
+    scaled = Canvas(canvas.hu, Grid(grid.z / size[2], grid.y / size[1], grid.x / size[0], grid.edge_mm))
     fields = {
-        name: Texture(scaled, scale_mm, np.random.default_rng([seed, 32, number]))
+        name: Texture(scaled.grid, scale_mm, np.random.default_rng([seed, 32, number]))
         for number, (name, scale_mm) in enumerate({"folds": 8.0, "coarse": 20.0, "cells": 4.0, "sponge": 2.5}.items())
     }
-    hu = np.full(geometry.shape, GAS_HU, dtype=np.float32)
-    for first in range(0, geometry.shape[0], _SLAB):
-        z = slice(first, first + _SLAB)
-        part = scaled.part((z, slice(None), slice(None)))
+    for z, slab in scaled.slabs():
         texture = {name: field.slab(z) for name, field in fields.items()}
-        _paint_soft(hu[z], part, texture)
-        _paint_brain(hu[z], part, texture)
-        _paint_vessels(hu[z], part, seed, CONTRAST_HU if contrast else BLOOD_HU)
-        _paint_eyes(hu[z], part)
-        paint_skull(hu[z], part, texture)
-        paint_air(hu[z], part, texture)
-    if settings.noise_hu > 0:
-        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([seed, 4]))
-    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), geometry)
+        _paint_soft(slab, texture)
+        _paint_brain(slab, texture)
+        _paint_vessels(slab, seed, CONTRAST_HU if contrast else BLOOD_HU)
+        _paint_eyes(slab)
+        paint_skull(slab, texture)
+        paint_air(slab, texture)
+    return canvas.finished(settings)
 
 
 def head_build(seed: int) -> tuple[NDArray[np.float32], bool]:
@@ -123,31 +106,31 @@ def outline(x: Array, y: Array, z: Array) -> Array:
     return smooth_min(smooth_min(whole, nose, 10.0), ears, 4.0)
 
 
-def _paint_soft(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
+def _paint_soft(canvas: Canvas, texture: dict[str, Array]) -> None:
     """Skin, fat, muscle and glands; beside them the head rest."""
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+    x, y, z = canvas.grid.mesh
     skin = outline(x, y, z)
     rest = np.abs(np.sqrt(x**2 + (y + 15.0) ** 2) - 122.0) - 2.0
-    paint(hu, inside(smooth_max(rest, 40.0 - y, 4.0), edge), 60.0)
-    paint(hu, inside(skin, edge), SKIN_HU)
-    paint(hu, inside(skin + 2.2, edge), FAT_HU + 6.0 * texture["coarse"])
+    canvas.fill(smooth_max(rest, 40.0 - y, 4.0), 60.0)
+    canvas.fill(skin, SKIN_HU)
+    canvas.fill(skin + 2.2, FAT_HU + 6.0 * texture["coarse"])
     # Below the vault muscle fills most of what bone leaves, in bundles with fat between.
     deep = smooth_max(skin + 7.0, 0.8 * (z + 12.0 + 0.35 * y), 10.0)
     temporal = smooth_max(np.abs(np.abs(x) - 69.0 + 0.08 * (z + 40.0)) - 6.0, np.abs(y + 22.0) - 30.0, 8.0)
     temporal = smooth_max(temporal, np.maximum(z - 30.0, -70.0 - z), 8.0)
     bundles = smooth_max(smooth_min(deep, temporal, 4.0), 3.0 * (0.22 - np.abs(texture["coarse"])), 2.0)
-    paint(hu, inside(smooth_max(bundles, skin + 4.0, 2.0), edge), MUSCLE_HU + 3.0 * texture["folds"])
+    canvas.fill(smooth_max(bundles, skin + 4.0, 2.0), MUSCLE_HU + 3.0 * texture["folds"])
     tongue = ellipsoid(x, y, z, (0.0, -50.0, -98.0), (20.0, 30.0, 17.0))
     parotid = ellipsoid(np.abs(x), y, z, (56.0, 6.0, -76.0), (10.0, 15.0, 22.0))
-    paint(hu, inside(tongue, edge), MUSCLE_HU + 6.0 * texture["cells"])
-    paint(hu, inside(parotid, edge), GLAND_HU + 14.0 * texture["cells"])
+    canvas.fill(tongue, MUSCLE_HU + 6.0 * texture["cells"])
+    canvas.fill(parotid, GLAND_HU + 14.0 * texture["cells"])
 
 
-def _paint_brain(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
+def _paint_brain(canvas: Canvas, texture: dict[str, Array]) -> None:
     """Everything within the skull but vessels."""
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+    x, y, z = canvas.grid.mesh
     room = cavity(x, y, z)
-    paint(hu, inside(room, edge), CSF_HU)
+    canvas.fill(room, CSF_HU)
     depth = -room - 1.5
     across = np.abs(x)
     # The hemispheres: apart at the midline, cut from the cerebellum by the tentorium, folded where the field is near 0.
@@ -155,39 +138,35 @@ def _paint_brain(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     half = smooth_max(np.maximum(-depth, 1.3 - across), -smooth_max(tentorium, -8.0 - y, 14.0), 3.0)
     fold = _MM_A_UNIT * np.abs(texture["folds"]) - (1.5 - 0.075 * np.clip(-half, 0.0, 20.0))
     brain = smooth_max(half, -np.where(half > -22.0, fold, 9.0), 0.8)
-    paint(hu, inside(brain, edge), GREY_HU + 1.5 * texture["coarse"])
-    paint(hu, inside(brain + 3.2, edge), WHITE_HU + 1.5 * texture["coarse"])
+    canvas.fill(brain, GREY_HU + 1.5 * texture["coarse"])
+    canvas.fill(brain + 3.2, WHITE_HU + 1.5 * texture["coarse"])
     for centre, radii in (
         ((12.0, -14.0, 14.0), (6.0, 12.0, 10.0)),
         ((22.0, -6.0, 4.0), (9.0, 18.0, 11.0)),
         ((11.0, 12.0, 6.0), (9.0, 14.0, 9.0)),
     ):
-        paint(hu, inside(ellipsoid(across, y, z, centre, radii), edge), GREY_HU + 1.0)
+        canvas.fill(ellipsoid(across, y, z, centre, radii), GREY_HU + 1.0)
     # Leaves of the cerebellum run nearly level; the brain stem lies before it.
     cerebellum = smooth_max(ellipsoid(x, y, z, (0.0, 46.0, -36.0), (47.0, 31.0, 23.0)), -depth, 2.0)
     cerebellum = smooth_max(cerebellum, 3.0 - np.abs(y - 79.0) - 0.4 * across, 3.0)
     leaves = 5.0 * np.sin((z + 0.3 * y + 2.0 * texture["folds"]) * 1.3) * step((cerebellum + 12.0) / 8.0)
-    paint(hu, inside(cerebellum, edge), GREY_HU - 3.0 + leaves)
+    canvas.fill(cerebellum, GREY_HU - 3.0 + leaves)
     stem = np.sqrt((x / 1.25) ** 2 + (y - 12.0 + 0.45 * (z + 22.0)) ** 2) - 11.0 + 0.07 * np.abs(z + 34.0)
-    paint(hu, inside(smooth_max(smooth_max(stem, z + 8.0, 4.0), -112.0 - z, 4.0), edge), CORD_HU)
+    canvas.fill(smooth_max(smooth_max(stem, z + 8.0, 4.0), -112.0 - z, 4.0), CORD_HU)
     # Sheets of dura.
-    paint(hu, 0.8 * inside(np.maximum(np.abs(x) - 0.6, np.maximum(room, 30.0 - z - 0.4 * y)), edge), 52.0)
-    share = np.zeros(grid.shape, dtype=np.float32)
+    canvas.fill(np.maximum(np.abs(x) - 0.6, np.maximum(room, 30.0 - z - 0.4 * y)), 52.0, 0.8)
     for knots in _both_sides(_VENTRICLES):
-        paint_tube(hu, share, grid, knots, 0.0, CSF_HU)
+        canvas.tube(knots, CSF_HU)
     for place, radius_mm in (((0.0, 22.0, 2.0), 2.2), ((21.0, 37.0, 17.0), 2.6), ((-22.0, 38.0, 16.0), 2.2)):
-        found = ball(grid, np.array(place), radius_mm)
-        if found is not None:
-            paint(hu[found[0]], found[1], CALCIFIED_HU)
+        canvas.ball(place, radius_mm, CALCIFIED_HU)
 
 
-def _paint_vessels(hu: Array, grid: Grid, seed: int, blood_hu: float) -> None:
-    share = np.zeros(grid.shape, dtype=np.float32)
+def _paint_vessels(canvas: Canvas, seed: int, blood_hu: float) -> None:
     for knots in _both_sides(_SINUSES):
-        paint_tube(hu, share, grid, knots, 0.4, BLOOD_HU + 0.5 * (blood_hu - BLOOD_HU))
-    paint_pieces(hu, share, grid, _brain_trees(seed), 0.0, blood_hu)
+        canvas.tube(knots, BLOOD_HU + 0.5 * (blood_hu - BLOOD_HU), 0.4)
+    canvas.trees(_brain_trees(seed), blood_hu)
     for knots in _both_sides(_ARTERIES):
-        paint_tube(hu, share, grid, knots, 0.0, blood_hu)
+        canvas.tube(knots, blood_hu)
 
 
 @lru_cache(maxsize=2)
@@ -211,23 +190,17 @@ def _brain_trees(seed: int) -> tuple[Branches, ...]:
     return tuple(trees)
 
 
-def _paint_eyes(hu: Array, grid: Grid) -> None:
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+def _paint_eyes(canvas: Canvas) -> None:
+    x, y, z = canvas.grid.mesh
     across = np.abs(x)
     cone = orbit(across, y, z)
-    paint(hu, inside(cone, edge), FAT_HU)
-    share = np.zeros(grid.shape, dtype=np.float32)
+    canvas.fill(cone, FAT_HU)
     for knots in _both_sides((*_EYE_MUSCLES, _OPTIC_NERVE)):
-        paint_tube(hu, share, grid, knots, 0.0, MUSCLE_HU - 8.0)
+        canvas.tube(knots, MUSCLE_HU - 8.0)
     for side in (-1.0, 1.0):
-        for centre, radius_mm, value in (
-            ((side * 33.0, -74.0, -42.0), 12.6, SCLERA_HU),
-            ((side * 33.0, -74.0, -42.0), 11.4, VITREOUS_HU),
-        ):
-            found = ball(grid, np.array(centre), radius_mm)
-            if found is not None:
-                paint(hu[found[0]], found[1], value)
-    paint(hu, inside(ellipsoid(across, y, z, (33.0, -81.5, -42.0), (4.8, 2.2, 4.8)), edge), LENS_HU)
+        canvas.ball((side * 33.0, -74.0, -42.0), 12.6, SCLERA_HU)
+        canvas.ball((side * 33.0, -74.0, -42.0), 11.4, VITREOUS_HU)
+    canvas.fill(ellipsoid(across, y, z, (33.0, -81.5, -42.0), (4.8, 2.2, 4.8)), LENS_HU)
 
 
 def _both_sides(tubes: tuple[Knots, ...]) -> list[Knots]:

@@ -22,6 +22,8 @@ Array = NDArray[np.floating[Any]]
 """float32 on the grid; float64 for a handful of points."""
 
 Triple = tuple[float, float, float]
+Box = tuple[slice, slice, slice]
+"""Indices along z, y and x."""
 
 _LATTICE_MM = 640.0
 """Random fields repeat after this many mm, far more than a thorax is wide."""
@@ -65,11 +67,11 @@ class Grid:
         """Broadcastable coordinates x (1, 1, n), y (1, n, 1), z (n, 1, 1)."""
         return self.x[None, None, :], self.y[None, :, None], self.z[:, None, None]
 
-    def part(self, box: tuple[slice, slice, slice]) -> Grid:
+    def part(self, box: Box) -> Grid:
         """The grid of a (z, y, x) box of indices."""
         return Grid(self.z[box[0]], self.y[box[1]], self.x[box[2]], self.edge_mm)
 
-    def box(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[slice, slice, slice] | None:
+    def box(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> Box | None:
         """Indices of the voxels between two (x, y, z) corners in mm; None where there are none."""
         slices = []
         for coordinates, axis in ((self.z, 2), (self.y, 1), (self.x, 0)):
@@ -86,11 +88,6 @@ def inside(distance_mm: Array, edge_mm: float) -> Array:
     """Share of a voxel inside a shape, 0 to 1, from the signed distance: a smooth step 3.4 standard deviations wide."""
     share = np.clip(0.5 - distance_mm / (3.4 * edge_mm), 0.0, 1.0)
     return np.asarray(share * share * (3.0 - 2.0 * share))
-
-
-def paint(hu: Array, share: Array, value_hu: float | Array) -> None:
-    """Mix a tissue into `hu` in place: share 1 replaces, share 0 leaves."""
-    hu += share * (value_hu - hu)
 
 
 def smooth_min(a: Array, b: Array, radius_mm: float) -> Array:
@@ -155,7 +152,7 @@ def _look_up(row: NDArray[np.float64], distance: NDArray[np.float64]) -> Array:
     return np.asarray(row[low] + (index - low) * (row[low + 1] - row[low]), dtype=np.float32)
 
 
-def ball(grid: Grid, centre: NDArray[np.float64], radius_mm: float) -> tuple[tuple[slice, slice, slice], Array] | None:
+def ball(grid: Grid, centre: NDArray[np.float64], radius_mm: float) -> tuple[Box, Array] | None:
     """(box of indices, share) of a blurred ball; None where it lies off the grid."""
     reach = radius_mm + 4.0 * grid.edge_mm
     box = grid.box(centre - reach, centre + reach)

@@ -9,18 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from lamella.phantom.bones import add_blade
-from lamella.phantom.shapes import (
-    Array,
-    Grid,
-    ball,
-    ellipsoid,
-    inside,
-    paint,
-    smooth_max,
-    smooth_min,
-    spline_path,
-)
-from lamella.phantom.vessels import Knots, mirrored, paint_tube
+from lamella.phantom.canvas import Canvas, Knots, mirrored
+from lamella.phantom.shapes import Array, ellipsoid, smooth_max, smooth_min, spline_path
 
 CORTEX_HU, DIPLOE_HU, PETROUS_HU, TOOTH_HU, ENAMEL_HU = 1250.0, 520.0, 1750.0, 1500.0, 2500.0
 MUCOSA_HU, GAS_HU, PERILYMPH_HU, DISC_HU = 35.0, -1000.0, 30.0, 80.0
@@ -70,9 +60,9 @@ def orbit(across: Array, y: Array, z: Array) -> Array:
     return ellipsoid(inwards, y, z, (0.0, -66.0, -42.0), (19.0, 34.0, 18.0))
 
 
-def paint_skull(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
-    """Paint skull, jaws, teeth and upper neck into `hu` (z, y, x) in place."""
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+def paint_skull(canvas: Canvas, texture: dict[str, Array]) -> None:
+    """Paint skull, jaws, teeth and upper neck."""
+    x, y, z = canvas.grid.mesh
     across = np.abs(x)
     room = cavity(x, y, z)
     thick = 5.6 + 1.3 * texture["coarse"] + 2.0 * np.exp(-(((y - 84.0) / 18.0) ** 2))
@@ -99,51 +89,45 @@ def paint_skull(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
     for path, thin_mm, tall_mm in ((_CHEEK, 2.6, 5.0), (_RAMUS, 4.5, 9.0), (_NASAL, 2.0, 4.0), (_ATLAS, 5.0, 6.0)):
         for side in (-1.0, 1.0):
             knots = np.array(path, dtype=np.float64) * [side, 1.0, 1.0]
-            add_blade(bone, grid, spline_path(knots, 3.0), thin_mm, tall_mm)
-    _add_neck(bone, hu, grid)
+            add_blade(bone, canvas.grid, spline_path(knots, 3.0), thin_mm, tall_mm)
+    _add_neck(bone, canvas)
     # The great hole, and those of the jugular veins.
     hole = smooth_max(np.sqrt((x / 0.9) ** 2 + (y - 38.0) ** 2) - 16.0, z + 50.0, 3.0)
     side_hole = smooth_max(np.sqrt((across - 27.0) ** 2 + (y - 22.0) ** 2) - 4.0, z + 46.0, 2.0)
     bone = smooth_max(smooth_max(bone, -hole, 2.0), -side_hole, 1.0)
-    paint(hu, inside(bone, edge), CORTEX_HU + 60.0 * texture["cells"])
-    paint(hu, inside(bone + _CORTEX_MM, edge), DIPLOE_HU + 150.0 * texture["sponge"])
-    paint(hu, inside(petrous + 0.5, edge), PETROUS_HU + 60.0 * texture["cells"])
+    canvas.fill(bone, CORTEX_HU + 60.0 * texture["cells"])
+    canvas.fill(bone + _CORTEX_MM, DIPLOE_HU + 150.0 * texture["sponge"])
+    canvas.fill(petrous + 0.5, PETROUS_HU + 60.0 * texture["cells"])
     # Air cells honeycomb the mastoid and the ethmoid bone between the sockets.
     ethmoid = smooth_max(ellipsoid(across, y, z, (7.0, -54.0, -38.0), (9.0, 24.0, 14.0)), 1.2 - across, 1.0)
     for region, full_of in ((mastoid + 1.8, 0.15), (ethmoid + 0.8, -0.25)):
         cells = smooth_max(region, 2.6 * (full_of - texture["cells"]), 1.0)
-        paint(hu, 0.9 * inside(np.maximum(region, -9.0), edge), 250.0)
-        paint(hu, inside(cells, edge), GAS_HU)
-    _paint_inner_ear(hu, grid)
-    _paint_teeth(hu, grid)
+        canvas.fill(np.maximum(region, -9.0), 250.0, 0.9)
+        canvas.fill(cells, GAS_HU)
+    _paint_inner_ear(canvas)
+    _paint_teeth(canvas)
 
 
-def paint_air(hu: Array, grid: Grid, texture: dict[str, Array]) -> None:
-    """Paint sinuses, nose, throat and ear canals into `hu` (z, y, x) in place, and what stands in them."""
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+def paint_air(canvas: Canvas, texture: dict[str, Array]) -> None:
+    """Paint sinuses, nose, throat and ear canals, and what stands in them."""
+    x, y, z = canvas.grid.mesh
     across = np.abs(x)
     for centre, radii in _SINUSES:
         room = ellipsoid(across, y, z, centre, radii) + 0.9
-        paint(hu, inside(room, edge), MUCOSA_HU)
+        canvas.fill(room, MUCOSA_HU)
         # Mucosa swells here and there, more in some heads than in others.
-        paint(hu, inside(room + 1.0 + 1.5 * np.maximum(texture["coarse"], 0.0), edge), GAS_HU)
-    share = np.zeros(grid.shape, dtype=np.float32)
+        canvas.fill(room + 1.0 + 1.5 * np.maximum(texture["coarse"], 0.0), GAS_HU)
     for side in (-1, 1):
         for knots in (_NOSTRILS, _EAR_CANAL):
-            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, GAS_HU)
+            canvas.tube(mirrored(knots, side), GAS_HU)
         for knots in _TURBINATES:
-            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, MUCOSA_HU)
+            canvas.tube(mirrored(knots, side), MUCOSA_HU)
         # The drum's cavity and its bonelets.
-        for place, radius_mm, value in (
-            ((49, 8, -45), 5.0, GAS_HU),
-            ((50, 7, -42), 1.5, 1300.0),
-            ((48, 8, -43), 1.2, 1200.0),
-        ):
-            found = ball(grid, np.array(place, dtype=np.float64) * [side, 1, 1], radius_mm)
-            if found is not None:
-                paint(hu[found[0]], found[1], value)
-    paint_tube(hu, share, grid, _THROAT, 1.5, MUCOSA_HU)
-    paint_tube(hu, share, grid, _THROAT, 0.0, GAS_HU)
+        canvas.ball((49 * side, 8, -45), 5.0, GAS_HU)
+        canvas.ball((50 * side, 7, -42), 1.5, 1300.0)
+        canvas.ball((48 * side, 8, -43), 1.2, 1200.0)
+    canvas.tube(_THROAT, MUCOSA_HU, 1.5)
+    canvas.tube(_THROAT, GAS_HU)
 
 
 def _petrous(across: Array, y: Array, z: Array) -> Array:
@@ -153,32 +137,28 @@ def _petrous(across: Array, y: Array, z: Array) -> Array:
     return np.asarray(np.sqrt((y - 16.0 + 14.0 * t) ** 2 + (z + 45.0) ** 2 + beyond**2) - 11.0 + 6.0 * t)
 
 
-def _paint_inner_ear(hu: Array, grid: Grid) -> None:
-    share = np.zeros(grid.shape, dtype=np.float32)
+def _paint_inner_ear(canvas: Canvas) -> None:
     for side in (-1, 1):
         for knots in (_INNER_CANAL, _COCHLEA, *_HALF_CIRCLES):
-            paint_tube(hu, share, grid, mirrored(knots, side), 0.0, PERILYMPH_HU)
-        found = ball(grid, np.array([side * 39.0, 9.0, -44.0]), 2.2)
-        if found is not None:
-            paint(hu[found[0]], found[1], PERILYMPH_HU)
+            canvas.tube(mirrored(knots, side), PERILYMPH_HU)
+        canvas.ball((side * 39.0, 9.0, -44.0), 2.2, PERILYMPH_HU)
 
 
-def _paint_teeth(hu: Array, grid: Grid) -> None:
+def _paint_teeth(canvas: Canvas) -> None:
     """Sixteen above, sixteen below; roots of dentine, crowns of enamel."""
-    share = np.zeros(grid.shape, dtype=np.float32)
     for angle in np.linspace(-1.25, 1.25, 16):
         x, y = 25.5 * np.sin(angle), -56.0 - 32.0 * np.cos(angle)
         wide = 2.2 + 1.6 * abs(angle)
         for root, crown in ((-88.0, -100.0), (-116.0, -104.0)):
             middle = 0.5 * (root + crown)
-            paint_tube(hu, share, grid, ((x, y, root, 0.6 * wide), (x, y, middle, wide)), 0.0, TOOTH_HU)
-            paint_tube(hu, share, grid, ((x, y, middle, wide), (x, y, crown, wide)), 0.0, ENAMEL_HU)
-            paint_tube(hu, share, grid, ((x, y, root, 0.5), (x, y, middle, 0.7)), 0.0, MUCOSA_HU)
+            canvas.tube(((x, y, root, 0.6 * wide), (x, y, middle, wide)), TOOTH_HU)
+            canvas.tube(((x, y, middle, wide), (x, y, crown, wide)), ENAMEL_HU)
+            canvas.tube(((x, y, root, 0.5), (x, y, middle, 0.7)), MUCOSA_HU)
 
 
-def _add_neck(bone: Array, hu: Array, grid: Grid) -> None:
+def _add_neck(bone: Array, canvas: Canvas) -> None:
     """Axis with its tooth and two vertebrae below, simple: body, arch and disc."""
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+    x, y, z = canvas.grid.mesh
     tooth = smooth_max(np.sqrt(x**2 + (y - 28.0) ** 2) - 5.0, np.abs(z + 88.0) - 14.0, 3.0)
     np.minimum(bone, tooth, out=bone)
     for middle_mm in (-104.0, -122.0):
@@ -188,4 +168,4 @@ def _add_neck(bone: Array, hu: Array, grid: Grid) -> None:
         )
         np.minimum(bone, smooth_min(body, arch, 2.0), out=bone)
         disc = smooth_max(np.sqrt((x / 1.25) ** 2 + (y - 26.0) ** 2) - 8.5, np.abs(z - middle_mm - 9.0) - 2.5, 1.5)
-        paint(hu, inside(disc, edge), DISC_HU)
+        canvas.fill(disc, DISC_HU)

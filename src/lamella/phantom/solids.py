@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from lamella.phantom.noise import add_noise
+from lamella.phantom.canvas import Canvas
 from lamella.phantom.settings import PhantomSettings
-from lamella.phantom.shapes import Array, Grid, ellipsoid, inside, paint, smooth_max
-from lamella.volume import AIR_HU, MAX_HU, Volume
+from lamella.phantom.shapes import Array, Grid, ellipsoid, inside, smooth_max
+from lamella.volume import Volume
 
 DENSITIES_HU = (-1000.0, -190.0, -95.0, -35.0, 5.0, 45.0, 60.0, 120.0, 340.0, 900.0, 1300.0)
 """Air, plastics from polymethylpentene to PTFE, water, tissue and bone, as test objects have them."""
@@ -35,23 +35,20 @@ def solids_phantom(settings: PhantomSettings) -> Volume:
     Returns:
         Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
-    geometry, rng = settings.geometry, np.random.default_rng([settings.seed, 41])
-    grid = Grid.of(geometry)
-    (x, y, _), edge = grid.mesh, grid.edge_mm
-    hu = np.full(geometry.shape, _GAS_HU, dtype=np.float32)
+    rng = np.random.default_rng([settings.seed, 41])
+    canvas = Canvas(np.full(settings.shape, _GAS_HU, dtype=np.float32), Grid.of(settings.geometry))
+    x, y, _ = canvas.grid.mesh
     radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([_GAS_HU, 0.0, 40.0]))
     wall = np.sqrt(x**2 + y**2) - np.float32(radius_mm)
-    paint(hu, inside(wall, edge), 120.0)
-    paint(hu, inside(wall + 6.0, edge), filling)
+    canvas.fill(wall, 120.0)
+    canvas.fill(wall + 6.0, filling)
     for _ in range(_COUNT):
-        _paint_solid(hu, grid, rng)
-    if settings.noise_hu > 0:
-        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
-    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), geometry)
+        _paint_solid(canvas, rng)
+    return canvas.finished(settings)
 
 
-def _paint_solid(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
-    """One solid; draws the same numbers whether or not the grid sees it."""
+def _paint_solid(canvas: Canvas, rng: np.random.Generator) -> None:
+    """One solid; it takes the same random numbers whether or not the grid reaches it."""
     centre = rng.uniform(-_REACH_MM, _REACH_MM, 3) * [0.75, 0.75, 1.0]
     half = np.exp(rng.uniform(np.log(_LEAST_MM), np.log(_MOST_MM), 3))
     slightly, fully = Rotation.from_rotvec(rng.normal(0.0, _TILT, 3)), Rotation.random(random_state=rng)
@@ -59,18 +56,18 @@ def _paint_solid(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
     kind, hollow, faint = int(rng.integers(3)), rng.random() < 0.25, rng.random() < 0.25
     value, within, contrast = rng.choice(DENSITIES_HU), rng.choice(DENSITIES_HU), rng.uniform(-25.0, 25.0)
     wall_mm = rng.uniform(0.8, 4.0)
-    reach = float(np.linalg.norm(half)) + 3.0 * grid.edge_mm
-    box = grid.box(centre - reach, centre + reach)
-    if box is None:
+    reach = float(np.linalg.norm(half)) + 3.0 * canvas.grid.edge_mm
+    part = canvas.within(centre - reach, centre + reach)
+    if part is None:
         return
-    distance = _distance(grid.part(box), centre, half, turn, kind)
-    here = hu[box]
+    distance = _distance(part.grid, centre, half, turn, kind)
     if faint:
-        here += inside(distance, grid.edge_mm) * np.float32(contrast)
+        hu = part.hu
+        hu += inside(distance, part.grid.edge_mm) * np.float32(contrast)
         return
-    paint(here, inside(distance, grid.edge_mm), float(value))
+    part.fill(distance, float(value))
     if hollow:
-        paint(here, inside(distance + np.float32(wall_mm), grid.edge_mm), float(within))
+        part.fill(distance + np.float32(wall_mm), float(within))
 
 
 def _distance(grid: Grid, centre: NDArray[np.float64], half: NDArray[np.float64], turn: Array, kind: int) -> Array:

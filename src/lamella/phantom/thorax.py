@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.phantom.bones import paint_bones
-from lamella.phantom.noise import add_noise
+from lamella.phantom.canvas import Canvas
 from lamella.phantom.settings import PhantomSettings
-from lamella.phantom.shapes import Grid, ball, paint
+from lamella.phantom.shapes import Grid
 from lamella.phantom.torso import fissure, lungs, paint_heart, paint_torso
 from lamella.phantom.trees import lung_points, lung_trees
 from lamella.phantom.vessels import paint_great_vessels, paint_lung_trees
-from lamella.volume import AIR_HU, MAX_HU, Volume
+from lamella.volume import Volume
 
 _LARGEST_NODULE_MM, _SMALLEST_NODULE_MM = 12.0, 3.0
 _NODULE_GAP_MM = 16.0
@@ -95,18 +95,13 @@ def thorax_phantom(settings: PhantomSettings) -> Volume:
     Returns:
         Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
-    geometry = settings.geometry
-    grid = Grid.of(geometry)
-    hu = np.empty(geometry.shape, dtype=np.float32)
-    paint_torso(hu, grid, np.random.default_rng([settings.seed, 1]))
-    paint_bones(hu, grid, np.random.default_rng([settings.seed, 2]))
-    paint_lung_trees(hu, grid, settings.seed)
-    paint_heart(hu, grid, np.random.default_rng([settings.seed, 3]))
-    paint_great_vessels(hu, grid)
+    seed = settings.seed
+    canvas = Canvas(np.empty(settings.shape, dtype=np.float32), Grid.of(settings.geometry))
+    paint_torso(canvas, np.random.default_rng([seed, 1]))
+    paint_bones(canvas, np.random.default_rng([seed, 2]))
+    paint_lung_trees(canvas, seed)
+    paint_heart(canvas, np.random.default_rng([seed, 3]))
+    paint_great_vessels(canvas)
     for nodule in phantom_nodules(settings):
-        found = ball(grid, np.array(nodule.centre_mm), nodule.diameter_mm / 2)
-        if found is not None:
-            paint(hu[found[0]], found[1], nodule.hu)
-    if settings.noise_hu > 0:
-        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
-    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), geometry)
+        canvas.ball(nodule.centre_mm, nodule.diameter_mm / 2, nodule.hu)
+    return canvas.finished(settings)

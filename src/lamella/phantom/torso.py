@@ -8,18 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamella.phantom.shapes import (
-    Array,
-    Grid,
-    Texture,
-    ellipsoid,
-    inside,
-    oval,
-    paint,
-    smooth_max,
-    smooth_min,
-    step,
-)
+from lamella.phantom.canvas import Canvas
+from lamella.phantom.shapes import Array, Texture, ellipsoid, inside, oval, smooth_max, smooth_min, step
 
 AIR_HU = -1000.0
 SKIN_HU, FAT_HU, MUSCLE_HU = 15.0, -104.0, 56.0
@@ -129,66 +119,63 @@ def muscles(x: Array, y: Array, z: Array, wall: Array) -> Array:
     return wall - (10.0 + pectoral + back + side + girdle)
 
 
-def paint_torso(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
-    """Paint all soft anatomy but the heart into `hu` (z, y, x), a few slices at a time to keep memory small."""
-    fine, middle, coarse = (Texture(grid, scale, rng) for scale in (4.0, 9.0, 26.0))
-    for first in range(0, grid.shape[0], 8):
-        z = slice(first, min(first + 8, grid.shape[0]))
-        part = grid.part((z, slice(None), slice(None)))
-        _paint_slab(hu[z], part, fine.slab(z), middle.slab(z), coarse.slab(z))
+def paint_torso(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint all soft anatomy but the heart, a few slices at a time to keep memory small."""
+    fine, middle, coarse = (Texture(canvas.grid, scale, rng) for scale in (4.0, 9.0, 26.0))
+    for z, slab in canvas.slabs():
+        _paint_slab(slab, fine.slab(z), middle.slab(z), coarse.slab(z))
 
 
-def _paint_slab(hu: Array, grid: Grid, fine: Array, middle: Array, coarse: Array) -> None:
-    (x, y, z), edge = grid.mesh, grid.edge_mm
-    hu[...] = AIR_HU
-    _paint_couch(hu, grid)
+def _paint_slab(canvas: Canvas, fine: Array, middle: Array, coarse: Array) -> None:
+    (x, y, z), edge = canvas.grid.mesh, canvas.grid.edge_mm
+    canvas.hu[...] = AIR_HU
+    _paint_couch(canvas)
     skin = outline(x, y, z) + 1.2 * coarse
     wall = cage(x, y, z) + 0.8 * coarse
-    paint(hu, inside(skin, edge), SKIN_HU)
-    paint(hu, inside(skin + 2.0, edge), FAT_HU + 5.0 * middle)
+    canvas.fill(skin, SKIN_HU)
+    canvas.fill(skin + 2.0, FAT_HU + 5.0 * middle)
     muscle = smooth_max(muscles(x, y, z, wall) - 1.8 * coarse, skin + 6.0, 5.0)
     # Fat planes between the layers of muscle, opening and closing as they do in people.
     layer = np.minimum(np.abs(wall - 11.5 - coarse), np.abs(wall - 21.0 - 2.0 * coarse))
     fat_plane = 0.85 * inside(layer - 0.9, edge) * step(0.5 + 0.7 * middle)
     muscle_hu = MUSCLE_HU + 4.0 * fine + 5.0 * middle - 12.0 * step(fine - 1.0)
-    paint(hu, inside(muscle, edge), muscle_hu + fat_plane * (FAT_HU - muscle_hu))
-    paint(hu, inside(wall, edge), FAT_HU + 6.0 + 6.0 * middle)
-    _paint_abdomen(hu, grid, wall, fine, middle)
-    _paint_lungs(hu, grid, wall, fine, middle, coarse)
+    canvas.fill(muscle, muscle_hu + fat_plane * (FAT_HU - muscle_hu))
+    canvas.fill(wall, FAT_HU + 6.0 + 6.0 * middle)
+    _paint_abdomen(canvas, wall, fine, middle)
+    _paint_lungs(canvas, wall, fine, middle, coarse)
 
 
-def _paint_couch(hu: Array, grid: Grid) -> None:
-    x, y, _ = grid.mesh
+def _paint_couch(canvas: Canvas) -> None:
+    x, y, _ = canvas.grid.mesh
     top = 121.0 - 0.0006 * x**2
     board = np.maximum(np.abs(x) - 195.0, np.maximum(top - y, y - top - 22.0))
-    paint(hu, inside(board, grid.edge_mm), -120.0)
-    paint(hu, inside(board + 2.0, grid.edge_mm), -945.0)
+    canvas.fill(board, -120.0)
+    canvas.fill(board + 2.0, -945.0)
 
 
-def _paint_abdomen(hu: Array, grid: Grid, wall: Array, fine: Array, middle: Array) -> None:
-    x, y, z = grid.mesh
+def _paint_abdomen(canvas: Canvas, wall: Array, fine: Array, middle: Array) -> None:
+    x, y, z = canvas.grid.mesh
     if float(z.min()) > -5.0:
         return
-    edge = grid.edge_mm
     below = smooth_max(0.75 * (z - diaphragm(x, y)), wall, 5.0)
-    paint(hu, inside(below, edge), MUSCLE_HU + 4.0 * fine)
+    canvas.fill(below, MUSCLE_HU + 4.0 * fine)
     cavity = below + 3.2
-    paint(hu, inside(cavity, edge), FAT_HU + 8.0 * middle)
+    canvas.fill(cavity, FAT_HU + 8.0 * middle)
     spine = np.sqrt(x**2 + (y - spine_y(z) - 2.0) ** 2) - 28.0
     lobe = smooth_max((0.55 * x + 0.75 * y - 24.0) / 0.93, x - 46.0 + 0.2 * (z + 60.0), 8.0)
     liver = smooth_max(smooth_max(cavity - 2.2, lobe, 8.0), -spine, 8.0)
-    paint(hu, inside(liver, edge), LIVER_HU + 3.0 * fine + 3.0 * middle)
+    canvas.fill(liver, LIVER_HU + 3.0 * fine + 3.0 * middle)
     spleen = smooth_max(ellipsoid(x, y, z, (88.0, 38.0, -64.0), (27.0, 40.0, 32.0)), cavity + 1.5, 6.0)
-    paint(hu, inside(spleen, edge), SPLEEN_HU + 4.0 * fine)
+    canvas.fill(spleen, SPLEEN_HU + 4.0 * fine)
     stomach = smooth_max(ellipsoid(x, y, z, (62.0, -12.0, -70.0), (33.0, 42.0, 33.0)), cavity + 1.5, 6.0)
-    paint(hu, inside(stomach, edge), STOMACH_WALL_HU)
+    canvas.fill(stomach, STOMACH_WALL_HU)
     # Supine: the gas lies in front, and its level is flat.
-    paint(hu, inside(stomach + 4.0, edge), STOMACH_FLUID_HU + 6.0 * fine)
-    paint(hu, inside(np.maximum(stomach + 4.0, y + 21.0), edge), AIR_HU + 5.0)
+    canvas.fill(stomach + 4.0, STOMACH_FLUID_HU + 6.0 * fine)
+    canvas.fill(np.maximum(stomach + 4.0, y + 21.0), AIR_HU + 5.0)
 
 
-def _paint_lungs(hu: Array, grid: Grid, wall: Array, fine: Array, middle: Array, coarse: Array) -> None:
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+def _paint_lungs(canvas: Canvas, wall: Array, fine: Array, middle: Array, coarse: Array) -> None:
+    (x, y, z), edge = canvas.grid.mesh, canvas.grid.edge_mm
     free = smooth_max(wall + 1.5, -(mediastinum(x, y, z) + 1.2 * coarse), 9.0)
     lung = smooth_max(free, 0.75 * (diaphragm(x, y) - z), 4.0)
     # Gravity makes the back of a supine lung denser, by some 0.4 HU a millimetre.
@@ -196,19 +183,19 @@ def _paint_lungs(hu: Array, grid: Grid, wall: Array, fine: Array, middle: Array,
     seam = np.exp(-0.5 * (fissure(x, y, z) / (edge + 0.3)) ** 2)
     middle_lobe = (x < 0) * (fissure(x, y, z) < 0)
     seam = np.maximum(seam, middle_lobe * np.exp(-0.5 * (horizontal_fissure(x, y, z) / (edge + 0.3)) ** 2))
-    paint(hu, inside(lung, edge), lung_hu + 85.0 * seam)
+    canvas.fill(lung, lung_hu + 85.0 * seam)
 
 
-def paint_heart(hu: Array, grid: Grid, rng: np.random.Generator) -> None:
-    """Paint the heart into `hu` (z, y, x) in place, over the lung vessels' trees that begin behind it."""
-    box = grid.box(np.array([-70.0, -85.0, -75.0]), np.array([95.0, 45.0, 45.0]))
+def paint_heart(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Paint the heart over the lung vessels' trees that begin behind it."""
+    box = canvas.grid.box(np.array([-70.0, -85.0, -75.0]), np.array([95.0, 45.0, 45.0]))
     if box is None:
         return
-    hu, texture, grid = hu[box], Texture(grid, 9.0, rng).slab(slice(None))[box], grid.part(box)
-    (x, y, z), edge = grid.mesh, grid.edge_mm
+    texture, canvas = Texture(canvas.grid, 9.0, rng).slab(slice(None))[box], canvas.part(box)
+    x, y, z = canvas.grid.mesh
     wall = heart(x, y, z)
-    paint(hu, 0.7 * inside(np.abs(wall - 5.0) - 0.6, edge), 20.0)
-    paint(hu, inside(wall, edge), MYOCARDIUM_HU + 4.0 * texture)
+    canvas.fill(np.abs(wall - 5.0) - 0.6, 20.0, 0.7)
+    canvas.fill(wall, MYOCARDIUM_HU + 4.0 * texture)
     for name, blood in chambers(x, y, z).items():
         blood_hu = RIGHT_HEART_HU if name.startswith("right") else LEFT_HEART_HU
-        paint(hu, inside(blood + 0.8 * texture, edge), blood_hu)
+        canvas.fill(blood + 0.8 * texture, blood_hu)

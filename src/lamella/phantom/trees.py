@@ -7,12 +7,11 @@ integrated human airway models", J Appl Physiol 97:2310, 2004). Radii follow Mur
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lamella.phantom.canvas import Branches, Vector
 from lamella.phantom.torso import fissure, lungs
 
 _MURRAY = 3.4
@@ -25,29 +24,7 @@ _ARTERY_ROOT = {-1.0: (-38.0, 3.0, 23.0), 1.0: (42.0, 5.0, 33.0)}
 _AIRWAY_ROOT = {-1.0: (-32.0, 13.0, 18.0), 1.0: (44.0, 15.0, 20.0)}
 _UPPER_VEIN_ROOT = {-1.0: (-46.0, 10.0, 2.0), 1.0: (48.0, 6.0, 12.0)}
 _LOWER_VEIN_ROOT = {-1.0: (-40.0, 20.0, -14.0), 1.0: (46.0, 22.0, -12.0)}
-"""LPS mm, by side (+1 left): where the great vessels and main bronchi hand over to the trees."""
-
-Vector = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Branches:
-    """Straight pieces of a tree, parents before children.
-
-    Attributes:
-        start, end: (n, 3) LPS mm.
-        radius: (n, 2) mm at start and end.
-        order: (n,) number of forks between the root and the piece.
-    """
-
-    start: Vector
-    end: Vector
-    radius: Vector
-    order: NDArray[np.int64]
-
-    def moved(self, offset: Vector) -> Branches:
-        """The same tree, each piece's ends moved by (n, 2, 3) mm."""
-        return Branches(self.start + offset[:, 0], self.end + offset[:, 1], self.radius, self.order)
+"""LPS mm, by side (+1 left): where the trees of the great vessels and main bronchi begin."""
 
 
 def grow(points: Vector, root: Vector, heading: Vector, radius_mm: float, rng: np.random.Generator) -> Branches:
@@ -61,10 +38,10 @@ def grow(points: Vector, root: Vector, heading: Vector, radius_mm: float, rng: n
         rng: source of small irregularities.
     """
     per_leaf = radius_mm / len(points) ** (1.0 / _MURRAY)
-    pieces: list[tuple[Vector, Vector, float, float, int]] = []
-    todo = [(root, heading / np.linalg.norm(heading), points, radius_mm, 0)]
+    pieces: list[tuple[Vector, Vector, float, float]] = []
+    todo = [(root, heading / np.linalg.norm(heading), points, radius_mm)]
     while todo:
-        start, direction, region, radius, order = todo.pop()
+        start, direction, region, radius = todo.pop()
         reach = region.mean(axis=0) - start
         length = float(np.linalg.norm(reach)) * (1.0 if len(region) == 1 else rng.uniform(0.33, 0.48))
         # A branch bends from its parent's direction into its own.
@@ -72,19 +49,16 @@ def grow(points: Vector, root: Vector, heading: Vector, radius_mm: float, rng: n
         middle = start + 0.5 * length * (0.55 * direction + 0.45 * reach / max(float(np.linalg.norm(reach)), 1e-6))
         middle += rng.normal(0.0, 0.04 * length, 3)
         tip = max(_SMALLEST_MM, (0.5 if len(region) == 1 else 0.92) * radius)
-        pieces.append((start, middle, radius, 0.5 * (radius + tip), order))
-        pieces.append((middle, goal, 0.5 * (radius + tip), tip, order))
+        pieces.append((start, middle, radius, 0.5 * (radius + tip)))
+        pieces.append((middle, goal, 0.5 * (radius + tip), tip))
         if len(region) == 1:
             continue
         onward = (goal - middle) / max(float(np.linalg.norm(goal - middle)), 1e-6)
         for half in _bisect(region, onward, rng):
             child = max(_SMALLEST_MM, min(per_leaf * len(half) ** (1.0 / _MURRAY), 0.97 * radius))
-            todo.append((goal, onward, half, child, order + 1))
+            todo.append((goal, onward, half, child))
     return Branches(
-        np.array([p[0] for p in pieces]),
-        np.array([p[1] for p in pieces]),
-        np.array([p[2:4] for p in pieces]),
-        np.array([p[4] for p in pieces]),
+        *(np.array(part) for part in ([p[0] for p in pieces], [p[1] for p in pieces], [p[2:] for p in pieces]))
     )
 
 
@@ -138,22 +112,22 @@ def _in_lung(tree: Branches, hilum_mm: float) -> Branches:
     """Without the pieces that would cross the heart or the chest wall, save those within `hilum_mm` of the root."""
     middle = 0.5 * (tree.start + tree.end)
     outside = np.asarray(lungs(*middle.T.astype(np.float32))) > -0.5
-    keep = ~outside | (np.linalg.norm(middle - tree.start[0], axis=1) < hilum_mm)
-    return Branches(tree.start[keep], tree.end[keep], tree.radius[keep], tree.order[keep])
+    return tree.of(~outside | (np.linalg.norm(middle - tree.start[0], axis=1) < hilum_mm))
 
 
 def _airway(artery: Branches, artery_root: Vector, root: Vector) -> Branches:
     """The airway tree beside an artery tree, down to about a millimetre of lumen radius."""
-    keep = artery.radius[:, 0] > 1.7
-    part = Branches(artery.start[keep], artery.end[keep], 0.72 * artery.radius[keep], artery.order[keep])
+    part = artery.of(artery.radius[:, 0] > 1.7)
+    radius = 0.72 * part.radius
     # From the bronchus's own root the airway closes in until it touches its artery.
     aside = (root - artery_root) / np.linalg.norm(root - artery_root)
     ends = np.stack([part.start, part.end], axis=1)
-    gap = 2.55 * np.stack([part.radius[:, 0], part.radius[:, 1]], axis=1)
+    gap = 2.55 * radius
     far = np.linalg.norm(ends - artery_root, axis=2)
     joined = np.clip(far / 35.0, 0.0, 1.0)
     distance = (1.0 - joined) * float(np.linalg.norm(root - artery_root)) + joined * gap
-    return part.moved(distance[..., None] * aside)
+    offset = distance[..., None] * aside
+    return Branches(part.start + offset[:, 0], part.end + offset[:, 1], radius)
 
 
 def liver_tree(seed: int) -> Branches:

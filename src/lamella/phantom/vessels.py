@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from lamella.phantom.shapes import Array, Grid, add_tube, ball, paint, spline_path
-from lamella.phantom.trees import Branches, liver_tree, lung_trees
+from lamella.phantom.canvas import Canvas, Knots
+from lamella.phantom.trees import liver_tree, lung_trees
 
 ARTERY_HU, VEIN_HU, AORTA_HU, CAVA_HU, LIVER_VEIN_HU = 225.0, 190.0, 195.0, 280.0, 150.0
 WALL_HU, LUMEN_HU, EMBOLUS_HU, LYMPH_NODE_HU = 10.0, -985.0, 62.0, 55.0
-
-Knots = tuple[tuple[float, float, float, float], ...]
-"""Rows of x, y, z and radius in mm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,63 +60,27 @@ AIRWAYS = (
 """Trachea, right and left main bronchus: rows of x, y, z and inner radius in mm."""
 
 
-def paint_lung_trees(hu: Array, grid: Grid, seed: int) -> None:
-    """Paint the branching vessels of lungs and liver, and the airways, into `hu` (z, y, x) in place."""
+def paint_lung_trees(canvas: Canvas, seed: int) -> None:
+    """Paint the branching vessels of lungs and liver, and the airways."""
     arteries, veins, airways = lung_trees(seed)
-    share = np.zeros(grid.shape, dtype=np.float32)
-    paint_pieces(hu, share, grid, [liver_tree(seed)], 0.0, LIVER_VEIN_HU)
-    paint_pieces(hu, share, grid, veins, 0.0, VEIN_HU)
-    paint_pieces(hu, share, grid, arteries, 0.0, ARTERY_HU)
-    paint_pieces(hu, share, grid, airways, 0.65, WALL_HU)
-    paint_pieces(hu, share, grid, airways, 0.0, LUMEN_HU)
+    canvas.trees([liver_tree(seed)], LIVER_VEIN_HU)
+    canvas.trees(veins, VEIN_HU)
+    canvas.trees(arteries, ARTERY_HU)
+    canvas.trees(airways, WALL_HU, 0.65)
+    canvas.trees(airways, LUMEN_HU)
 
 
-def paint_great_vessels(hu: Array, grid: Grid) -> None:
-    """Paint the large vessels, lymph nodes, oesophagus, trachea and main bronchi into `hu` (z, y, x) in place."""
-    share = np.zeros(grid.shape, dtype=np.float32)
-    for *centre, radius_mm in LYMPH_NODES:
-        found = ball(grid, np.array(centre), radius_mm)
-        if found is not None:
-            paint(hu[found[0]], found[1], LYMPH_NODE_HU)
-    paint_tube(hu, share, grid, OESOPHAGUS.knots, 0.0, OESOPHAGUS.value_hu)
+def paint_great_vessels(canvas: Canvas) -> None:
+    """Paint the large vessels, lymph nodes, oesophagus, trachea and main bronchi."""
+    for x, y, z, radius_mm in LYMPH_NODES:
+        canvas.ball((x, y, z), radius_mm, LYMPH_NODE_HU)
+    canvas.tube(OESOPHAGUS.knots, OESOPHAGUS.value_hu)
     for tube in GREAT_VESSELS:
         if tube.wall_mm:
-            paint_tube(hu, share, grid, tube.knots, tube.wall_mm, 48.0)
+            canvas.tube(tube.knots, 48.0, tube.wall_mm)
     for tube in GREAT_VESSELS:
-        paint_tube(hu, share, grid, tube.knots, 0.0, tube.value_hu)
+        canvas.tube(tube.knots, tube.value_hu)
     for knots in AIRWAYS:
-        paint_tube(hu, share, grid, knots, 1.5, WALL_HU)
+        canvas.tube(knots, WALL_HU, 1.5)
     for knots in AIRWAYS:
-        paint_tube(hu, share, grid, knots, 0.0, LUMEN_HU)
-
-
-def paint_tube(hu: Array, share: Array, grid: Grid, knots: Knots, wall_mm: float, value_hu: float) -> None:
-    """Paint a tube along a smooth curve through knots, its radius grown by `wall_mm`. Leaves `share` at zero."""
-    path = spline_path(np.array(knots, dtype=np.float64))
-    radius = np.stack([path[:-1, 3], path[1:, 3]], axis=1)
-    order = np.zeros(len(radius), dtype=np.int64)
-    paint_pieces(hu, share, grid, [Branches(path[:-1, :3], path[1:, :3], radius, order)], wall_mm, value_hu)
-
-
-def mirrored(knots: Knots, side: float = -1.0) -> Knots:
-    """The tube on the other side of the midline; as it is for side +1."""
-    return tuple((side * x, y, z, radius) for x, y, z, radius in knots)
-
-
-def paint_pieces(
-    hu: Array, share: Array, grid: Grid, trees: Sequence[Branches], wall_mm: float, value_hu: float
-) -> None:
-    """Gather the shares of all pieces, so that forks do not add up, and mix one tissue in. Leaves `share` at zero."""
-    low, high = (np.array([axis[end] for axis in (grid.x, grid.y, grid.z)], dtype=np.float64) for end in (0, -1))
-    for tree in trees:
-        around = tree.radius.max() + wall_mm + 5.0 * grid.edge_mm
-        above = (np.maximum(tree.start, tree.end) > low - around).all(axis=1)
-        seen = above & (np.minimum(tree.start, tree.end) < high + around).all(axis=1)
-        for start, end, radius in zip(tree.start[seen], tree.end[seen], tree.radius[seen], strict=True):
-            add_tube(share, grid, start, end, (float(radius[0]) + wall_mm, float(radius[1]) + wall_mm))
-    ends = np.concatenate([end for tree in trees for end in (tree.start, tree.end)])
-    reach = max(float(tree.radius.max()) for tree in trees) + wall_mm + 5.0 * grid.edge_mm
-    box = grid.box(ends.min(axis=0) - reach, ends.max(axis=0) + reach)
-    if box is not None:
-        paint(hu[box], share[box], value_hu)
-        share[box] = 0.0
+        canvas.tube(knots, LUMEN_HU)
