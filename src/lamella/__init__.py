@@ -1,26 +1,63 @@
 """Lamella: thick-slice CT to thin-slice CT.
 
-`import lamella; thin = lamella.thin(lamella.read_series("study/"), spacing_mm=1.0)`
+    import lamella
+
+    result = lamella.thin(lamella.read("study/"), spacing_mm=1.0)
+    lamella.write(result, "study-1mm/")
+
+`import lamella` loads neither torch nor numpy; the first use of a name does.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lamella.api import StudyResult as StudyResult
+    from lamella.api import from_nibabel as from_nibabel
+    from lamella.api import from_simpleitk as from_simpleitk
+    from lamella.api import inspect as inspect
+    from lamella.api import load_model as load_model
+    from lamella.api import read as read
     from lamella.api import read_series as read_series
+    from lamella.api import simulate_thick as simulate_thick
     from lamella.api import thin as thin
+    from lamella.api import write as write
+    from lamella.errors import LamellaError as LamellaError
+    from lamella.errors import ModelError as ModelError
+    from lamella.errors import NonFiniteError as NonFiniteError
+    from lamella.errors import RefusedInput as RefusedInput
+    from lamella.errors import UsageError as UsageError
+    from lamella.volume import Geometry as Geometry
+    from lamella.volume import Volume as Volume
 
 __version__ = "0.1.0"
 
 RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
 """What every result and every page says."""
 
+_ROOMS = {
+    "errors": ("LamellaError", "ModelError", "NonFiniteError", "RefusedInput", "UsageError"),
+    "volume": ("Geometry", "Volume"),
+    "api": (
+        "StudyResult", "from_nibabel", "from_simpleitk", "inspect", "load_model", "read", "read_series",
+        "simulate_thick", "thin", "write",
+    ),
+}  # fmt: skip
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["RESEARCH_ONLY", "__version__", *_ROOM_OF]
+
 
 def __getattr__(name: str) -> object:
-    """Load the API on first use: `lamella --help` and `lamella inspect` must not pay for torch."""
-    if name in ("read_series", "thin"):
-        from lamella import api
+    """Load what is asked for on first use: `lamella --help` and `lamella inspect` must not pay for torch."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'lamella' has no attribute {name!r}")
+    found: object = getattr(import_module(f"lamella.{_ROOM_OF[name]}"), name)
+    globals()[name] = found
+    return found
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'lamella' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,29 +1,77 @@
-"""Lamella from Python: `lamella.thin(lamella.read_series("study/"), spacing_mm=1.0)`."""
+"""Lamella from Python; `import lamella` offers what is here.
+
+>>> import numpy as np
+>>> import lamella
+>>> thick = lamella.Volume.from_array(
+...     np.full((6, 32, 32), -1000, np.int16), spacing_mm=5.0, thickness_mm=5.0, pixel_mm=0.7
+... )
+>>> model = lamella.load_model()
+>>> result = lamella.thin(thick, spacing_mm=2.5, model=model)
+>>> result.volume
+Volume(int16, Geometry(12 x 32 x 32, 2.5 mm thick every 2.5 mm, pixel 0.7 x 0.7 mm))
+>>> result.report["output"]["slices"]
+12
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
 from pathlib import Path
+from typing import Any
 
+from lamella.errors import UsageError
 from lamella.models.registry import load_model
-from lamella.sources.source import read_source
-from lamella.thinning.grid import thin_grid
-from lamella.thinning.result import Thinned
-from lamella.thinning.settings import Mode, ThinSettings
+from lamella.nifti.memory import from_nibabel, from_simpleitk
+from lamella.physics.simulate import simulate_thick
+from lamella.sources.source import Inspection, inspect_source, read_source
+from lamella.thinning.model import ThinModel
+from lamella.thinning.result import Progress, silent
+from lamella.thinning.settings import ThinSettings
 from lamella.thinning.thin import thin as thin_volume
 from lamella.volume import Volume
+from lamella.workflow.outputs import NIFTI, check_side_file, is_nifti_name, refuse_others_slices, write_result
+from lamella.workflow.study import StudyResult, filled_in, plan_study, study_result
+
+__all__ = [
+    "StudyResult",
+    "from_nibabel",
+    "from_simpleitk",
+    "inspect",
+    "load_model",
+    "read",
+    "read_series",
+    "simulate_thick",
+    "thin",
+    "write",
+]
 
 
-def read_series(source: str | Path, series_uid: str | None = None) -> Volume:
-    """Read one series: a DICOM folder or ZIP, an enhanced multi-frame file, or NIfTI.
+def read(source: str | Path, series_uid: str | None = None) -> Volume:
+    """Read one series: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
     Args:
         source: where it is.
         series_uid: which series, where there are several.
 
     Raises:
+        UsageError: the source does not exist.
         RefusedInput: the series cannot be treated rightly; the message says why.
     """
     return read_source(Path(source), series_uid)
+
+
+read_series = read
+
+
+def inspect(source: str | Path) -> Inspection:
+    """What a source holds, series by series, and why reading it would be refused.
+
+    Raises:
+        UsageError: the source does not exist.
+        RefusedInput: it cannot be opened, or nothing in it is an image.
+    """
+    return inspect_source(Path(source))
 
 
 def thin(
@@ -32,14 +80,10 @@ def thin(
     spacing_mm: float | None = None,
     slices: int | None = None,
     like: Volume | None = None,
-    mode: Mode = "mean",
-    model: str | Path = "embedded",
-    steps: int | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    spread: bool = False,
-    device: str = "auto",
-) -> Thinned:
+    model: str | Path | ThinModel = "embedded",
+    progress: Progress = silent,
+    **settings: Any,
+) -> StudyResult:
     """Thin a volume; 1 mm slices if nothing else is asked for.
 
     Args:
@@ -47,19 +91,57 @@ def thin(
         spacing_mm: between thin slices.
         slices: their number instead.
         like: a series of the same scan whose slice positions are wanted instead.
-        mode: "mean", "texture" or "sample".
-        model: name of a shipped model, or a model folder.
-        steps: of a draw; None for the model's own number, 4 or (latent diffusion) 20.
-        samples: draws of texture or sample, or in a latent diffusion model's mean; None for the model's own number.
-        seed: of the draws.
-        spread: also return the predicted standard deviation.
-        device: "auto", "cpu", "cuda" or "cuda:N".
+        model: what `load_model` returns, to use it many times; or the name of a shipped model, or a model folder.
+        progress: called with (stage, fraction done).
+        **settings: fields of `ThinSettings`: `mode` ("mean", "texture" or "sample"), `steps`, `samples`, `seed`, `spread`,
+            `device`, `precision`, `memory_gb` and more.
+
+    Returns:
+        `volume` and `samples` in int16 HU, `spread` if asked for, and the `report` that the command writes. The report's
+        `output` has the UID of the series that `write` makes.
 
     Raises:
         LamellaError: one of its children; see `lamella.errors`.
     """
-    if spacing_mm is None and slices is None and like is None:
-        spacing_mm = 1.0
-    grid = thin_grid(volume.geometry, spacing_mm=spacing_mm, slices=slices, like=like.geometry if like else None)
-    settings = ThinSettings(mode=mode, steps=steps, samples=samples, seed=seed, spread=spread, device=device)
-    return thin_volume(volume, load_model(model), grid, settings)
+    chosen = load_model(model) if isinstance(model, str | Path) else model
+    asked = filled_in(ThinSettings(**settings), chosen)
+    study = plan_study(volume, chosen, asked, spacing_mm=spacing_mm, slices=slices, like=like)
+    return study_result(study, thin_volume(volume, chosen, study.grid, asked, progress, study.plan))
+
+
+def write(
+    result: StudyResult | Volume, path: str | Path, *, spread: str | Path | None = None, overwrite: bool = False
+) -> None:
+    """Write a result as `lamella thin` does: labelled, checked, whole or not at all.
+
+    Args:
+        result: what `thin` returned; or a volume, which can only become NIfTI.
+        path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz.
+        spread: a NIfTI file for the result's spread.
+        overwrite: replace an earlier result.
+
+    Raises:
+        UsageError: something is at `path` already, or a DICOM series is asked for that nothing is known about.
+        LamellaError: no room on the disk, or the source has no DICOM header.
+    """
+    output, beside = Path(path), None
+    if isinstance(result, Volume):
+        if not is_nifti_name(output) or spread is not None:
+            raise UsageError(
+                f"A volume alone becomes a single NIfTI file. Found {output}. Choose a name that ends in .nii or .nii.gz, "
+                "or write what `thin` returned."
+            )
+        write_result(output, [result], result, (), overwrite=overwrite)
+        return
+    if spread is not None:
+        if result.spread is None:
+            raise UsageError("The result has no spread. Thin with spread=True.")
+        check_side_file("spread", Path(spread), NIFTI, {}, output, overwrite=overwrite)
+        beside = (Path(spread), result.spread)
+    refuse_others_slices(output)
+    write_result(output, result.samples, result.source, result.derivations, beside, overwrite=overwrite)
+
+
+_given = [one for one in signature(thin).parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+_settings = [Parameter(one.name, Parameter.KEYWORD_ONLY, default=one.default) for one in fields(ThinSettings)]
+thin.__signature__ = Signature([*_given, *_settings])  # type: ignore[attr-defined]  # for `help` and the pages made of it

@@ -6,6 +6,8 @@ the DICOM patient system LPS (x to the patient's left, y to the back, z to the h
 
 from __future__ import annotations
 
+# mypy: disallow-untyped-calls=False
+# nibabel is annotated in part only.
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,6 +81,13 @@ class Geometry:
             and bool(np.array_equal(self.affine, other.affine))
         )
 
+    def __repr__(self) -> str:
+        rows, columns = self.pixel_mm
+        return (
+            f"Geometry({' x '.join(map(str, self.shape))}, {self.thickness_mm:.4g} mm thick every {self.spacing_mm:.4g} mm, "
+            f"pixel {rows:.4g} x {columns:.4g} mm)"
+        )
+
     def __hash__(self) -> int:
         return hash((self.shape, self.thickness_mm, self.affine.tobytes()))
 
@@ -91,6 +100,11 @@ class Geometry:
     def pixel_mm(self) -> tuple[float, float]:
         """(distance between rows, distance between columns), the order of DICOM PixelSpacing (0028,0030)."""
         return float(np.linalg.norm(self.affine[:3, 1])), float(np.linalg.norm(self.affine[:3, 2]))
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """(4, 4) (x, y, z) voxel index -> RAS mm: axis order and directions of NIfTI, nibabel and 3D Slicer."""
+        return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ self.affine[:, [2, 1, 0, 3]])
 
     @cached_property
     def axes(self) -> NDArray[np.float64]:
@@ -143,6 +157,12 @@ class Geometry:
 class Volume:
     """A CT volume in Hounsfield units.
 
+    >>> volume = Volume.from_array(np.zeros((8, 64, 64)), spacing_mm=5.0, thickness_mm=5.0, pixel_mm=0.7)
+    >>> volume
+    Volume(float32, Geometry(8 x 64 x 64, 5 mm thick every 5 mm, pixel 0.7 x 0.7 mm))
+    >>> volume.to_nibabel().shape
+    (64, 64, 8)
+
     Attributes:
         hu: (z, y, x) float32 or int16.
         geometry: where the voxels are.
@@ -162,6 +182,62 @@ class Volume:
             raise LamellaError(f"HU must be float32 or int16. Found {self.hu.dtype}.")
         if self.hu.shape != self.geometry.shape:
             raise LamellaError(f"The array has shape {self.hu.shape}, its geometry says {self.geometry.shape}.")
+
+    def __repr__(self) -> str:
+        return f"Volume({self.hu.dtype}, {self.geometry})"
+
+    @classmethod
+    def from_array(
+        cls,
+        hu: Any,
+        *,
+        spacing_mm: float,
+        thickness_mm: float,
+        pixel_mm: float | tuple[float, float],
+        origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> Volume:
+        """A volume of axial slices from an array.
+
+        Args:
+            hu: (z, y, x) numbers in HU: slices towards the head, rows towards the back, columns towards the patient's left.
+                int16 is kept, everything else becomes float32.
+            spacing_mm: between slice centres.
+            thickness_mm: of the slab that each slice averages.
+            pixel_mm: (between rows, between columns), or one number for both.
+            origin_mm: LPS position of the first voxel's centre.
+
+        Raises:
+            LamellaError: not three axes of numbers, or lengths that are not positive.
+        """
+        array = np.asarray(hu)
+        if array.dtype.kind not in "iuf" or array.ndim != 3:
+            raise LamellaError(f"HU must be a (z, y, x) array of numbers. Found {array.dtype}, {array.ndim} axes.")
+        row_mm, column_mm = pixel_mm if isinstance(pixel_mm, tuple) else (pixel_mm, pixel_mm)
+        if not min(spacing_mm, row_mm, column_mm) > 0:
+            raise LamellaError(f"Spacings must be above 0 mm. Found {spacing_mm:g}, {row_mm:g} and {column_mm:g}.")
+        affine = np.zeros((4, 4))
+        affine[2, 0], affine[1, 1], affine[0, 2] = spacing_mm, row_mm, column_mm
+        affine[:, 3] = *origin_mm, 1.0
+        kept = array if array.dtype == np.int16 else array.astype(np.float32)
+        return cls(kept, Geometry(kept.shape, affine, thickness_mm))
+
+    @property
+    def affine_ras(self) -> NDArray[np.float64]:
+        """(4, 4) (x, y, z) voxel index -> RAS mm, as NIfTI counts; `geometry.affine` is (z, y, x) -> LPS mm."""
+        return self.geometry.affine_ras
+
+    def to_nibabel(self) -> Any:
+        """The same as a `nibabel.Nifti1Image`: axes x, y, z, positions in RAS mm.
+
+        `Nifti1Image(volume.hu, volume.geometry.affine)` would be a mirrored image with its axes in the wrong order.
+        """
+        import nibabel
+
+        image = nibabel.Nifti1Image(self.hu.transpose(2, 1, 0), self.affine_ras)
+        image.set_qform(self.affine_ras, 1)
+        image.set_sform(self.affine_ras, 1)
+        image.header.set_xyzt_units("mm")
+        return image
 
     def part(self, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Volume:
         """The part within some slices, rows and columns (steps of 1), with its geometry moved along."""

@@ -160,7 +160,7 @@ def test_dry_run_says_all_and_writes_nothing(
 
 def test_preview_is_drawn(thin_command: list[str], tmp_path: Path) -> None:
     picture = tmp_path / "preview.png"
-    assert main([*thin_command, str(tmp_path / "out"), "--preview", str(picture), "--steps", "1"]) == 0
+    assert main([*thin_command, str(tmp_path / "out"), "--preview", str(picture)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert left_in(tmp_path) == ["out", "preview.png"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lamella.cli.options import SOME_FAILED, Debug, Quiet
-from lamella.workflow.progress import Progress
+from lamella.cli.progress import Progress
 
 if TYPE_CHECKING:
     from lamella.evaluate import Evaluated

@@ -1,30 +1,58 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, and options that follow from a dataclass."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_type_hints
 
-import typer
+from typer import Argument, Option
 
-Source = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced file, or NIfTI.")
-]
-Output = Annotated[
-    Path, typer.Argument(metavar="OUTPUT", help="Folder for a DICOM series, or a file ending in .nii or .nii.gz.")
-]
-Series = Annotated[
-    str | None,
-    typer.Option("--series", metavar="UID", help="SeriesInstanceUID to read, where SOURCE holds several."),
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
+SOURCE = Argument(metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced file, or NIfTI.")
+OUTPUT = Argument(metavar="OUTPUT", help="Folder for a DICOM series, or a file ending in .nii or .nii.gz.")
+SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, where SOURCE holds several.")
+OVERWRITE = Option("--overwrite", help="Replace earlier results.")
+
+Overwrite = Annotated[bool, OVERWRITE]
+Quiet = Annotated[bool, Option("--quiet", help="No progress, no summary.")]
 Debug = Annotated[
     bool,
     # Read by `main` itself; the verbs declare it so that it may stand anywhere on the line.
-    typer.Option("--debug", help="Show the traceback of a failure; it may quote header values."),
+    Option("--debug", help="Show the traceback of a failure; it may quote header values."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 
 SOME_FAILED = 8
 """Exit code where some of several cases failed."""
+
+
+def options_of(words: Mapping[str, Any], *declared: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb that takes `**asked` the options that dataclasses declare.
+
+    Args:
+        words: what each option is called and says, by field, in the order of the help.
+        declared: dataclasses that give types and defaults; where two have a field of one name, the first.
+    """
+    hints, defaults = dict[str, Any](), dict[str, Any]()
+    for kind in reversed(declared):
+        hints |= get_type_hints(kind)
+        defaults |= {
+            one.name: inspect.Parameter.empty if one.default is MISSING else one.default for one in fields(kind)
+        }
+
+    def with_options(verb: Callable[..., None]) -> Callable[..., None]:
+        parameters = [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=Annotated[hints[name], option]
+            )
+            for name, option in words.items()
+        ]
+        for own in inspect.signature(verb, eval_str=True).parameters.values():
+            if own.kind is not inspect.Parameter.VAR_KEYWORD:
+                parameters.append(own.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+        verb.__dict__["__signature__"] = inspect.Signature(parameters)
+        verb.__annotations__ = {one.name: one.annotation for one in parameters}
+        return verb
+
+    return with_options

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lamella.cli.options import SOME_FAILED, Debug, Quiet
-from lamella.workflow.progress import Progress
+from lamella.cli.progress import Progress
 
 
 def prepare(

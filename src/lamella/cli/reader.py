@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from lamella.cli.options import Debug, Overwrite, Quiet
+from lamella.cli.progress import Progress
 from lamella.errors import UsageError
-from lamella.workflow.progress import Progress
 
 KindName = Literal["preference", "likert", "both"]
 

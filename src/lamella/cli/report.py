@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lamella.cli.options import Debug, Overwrite, Quiet
+from lamella.cli.progress import Progress
 from lamella.errors import UsageError
-from lamella.workflow.progress import Progress
 
 PAGE, DOCUMENT = ".html", ".md"
 

@@ -2,90 +2,95 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
-from lamella.cli.options import Debug, Output, Overwrite, Quiet, Series, Source
-from lamella.errors import UsageError
+from lamella.cli.options import OUTPUT, OVERWRITE, SERIES, SOURCE, Debug, Quiet, options_of
+from lamella.cli.progress import Progress
+from lamella.thinning.settings import ThinSettings
+from lamella.workflow.thin_study import ThinRequest, open_study, thin_study
+
+if TYPE_CHECKING:
+    from lamella.volume import Geometry
+    from lamella.workflow.study import Study, StudyResult
+
+OPTIONS = {
+    "source": SOURCE,
+    "output": OUTPUT,
+    "spacing_mm": Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for."),
+    "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
+    "like": Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
+    "like_series": Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
+    "mode": Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
+    "steps": Option("--steps", help="Steps of a draw; 4, or 20 for a latent diffusion model."),
+    "sampler": Option("--sampler", help="Of a latent diffusion model: ddim, or ddpm with fresh noise in every step."),
+    "samples": Option(
+        "--samples", help="Draws of texture or sample, 1. In mode mean of a latent model: draws averaged, 4."
+    ),
+    "spread": Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
+    "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
+    "series": SERIES,
+    "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
+    "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
+    "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),
+    "memory_gb": Option("--memory-gb", help="Plan for at most this much memory, in GiB; what is free if not given."),
+    "report": Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
+    "preview": Option("--preview", metavar="FILE.png", help="Draw thick, cubic and thin side by side."),
+    "overwrite": OVERWRITE,
+}
+"""Words for the fields of `ThinRequest` and `ThinSettings`."""
+
+DryRun = Annotated[bool, Option("--dry-run", help="Check everything and say what would be done; write nothing.")]
 
 
-def thin(
-    source: Source,
-    output: Output,
-    spacing_mm: Annotated[
-        float | None, typer.Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for.")
-    ] = None,
-    slices: Annotated[int | None, typer.Option("--slices", help="Number of thin slices, instead of a spacing.")] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
-    ] = None,
-    like_series: Annotated[
-        str | None,
-        typer.Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
-    ] = None,
-    mode: Annotated[
-        Literal["mean", "texture", "sample"],
-        typer.Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
-    ] = "mean",
-    steps: Annotated[
-        int | None, typer.Option("--steps", help="Steps of a draw; 4, or 20 for a latent diffusion model.")
-    ] = None,
-    samples: Annotated[
-        int | None,
-        typer.Option(
-            "--samples", help="Draws of texture or sample, 1. In mode mean of a latent model: draws averaged, 4."
-        ),
-    ] = None,
-    spread: Annotated[
-        Path | None,
-        typer.Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
-    ] = None,
-    model: Annotated[str, typer.Option("--model", metavar="NAME|FOLDER", help="Which model.")] = "embedded",
-    series: Series = None,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of texture and sample; the same seed gives the same voxels.")
-    ] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")] = "auto",
-    report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
-    ] = None,
-    preview: Annotated[
-        Path | None, typer.Option("--preview", metavar="FILE.png", help="Draw thick, cubic and thin side by side.")
-    ] = None,
-    overwrite: Overwrite = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
+@options_of(OPTIONS, ThinRequest, ThinSettings)
+def thin(dry_run: DryRun = False, quiet: Quiet = False, debug: Debug = False, **asked: Any) -> None:
     """Turn thick slices into thin ones.
 
     The measured slices are kept: averaging the thin result over each thick slice gives that slice back.
     """
-    from lamella.workflow.thin_study import Job, run
+    request = ThinRequest.of(**asked)
+    with Progress(quiet) as progress:
+        if dry_run:
+            study, _ = open_study(request, progress.update)
+            _announce(study, progress)
+            _say_files("would write", request, study.settings.draw_count, progress)
+            return
+        result = thin_study(request, progress.update, lambda study: _announce(study, progress))
+        progress.finish()
+        _say_files("wrote  ", request, len(result.samples), progress)
+        _summarise(result, progress)
 
-    if sum(choice is not None for choice in (spacing_mm, slices, like)) > 1:
-        raise UsageError("--spacing-mm, --slices and --like exclude each other. Give one of them, or none for 1 mm.")
-    job = Job(
-        source=source,
-        output=output,
-        spacing_mm=1.0 if slices is None and like is None and spacing_mm is None else spacing_mm,
-        slices=slices,
-        like=like,
-        like_series=like_series,
-        mode=mode,
-        steps=steps,
-        samples=samples,
-        seed=seed,
-        device=device,
-        model=model,
-        series=series,
-        spread=spread,
-        report=report,
-        preview=preview,
-        overwrite=overwrite,
+
+def _announce(study: Study, progress: Progress) -> None:
+    """What will be done, before it is done."""
+    progress.finish()
+    rows, columns = study.source.geometry.shape[1:]
+    first, last = study.grid.centres_mm[[0, -1]]
+    progress.say(f"source  {_line(study.source.geometry)}, {rows} x {columns} pixels")
+    progress.say(f"result  {_line(study.grid)}, from {first:.3f} to {last:.3f} mm along the normal")
+    progress.say(f"model   {study.model.name} ({study.model.sha256[:12]}), mode {study.settings.mode}")
+    progress.say(f"memory  {study.plan.describe()}")
+    for warning in study.warnings:
+        progress.say(f"note    {warning}")
+
+
+def _say_files(did: str, request: ThinRequest, series: int, progress: Progress) -> None:
+    several = f" ({series} samples)" if series > 1 and request.settings.mode != "mean" else ""
+    progress.say(f"{did} {request.output}{several}")
+    for path in request.beside:
+        progress.say(f"{did} {path}")
+
+
+def _summarise(result: StudyResult, progress: Progress) -> None:
+    report = result.report
+    progress.say(
+        f"{report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, consistent with the measurement "
+        f"to {report['consistency_rmse_hu']:.2f} HU RMSE"
     )
-    run(job, dry_run=dry_run, quiet=quiet)
+    progress.say(report["notice"])
+
+
+def _line(geometry: Geometry) -> str:
+    return f"{geometry.shape[0]} slices, {geometry.thickness_mm:.4g} mm thick every {geometry.spacing_mm:.4g} mm"

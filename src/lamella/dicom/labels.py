@@ -29,6 +29,9 @@ _LO_CHARACTERS = 64
 _ST_CHARACTERS = 1024
 _LARGEST_IS = 2**31 - 1
 _SERIES_NUMBER_STEP = 1000
+_MODES = ("mean", "texture", "sample")
+"""Each of these modes has a step of its own, so that the answers to one series have numbers of their own."""
+
 _SPATIAL_RESAMPLING = ("113085", "Spatial resampling")
 _PIXEL_MEAN = ("113049", "Pixel by pixel mean")
 _SOURCE_PURPOSE = ("121322", "Source image for image processing operation")
@@ -81,7 +84,7 @@ def derived_uid(*parts: str) -> str:
 def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     """Attributes by which people and machines tell the derived series from a measured one."""
     labels = Dataset()
-    labels.SeriesNumber = _series_number(first, derivation.sample)
+    labels.SeriesNumber = _series_number(first, derivation)
     labels.SeriesDescription = _series_description(first, derivation.series_label)
     labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
     code = _PIXEL_MEAN if derivation.mode == "thickened" else _SPATIAL_RESAMPLING
@@ -178,9 +181,11 @@ def _code(value: str, meaning: str) -> Dataset:
     return code
 
 
-def _series_number(first: Dataset, sample: int) -> int:
+def _series_number(first: Dataset, derivation: Derivation) -> int:
+    """The source's, 1000 on for the mean, 2000 and 3000 for the first texture and sample; each further draw adds one."""
     stated = inherit(first, ("SeriesNumber",)).get("SeriesNumber")
-    return min(int(stated or 0) + _SERIES_NUMBER_STEP + sample, _LARGEST_IS)
+    steps = 1 + _MODES.index(derivation.mode) if derivation.mode in _MODES else 1
+    return min(int(stated or 0) + _SERIES_NUMBER_STEP * steps + derivation.sample, _LARGEST_IS)
 
 
 def _series_description(first: Dataset, label: str) -> str:

@@ -6,7 +6,7 @@ the tables of `lamella.dicom.tags`; PS3.3 A.3 (CT Image IOD), C.7.6.2 (Image Pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
@@ -65,52 +66,91 @@ def write_series(
         RefusedInput: the source names no study.
     """
     _check_request(folder, volume, source)
+    files: list[Path] = []
     with quiet_pydicom():
-        header = _source_header(source)
-        shared = _series_part(header, volume, source, derivation)
-        return _write_files(folder, volume, source, header, shared, derivation, progress)
+        for dataset, _ in _headers(volume.geometry, source, derivation):
+            pixels = np.ascontiguousarray(volume.hu[len(files)], dtype="<i2").tobytes()
+            dataset.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
+            files.append(folder / f"IM_{dataset.InstanceNumber:05d}.dcm")
+            files[-1].write_bytes(encoded(dataset))
+            if progress is not None:
+                progress(len(files), len(volume.hu))
+    return tuple(files)
 
 
-def _write_files(
-    folder: Path,
-    volume: Volume,
-    source: Volume,
-    header: SeriesHeader,
-    shared: Dataset,
-    derivation: Derivation,
-    progress: Progress | None,
-) -> tuple[Path, ...]:
-    geometry, count = volume.geometry, volume.geometry.shape[0]
+def check_writable(source: Volume, geometry: Geometry, derivation: Derivation) -> None:
+    """Build and encode all that a derived series will hold but its pixels, for each source slice that it takes from.
+
+    What is copied exactly may be anything: whatever cannot be encoded is found here, before the pixels are computed.
+
+    Raises:
+        RefusedInput: an element of the source cannot be written, named without its value; or the source names no study.
+        LamellaError: the source has no DICOM header.
+    """
+    header, dataset, checked = _source_header(source), Dataset(), -1
+    try:
+        with quiet_pydicom():
+            for dataset, of in _headers(geometry, source, derivation):
+                if of != checked:
+                    encoded(dataset)
+                    checked = of
+    except LamellaError:
+        raise
+    except Exception as error:  # pydicom raises anything on a value that it cannot write
+        raise RefusedInput(
+            f"The header of the series {header.series_uid} cannot be copied into a derived one: "
+            f"{_culprit(dataset)} ({type(error).__name__}). Repair it, export the series again, or write NIfTI."
+        ) from None
+
+
+def _culprit(dataset: Dataset) -> str:
+    """The first element that cannot be encoded by itself."""
+    for tag in sorted(dataset.keys()):
+        alone = Dataset()
+        alone[0x00080005] = dataset.get_item(0x00080005)
+        alone[tag] = dataset.get_item(tag)
+        try:
+            dcmwrite(BytesIO(), alone, implicit_vr=False, little_endian=True)
+        except Exception:
+            return keyword_for_tag(tag) or str(tag)
+    return "an element that it needs"
+
+
+def series_uid(source: Volume, geometry: Geometry, derivation: Derivation) -> str | None:
+    """The SeriesInstanceUID that a derived series gets; None where the source is no DICOM series."""
+    header = source.header
+    return _uid(header, geometry, derivation, "series") if isinstance(header, SeriesHeader) else None
+
+
+def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iterator[tuple[Dataset, int]]:
+    """The data set of each derived slice without pixels, changed in place for the next, and its nearest source slice."""
+    header, count = _source_header(source), geometry.shape[0]
+    shared = _series_part(header, geometry, derivation)
     nearest = np.abs(geometry.centres_mm[:, None] - source.geometry.centres_mm[None, :]).argmin(axis=1)
     sources = source_images(header, source.geometry, geometry)
     locations = _slice_locations(header, source.geometry, geometry)
-    files: list[Path] = []
     template, of = Dataset(), -1
     for k in range(count):
         if nearest[k] != of:  # neighbours in space share their nearest source slice: few templates for many slices
             of = int(nearest[k])
             template = _slice_part(shared, header.slices[of])
-        number = k + 1 if header.ascending else count - k
         template.SOPInstanceUID = _uid(header, geometry, derivation, f"instance {k}")
-        template.InstanceNumber = number
+        template.InstanceNumber = k + 1 if header.ascending else count - k
         template.ImagePositionPatient = [decimal(v) for v in geometry.position(k)]
         if locations is not None:
             template.SliceLocation = decimal(locations[k])
         if sources[k]:
             template.SourceImageSequence = sources[k]
-        pixels = np.ascontiguousarray(volume.hu[k], dtype="<i2").tobytes()
-        template.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
-        files.append(folder / f"IM_{number:05d}.dcm")
-        files[-1].write_bytes(encoded(template))
-        if progress is not None:
-            progress(k + 1, count)
-    return tuple(files)
+        yield template, of
 
 
 def _source_header(source: Volume) -> SeriesHeader:
     header = source.header
     if not isinstance(header, SeriesHeader):
-        raise LamellaError("A DICOM series can only be derived from a DICOM series. The source has no DICOM header.")
+        raise LamellaError(
+            "A DICOM series can only be derived from a DICOM series. The source has no DICOM header. Write NIfTI instead: "
+            "a name that ends in .nii or .nii.gz."
+        )
     if len(header.slices) != source.geometry.shape[0]:
         raise LamellaError(
             f"The source's header lists {len(header.slices)} slices, its array has {source.geometry.shape[0]}."
@@ -133,9 +173,9 @@ def _check_request(folder: Path, volume: Volume, source: Volume) -> None:
         raise LamellaError(f"The result's axes differ from the source's by {turn:.4f}. Expected the same orientation.")
 
 
-def _series_part(header: SeriesHeader, volume: Volume, source: Volume, derivation: Derivation) -> Dataset:
+def _series_part(header: SeriesHeader, geometry: Geometry, derivation: Derivation) -> Dataset:
     """Everything that is the same in all files."""
-    first, geometry = header.slices[0], volume.geometry
+    first = header.slices[0]
     dataset = inherit(first, FROM_FIRST)
     dataset.update(inherit(first, IDENTITY, exact=True))
     for keyword in EMPTY_IF_MISSING:

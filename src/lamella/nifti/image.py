@@ -100,21 +100,38 @@ def read_nifti(path: Path) -> Volume:
     path = Path(path)
     header, data = _load(path)
     shape = shape_of(path.name, header)
-    affine, code = affine_of(path.name, header, shape)
+    raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
+    return volume_of(path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header))
+
+
+def volume_of(
+    name: str, header: Any, stored: NDArray[Any], scale: tuple[float, float], thickness_mm: float | None = None
+) -> Volume:
+    """What a NIfTI header and the array beside it mean; see `read_nifti`.
+
+    Args:
+        name: in messages.
+        header: nibabel's.
+        stored: in the header's axis order.
+        scale: (slope, intercept) from stored values to HU.
+        thickness_mm: of the slabs, where it is known.
+    """
+    shape = shape_of(name, header)
+    affine, code = affine_of(name, header, shape)
     axes, flipped = _axes(affine)
     if shape[axes[0]] < 2:
-        raise RefusedInput(f"The NIfTI {path.name} holds a single slice. Expected at least 2: one has no spacing.")
-    raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
-    turned = raw.reshape(shape, order="F").transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flipped)]
-    hu, notes = _hu(path.name, turned, header)
+        raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
+    turned = stored.transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flipped)]
+    hu, notes = _hu(name, turned, scale)
     for axis, flip in zip(axes, flipped, strict=True):
         if flip:
             affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
             affine[:3, axis] *= -1
     spacing = float(np.linalg.norm(affine[:3, axes[0]]))
-    geometry = Geometry(hu.shape, affine[:, [*axes, 3]], spacing)
-    thickness = f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm"
-    return Volume(hu, geometry, NiftiHeader(path.name, axes, flipped, code, (thickness, *unit_notes(header), *notes)))
+    geometry = Geometry(hu.shape, affine[:, [*axes, 3]], thickness_mm or spacing)
+    if thickness_mm is None:
+        notes = [f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm", *notes]
+    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*notes, *unit_notes(header))))
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:
@@ -211,9 +228,11 @@ def _slice_axis(lengths: NDArray[np.float64]) -> int:
     return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
 
 
-def _hu(name: str, turned: NDArray[Any], header: Any) -> tuple[NDArray[np.float32] | NDArray[np.int16], list[str]]:
+def _hu(
+    name: str, turned: NDArray[Any], scale: tuple[float, float]
+) -> tuple[NDArray[np.float32] | NDArray[np.int16], list[str]]:
     """Scales slice by slice into one new array and refuses what cannot be Hounsfield units."""
-    slope, intercept = scale_of(name, header)
+    slope, intercept = scale
     whole = turned.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     hu = np.empty(turned.shape, np.int16 if whole else np.float32)
     lowest, highest, below = np.inf, -np.inf, 0

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lamella.volume import Volume
+if TYPE_CHECKING:
+    from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name and the fraction of it that is done."""

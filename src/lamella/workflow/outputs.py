@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella.errors import UsageError
+from lamella.thinning.result import Progress, silent
 
 if TYPE_CHECKING:
     from lamella.dicom.labels import Derivation
@@ -28,22 +30,27 @@ def is_nifti_name(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI)
 
 
-def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | None = None) -> None:
+def counted(progress: Progress, stage: str) -> Callable[[int, int], None]:
+    """What takes (done, in all) of a stage."""
+    return lambda done, total: progress(stage, done / max(total, 1))
+
+
+def check_result(output: Path, inputs: Mapping[str, Path], *, overwrite: bool) -> None:
     """Refuse a main OUTPUT that cannot or must not be written, before any work.
 
     Args:
         output: where the result shall appear.
-        source: what is read.
+        inputs: what is read, by its name in messages; SOURCE among them.
         overwrite: an earlier result may be replaced.
-        like: another input, perhaps.
 
     Raises:
-        UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not; see also
-            `lamella.files.output_checks.check_output`; or OUTPUT holds slices that Lamella did not write.
+        UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not; see `lamella.files.output_checks.check_output`;
+            or OUTPUT holds slices that Lamella did not write.
     """
     from lamella.files.output_checks import check_output
     from lamella.sources.source import kind_of
 
+    source = inputs["SOURCE"]
     if not source.exists():
         raise UsageError(f"SOURCE does not exist: {source}. Expected a DICOM folder, ZIP or file, or NIfTI.")
     if kind_of(source) == "nifti" and not is_nifti_name(output):
@@ -51,15 +58,9 @@ def check_result(output: Path, source: Path, *, overwrite: bool, like: Path | No
             f"SOURCE is NIfTI, which lacks what a DICOM series needs. Found OUTPUT {output}, expected a name ending in "
             ".nii or .nii.gz."
         )
-    for called, given in (("--like", like), ("SOURCE", source)):
-        check_output(
-            output,
-            given,
-            overwrite=overwrite,
-            folder=not is_nifti_name(output),
-            replaceable=REPLACEABLE,
-            called=called,
-        )
+    folder = not is_nifti_name(output)
+    for called, given in inputs.items():
+        check_output(output, given, overwrite=overwrite, folder=folder, replaceable=REPLACEABLE, called=called)
     refuse_others_slices(output)
 
 
@@ -77,26 +78,17 @@ def refuse_others_slices(output: Path) -> None:
 
 
 def check_side_file(
-    option: str,
-    path: Path | None,
-    suffixes: tuple[str, ...],
-    source: Path | None,
-    output: Path,
-    *,
-    overwrite: bool,
-    like: Path | None = None,
+    option: str, path: Path, suffixes: tuple[str, ...], inputs: Mapping[str, Path], output: Path, *, overwrite: bool
 ) -> None:
     """The same for a file asked for beside OUTPUT: report, preview or spread."""
     from lamella.files.output_checks import check_output
 
-    if path is None:
-        return
     if not path.name.lower().endswith(suffixes):
         raise UsageError(f"{option} needs a name ending in {' or '.join(suffixes)}. Found {path}.")
     place, result = path.resolve(), output.resolve()
     if place == result or result in place.parents:
         raise UsageError(f"{option} lies at or inside OUTPUT: {path}. Choose a name outside {output}.")
-    for called, given in (("--like", like), ("SOURCE", source)):
+    for called, given in inputs.items():
         check_output(path, given, overwrite=overwrite, folder=False, called=called)
 
 
@@ -105,48 +97,44 @@ def write_result(
     volumes: Sequence[Volume],
     source: Volume,
     derivations: Sequence[Derivation],
+    spread: tuple[Path, Volume] | None = None,
     *,
     overwrite: bool,
-    progress: Callable[[int, int], None] | None = None,
-) -> str | None:
+    progress: Progress = silent,
+) -> None:
     """Write one volume, or several samples, and check what was written before it appears.
 
     Args:
         output: name ending in .nii or .nii.gz, or a folder; several volumes make a 4-D file or one folder each.
         volumes: int16 HU.
         source: what they came from.
-        derivations: what the labels say, one a volume.
+        derivations: what the labels of a DICOM series say, one for each volume.
+        spread: where a standard deviation goes, and itself.
         overwrite: replace an earlier result.
-        progress: told (slices done, in all) of a DICOM series.
+        progress: told about the stage "write".
 
-    Returns:
-        The first written SeriesInstanceUID; None for NIfTI.
+    Raises:
+        LamellaError: no room on the disk, or a DICOM series is wanted of what comes from none.
     """
     from lamella.dicom.verify import verify_written
     from lamella.dicom.write import write_series
-    from lamella.files.atomic import staged_folder
+    from lamella.files.atomic import staged_file, staged_folder
+    from lamella.nifti.image import write_nifti
 
-    if is_nifti_name(output):
-        write_nifti_file(output, volumes, source, overwrite=overwrite)
-        return None
-    uids = []
-    with staged_folder(output, overwrite=overwrite, replaceable=REPLACEABLE) as folder:
+    progress("write", 0.0)
+    with ExitStack() as stack:
+        if spread is not None:
+            # written first and renamed last: where there is no room for it, nothing is at OUTPUT either
+            write_nifti(stack.enter_context(staged_file(spread[0], overwrite=overwrite)), [spread[1]], source.header)
+        if is_nifti_name(output):
+            write_nifti(stack.enter_context(staged_file(output, overwrite=overwrite)), volumes, source.header)
+            return
+        folder = stack.enter_context(staged_folder(output, overwrite=overwrite, replaceable=REPLACEABLE))
         for number, (volume, derivation) in enumerate(zip(volumes, derivations, strict=True), start=1):
             place = folder if len(volumes) == 1 else folder / f"sample-{number:02d}"
             place.mkdir(exist_ok=True)
-            files = write_series(place, volume, source, derivation, progress)
+            write_series(place, volume, source, derivation, counted(progress, "write"))
             verify_written(place, volume)
-            uids.append(_series_uid(files[0]))
-    return uids[0]
-
-
-def write_nifti_file(output: Path, volumes: Sequence[Volume], source: Volume, *, overwrite: bool) -> None:
-    """Write NIfTI in the axis order of the source."""
-    from lamella.files.atomic import staged_file
-    from lamella.nifti.image import write_nifti
-
-    with staged_file(output, overwrite=overwrite) as file:
-        write_nifti(file, volumes, source.header)
 
 
 def write_json(output: Path, content: dict[str, Any], *, overwrite: bool) -> None:
@@ -163,9 +151,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _series_uid(file: Path) -> str:
-    from pydicom import dcmread
-
-    return str(dcmread(file, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True).SeriesInstanceUID)

@@ -1,0 +1,71 @@
+"""Thin slices averaged into thick ones, to try Lamella on a scan whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lamella import __version__
+from lamella.thinning.result import Progress, silent
+from lamella.workflow.outputs import check_result, counted, write_result
+
+if TYPE_CHECKING:
+    from lamella.volume import Volume
+
+ProfileName = Literal["box", "gaussian", "trapezoid"]
+
+
+@dataclass(frozen=True)
+class ThickRequest:
+    """What is asked for; `lamella degrade` takes its options from these fields.
+
+    Attributes:
+        source: DICOM folder, ZIP or file, or NIfTI.
+        output: folder for a DICOM series, or a name that ends in .nii or .nii.gz.
+        thickness_mm: width of a thick slice.
+        spacing_mm: between their centres.
+        profile: shape of the slab; its full width at half maximum is the thickness.
+        series: SeriesInstanceUID in `source`.
+        overwrite: an earlier result may be replaced.
+    """
+
+    source: Path
+    output: Path
+    thickness_mm: float
+    spacing_mm: float
+    profile: ProfileName = "box"
+    series: str | None = None
+    overwrite: bool = False
+
+
+def simulate_thick_study(request: ThickRequest, progress: Progress = silent) -> Volume:
+    """Read thin slices, write thick ones, return them.
+
+    Raises:
+        LamellaError: see `lamella.physics.simulate.simulate_thick`; or what is wrong with SOURCE or OUTPUT.
+    """
+    check_result(request.output, {"SOURCE": request.source}, overwrite=request.overwrite)
+    from lamella.dicom.labels import Derivation
+    from lamella.physics.simulate import simulate_thick
+    from lamella.sources.source import read_source
+
+    progress("read", 0.0)
+    thin = read_source(request.source, request.series, counted(progress, "read"))
+    progress("average", 0.0)
+    thickness, spacing, profile = request.thickness_mm, request.spacing_mm, request.profile
+    thick = simulate_thick(thin, thickness, spacing, profile)
+    derivation = Derivation(
+        description=(
+            f"Thin slices averaged to {thickness:g} mm every {spacing:g} mm ({profile} profile) by Lamella {__version__}."
+        ),
+        model_name="",
+        model_sha256="",
+        model_licence="",
+        settings_key=f"degrade {profile}",
+        mode="thickened",
+        series_label=f"thickened {thickness:.3g}mm RESEARCH",
+        synthetic=False,
+    )
+    write_result(request.output, [thick], thin, [derivation], overwrite=request.overwrite, progress=progress)
+    return thick

@@ -1,0 +1,153 @@
+"""One volume to thin: what is decided before, and the labels and the report of the answer. Reads and writes no file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lamella import RESEARCH_ONLY, __version__
+from lamella.dicom.labels import Derivation
+from lamella.dicom.write import series_uid
+from lamella.errors import UsageError
+from lamella.machine.memory import peak_rss_bytes
+from lamella.sources.like import like_warnings
+from lamella.thinning.grid import thin_grid
+from lamella.thinning.limits import range_warnings
+from lamella.thinning.model import Plan, ThinModel
+from lamella.thinning.result import Thinned
+from lamella.thinning.settings import ThinSettings
+from lamella.volume import Geometry, Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A volume that can be thinned: nothing of it will be refused any more.
+
+    Attributes:
+        source: thick slices.
+        model: what makes them thin.
+        grid: the slices that will be made.
+        settings: see `filled_in`.
+        plan: the pieces that the volume is cut into.
+        asked: which slices were asked for, as the report says it.
+        warnings: what the reader assumed, and what is unusual about the two grids.
+    """
+
+    source: Volume
+    model: ThinModel
+    grid: Geometry
+    settings: ThinSettings
+    plan: Plan
+    asked: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    def derivation(self, precision: str, sample: int = 0) -> Derivation:
+        """What the labels of one draw say.
+
+        Args:
+            precision: of the networks.
+            sample: number of the draw from 0.
+        """
+        thick, thin, mode = self.source.geometry, self.grid, self.settings.mode
+        made = self.model.provenance(self.settings, sample)
+        draw = f", {made.draw}" if made.draw else ""
+        return Derivation(
+            description=(
+                f"Through-plane super-resolution from {thick.thickness_mm:g} mm slices every {thick.spacing_mm:g} mm to "
+                f"{thin.spacing_mm:g} mm by Lamella {__version__}, model {made.name}, mode {mode}{draw}. Averaged "
+                "over each measured slice the result gives that slice back; detail within a slice is estimated."
+            ),
+            model_name=made.name,
+            model_sha256=made.sha256,
+            model_licence=made.licence,
+            settings_key=f"{mode}{draw.split(', sample')[0]}, Lamella {__version__}, {precision}, {made.card}",
+            mode=mode,
+            series_label=f"AI thin {thin.spacing_mm:.3g}mm {mode}{f' {sample + 1}' if sample else ''} RESEARCH",
+            sample=sample,
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StudyResult(Thinned):
+    """The answer, with all that is needed to write it.
+
+    Attributes:
+        source: the thick slices.
+        derivations: what the labels say, one for each of `samples`.
+    """
+
+    source: Volume
+    derivations: tuple[Derivation, ...]
+
+    def __repr__(self) -> str:
+        draws = f", {len(self.samples)} draws" if len(self.samples) > 1 else ""
+        return f"StudyResult({self.volume}{draws}, mode {self.report['settings']['mode']})"
+
+
+def filled_in(settings: ThinSettings, model: ThinModel) -> ThinSettings:
+    """The settings with the model's own numbers.
+
+    Raises:
+        UsageError: the model cannot do what is asked.
+    """
+    if settings.steps is not None and settings.mode in set(model.modes) - set(model.sampled_modes):
+        raise UsageError(f"The mean is not drawn in steps, so --steps {settings.steps} needs --mode texture or sample.")
+    return model.defaults(settings)
+
+
+def plan_study(
+    source: Volume,
+    model: ThinModel,
+    settings: ThinSettings,
+    *,
+    spacing_mm: float | None = None,
+    slices: int | None = None,
+    like: Volume | None = None,
+) -> Study:
+    """Decide everything.
+
+    Args:
+        source: thick slices.
+        model: what makes them thin.
+        settings: see `filled_in`.
+        spacing_mm, slices, like: which slices, as for `thin_grid`; 1 mm if nothing is asked for.
+
+    Raises:
+        UsageError, RefusedInput: see `thin_grid`, `range_warnings` and `ThinModel.plan`.
+    """
+    thick = source.geometry
+    if spacing_mm is None and slices is None and like is None:
+        spacing_mm = 1.0
+    grid = thin_grid(thick, spacing_mm=spacing_mm, slices=slices, like=None if like is None else like.geometry)
+    warnings = (
+        *getattr(source.header, "notes", ()),
+        *range_warnings(thick, grid, model.limits),
+        *like_warnings(source, like, grid),
+    )
+    asked = {"spacing_mm": spacing_mm, "slices": slices, "like": like is not None}
+    return Study(source, model, grid, settings, model.plan(thick, grid, settings), asked, warnings)
+
+
+def study_result(study: Study, done: Thinned) -> StudyResult:
+    """Label what `lamella.thinning.thin.thin` made, and complete its report."""
+    derivations = tuple(study.derivation(done.report["precision"], number) for number in range(len(done.samples)))
+    uid = series_uid(study.source, study.grid, derivations[0])
+    report = {
+        **done.report,
+        "settings": {**done.report["settings"], **study.asked},
+        "source": {"series_uid": getattr(study.source.header, "series_uid", None), **_numbers(study.source.geometry)},
+        "output": {"series_uid": uid, **_numbers(study.grid)},
+        "peak_rss_bytes": peak_rss_bytes(),
+        "warnings": list(dict.fromkeys([*study.warnings, *done.report["warnings"]])),
+        "notice": RESEARCH_ONLY,
+    }
+    return StudyResult(done.volume, done.samples, done.spread, report, study.source, derivations)
+
+
+def _numbers(geometry: Geometry) -> dict[str, Any]:
+    return {
+        "slices": geometry.shape[0],
+        "spacing_mm": round(geometry.spacing_mm, 6),
+        "thickness_mm": round(geometry.thickness_mm, 6),
+    }
