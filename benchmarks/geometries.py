@@ -4,7 +4,7 @@
     python benchmarks/geometries.py ../shared/ct/train/lidc-0314-1.0mm:225:275 ../shared/ct/train/qin-0003-3mm
 
 A thin series is averaged to thick slices (box, whole HU) and, where a coarser target is asked for, to the truth of that
-target. Two drawn chests are always among the series: one of 0.5 mm slices, one of 1 mm. Figures are PSNR (4095 HU) of mode
+target. Two phantom chests are always among the series: one of 0.5 mm slices, one of 1 mm. Figures are PSNR (4095 HU) of mode
 mean within the body less that of cubic interpolation placed by position, on target slices that lie within the slabs.
 Then the same scan at 1.00 and at 1.01 mm: error, noise and edges of the two must be alike.
 
@@ -56,7 +56,7 @@ def main() -> int:
     model = EmbeddedModel.read(asked.model)
     scans = [_phantom(0.5, 200), _phantom(1.0, 120), *(_read(text) for text in asked.series)]
     print(f"EmbeddedModel {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
-    print("PSNR of `mean` within the body less that of cubic interpolation, dB.\n")
+    print("Figures: PSNR of `mean` in the body minus that of cubic interpolation, dB.\n")
     print("## Thickness and spacing\n")
     print("Target: the series' own slices.\n")
     _table([f"{t:g} every {s:g}" for t, s in THICK_MM], scans, lambda scan, i: gain_db(scan, model, *THICK_MM[i]))
@@ -75,7 +75,7 @@ def main() -> int:
 
 def _phantom(spacing_mm: float, slices: int) -> Scan:
     settings = PhantomSettings((slices, 192, 192), spacing_mm, 1.8, thickness_mm=spacing_mm, seed=7)
-    return scan_of(f"drawn chest, {spacing_mm:g} mm", "phantom", False, thorax_phantom(settings), crop=True)
+    return scan_of(f"phantom chest, {spacing_mm:g} mm", "phantom", False, thorax_phantom(settings), crop=True)
 
 
 def _read(text: str) -> Scan:

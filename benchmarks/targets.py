@@ -97,7 +97,7 @@ def targets_of_case(results: dict[str, Any], case: dict[str, Any]) -> list[Targe
 
 
 def densitometry(rows: dict[str, Any], title: str) -> list[Target]:
-    """The drawn modes' bias in densitometry is at most a quarter of the cubic spline's."""
+    """The bias of texture and sample in densitometry is at most a quarter of the cubic spline's."""
     judged = []
     for figure in ("laa_950_bias_pp", "histogram_distance_lung_hu"):
         limit = rows["cubic"].get(figure)

@@ -117,9 +117,9 @@ def main() -> int:
 
 
 def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
-    """A training step's patches and an answer's thick slices, of one drawn chest."""
+    """A training step's patches and an answer's thick slices, of one phantom chest."""
     chest = thorax_phantom(PhantomSettings((80, SIDE_PX, SIDE_PX), 1.0, 1.4))
-    view = ThinView("drawn chest", chest.hu.astype("int16"), 1.0, 1.0, True)
+    view = ThinView("phantom chest", chest.hu.astype("int16"), 1.0, 1.0, True)
     pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 0, 1)[0]
     thin = torch.from_numpy(chest.hu[:THIN].astype("float32"))
     grids = GridPair.along(np.arange(THIN) - 2.0, 1.0, np.arange(THICK) * 5.0, 5.0, 5.0)

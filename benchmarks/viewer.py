@@ -67,7 +67,7 @@ const bytes = async (id) => {
 
 
 def volumes() -> list[PageVolume]:
-    """A drawn chest of 275 slices, the size a page packs a 512 x 512 scan to, thrice, and thickened."""
+    """A phantom chest of 275 slices, the size a page packs a 512 x 512 scan to, thrice, and thickened."""
     thin = thorax_phantom(PhantomSettings(shape=(275, 160, 240), pixel_mm=1.6))
     hu = np.rint(thin.hu).astype(np.int16)
     grid = thick_grid(thin.geometry, 5.0, 5.0)
