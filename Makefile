@@ -58,7 +58,7 @@ check: $(TOOLS)
 
 docs: $(TOOLS)
 	$(INSTALL) '.[docs]'
-	$(BIN)/python -m sphinx -b html -W --keep-going -n -q docs docs/_build/html
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -n -q docs docs/_build/html
 
 clean:
 	rm -rf .venv build dist demo docs/_build docs/_generated docs/project docs/start/tutorial.md .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -25,6 +25,7 @@ exclude_patterns = ["_build", "_generated", "reference/cli"]
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 4
 
+default_role = "code"
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 napoleon_use_ivar = True

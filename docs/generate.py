@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from lamella.cli.app import command
+from lamella.files.aliases import ALIASES
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -99,11 +100,13 @@ def config() -> str:
     for place, title in CONFIGS.items():
         module, _, name = place.partition(":")
         kind = getattr(importlib.import_module(module), name)
-        sections.append(f"## {title}\n\n" + "\n\n".join(tables(kind, "", done)))
+        sections.append(f"## {title}\n\n" + "\n\n".join(tables(kind, done)))
+    rows = "\n".join(f"| `{old}` | `{new}` |" for old, new in ALIASES.items())
+    sections.append(f"## Keys of earlier versions\n\n| old key, still read | key |\n|---|---|\n{rows}")
     return "\n\n".join(sections) + "\n"
 
 
-def tables(kind: Any, key: str, done: set[type]) -> Iterator[str]:
+def tables(kind: Any, done: set[type]) -> Iterator[str]:
     """The table of a dataclass, then those of the dataclasses within it that were not shown before."""
     if kind in done:
         return
@@ -119,7 +122,7 @@ def tables(kind: Any, key: str, done: set[type]) -> Iterator[str]:
     heading = f"({anchor(kind)})=\n### {kind.__name__}\n\n{summary(kind)}\n\n"
     yield heading + "\n".join(rows)
     for part in inner:
-        yield from tables(part, key, done)
+        yield from tables(part, done)
 
 
 def parts_of(hint: Any) -> list[Any]:
@@ -203,12 +206,13 @@ def model_card() -> str:
 
 
 def tutorial() -> str:
-    """The notebook as a page: its text and its code."""
+    """The notebook as a page of docs/start: its text and its code."""
     notebook = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))
     cells = []
     for one in notebook["cells"]:
         text = "".join(one["source"])
-        cells.append(text if one["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        prose = re.sub(r"\]\((?![a-z]+:|#)", "](../", text)
+        cells.append(prose if one["cell_type"] == "markdown" else f"```python\n{text}\n```")
     return "\n\n".join(cells) + "\n"
 
 

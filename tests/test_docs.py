@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -187,8 +188,19 @@ def test_the_citation_is_of_this_version() -> None:
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook["cells"]), "strip outputs"
+    prose = "".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+    assert [link for link in re.findall(r"\]\(([^)#]+)", prose) if not (DOCS / link).exists()] == []
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for number, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+
+
+def test_the_page_of_the_report_names_its_fields() -> None:
+    page = (DOCS / "reference" / "report.md").read_text(encoding="utf-8").partition("\n## The results")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in page.splitlines() if line[:3] == "| `")))
+    thick = lamella.Volume.from_array(np.zeros((6, 32, 32)), spacing_mm=5.0, thickness_mm=5.0, pixel_mm=0.7)
+    report = lamella.thin(thick, spacing_mm=2.5).report
+    latent = {"codec", "scale", "condition", "sampler", "steps", "draws", "projected"}
+    assert named - latent == set(report)
