@@ -19,19 +19,22 @@ from typing import Any
 import yaml
 from targets import gain_over_cubic
 
+from lamella.results.files import read_results
+from lamella.results.schema import CaseRecord, Results
+
 ROOT = Path(__file__).parents[1]
 CARD = ROOT / "src" / "lamella" / "models" / "embedded" / "model.yaml"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- FIGURES:", "<!-- END FIGURES -->"
 
 
-def of_case(results: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
+def of_case(results: Results, case: CaseRecord) -> dict[str, Any]:
     """The figures of one case that the card keeps."""
-    rows = case["figures"]
+    rows: Any = case.figures
     kept: dict[str, Any] = {
-        "case": case["title"],
-        "target_mm": case["thin"]["spacing_mm"],
-        "mean_psnr_4095_gain_over_cubic_db": round(gain_over_cubic(results, case["id"], "mean")["difference"], 2),
+        "case": case.title,
+        "target_mm": case.thin.spacing_mm,
+        "mean_psnr_4095_gain_over_cubic_db": round(gain_over_cubic(results, case.id, "mean").difference, 2),
         "coverage_of_one_sd_body": share(rows["mean"]["coverage_68"]),
     }
     for region in ("body", "lung", "soft"):
@@ -54,52 +57,50 @@ def timed_modes(speed: dict[str, Any]) -> dict[str, Any]:
     return {mode: speed[mode] for mode in ("mean", "texture", "sample") if mode in speed}
 
 
-def metrics(results: dict[str, Any], speed: dict[str, Any]) -> dict[str, Any]:
+def metrics(results: Results, speed: dict[str, Any]) -> dict[str, Any]:
     """What the card says under `metrics`."""
     modes = timed_modes(speed)
     return {
         "command": "lamella evaluate configs/evaluate.yaml && python benchmarks/speed.py",
-        "never_trained_on": [of_case(results, case) for case in results["cases"]],
+        "never_trained_on": [of_case(results, case) for case in results.cases],
         "seconds_55_to_275_slices_of_512": {mode: round(modes[mode]["seconds"]) for mode in modes},
         "peak_gb": {mode: round(modes[mode]["peak_bytes"] / 1e9, 1) for mode in modes},
     }
 
 
-def table(results: dict[str, Any], speed: dict[str, Any]) -> str:
+def table(results: Results, speed: dict[str, Any]) -> str:
     """The README's table: one column a case of a person's scan."""
-    cases = [case for case in results["cases"] if case["kind"] == "thickened"]
+    cases = [case for case in results.cases if case.kind == "thickened"]
     first = cases[0]
-    heads = [f"{c['thick']['thickness_mm']:g} mm every {c['thick']['spacing_mm']:g} mm" for c in cases]
+    heads = [f"{c.thick.thickness_mm:g} mm every {c.thick.spacing_mm:g} mm" for c in cases]
     heads[0] = heads[0].replace("mm every", "mm slices every")
 
     def row(what: str, figure: Any) -> str:
         return f"| {what} | " + " | ".join(figure(case) for case in cases) + " |"
 
     def pair(key: str) -> Any:
-        return lambda case: f"{case['figures']['mean'][key]:.1f} ({case['figures']['cubic'][key]:.1f})"
+        return lambda case: f"{case.figures['mean'][key]:.1f} ({case.figures['cubic'][key]:.1f})"
 
     def figures(mode: str, *keys: str) -> Any:
-        return lambda case: ", ".join(f"{case['figures'][mode][key]:.2f}" for key in keys)
+        return lambda case: ", ".join(f"{case.figures[mode][key]:.2f}" for key in keys)
 
-    def gain(case: dict[str, Any]) -> str:
-        found = gain_over_cubic(results, case["id"], "mean")
-        low, high = found["interval"]
-        return f"{found['difference']:+.2f} dB ({low:.2f} to {high:.2f})"
+    def gain(case: CaseRecord) -> str:
+        found = gain_over_cubic(results, case.id, "mean")
+        low, high = found.interval
+        return f"{found.difference:+.2f} dB ({low:.2f} to {high:.2f})"
 
     def below(mode: str) -> Any:
-        return lambda c: f"{c['figures'][mode]['psnr_4095_db'] - c['figures']['mean']['psnr_4095_db']:+.2f} dB"
+        return lambda c: f"{c.figures[mode]['psnr_4095_db'] - c.figures['mean']['psnr_4095_db']:+.2f} dB"
 
-    def inside(case: dict[str, Any]) -> str:
-        return f"{case['figures']['mean']['coverage_68']:.0f} %"
+    def inside(case: CaseRecord) -> str:
+        return f"{case.figures['mean']['coverage_68']:.0f} %"
 
-    def foci(case: dict[str, Any], method: str) -> str:
-        return ", ".join(
-            f"{100 * case['figures'][method][f'foci_{key}_rate']:.0f} %" for key in ("fabricated", "erased")
-        )
+    def foci(case: CaseRecord, method: str) -> str:
+        return ", ".join(f"{100 * case.figures[method][f'foci_{key}_rate']:.0f} %" for key in ("fabricated", "erased"))
 
     noise = ("noise_in_plane_ratio", "noise_along_z_ratio")
     lines = [
-        f"| {first['group']}, a scan the model has never seen, to its own {first['thin']['spacing_mm']:g} mm | "
+        f"| {first.group}, a scan the model has never seen, to its own {first.thin.spacing_mm:g} mm | "
         + " | ".join(heads) + " |",
         "|---" * (len(cases) + 1) + "|",
         row("`mean`: gain in PSNR (range 4095 HU) over cubic interpolation (95 % interval within the scan)", gain),
@@ -128,13 +129,13 @@ def wrapped(line: str) -> str:
     return textwrap.fill(line, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def real_pairs(results: dict[str, Any]) -> str:
+def real_pairs(results: Results) -> str:
     """One sentence a real pair."""
     told = []
-    for case in (one for one in results["cases"] if one["kind"] == "pair"):
-        mean, cubic = case["figures"]["mean"], case["figures"]["cubic"]
+    for case in (one for one in results.cases if one.kind == "pair"):
+        mean, cubic = (case.figures[name] for name in ("mean", "cubic"))
         told.append(
-            f"Real thick and thin series of one scan ({case['group']}), `mean`: RMSE of the whole picture "
+            f"Real thick and thin series of one scan ({case.group}), `mean`: RMSE of the whole picture "
             f"{mean['rmse_hu']:.1f} HU, cubic placed by position "
             f"{cubic['rmse_hu']:.1f} HU; best alignment of both at {mean['best_shift_mm']:+.2f} and "
             f"{cubic['best_shift_mm']:+.2f} mm."
@@ -160,7 +161,7 @@ def main() -> int:
     parser.add_argument("results", type=Path, help="folder of the evaluation")
     parser.add_argument("speed", type=Path, help="what speed.py --json wrote")
     asked = parser.parse_args()
-    results = json.loads((asked.results / "results.json").read_text(encoding="utf-8"))
+    _, results = read_results(asked.results)
     speed = json.loads(asked.speed.read_text(encoding="utf-8"))
     card = yaml.safe_load(CARD.read_text(encoding="utf-8"))
     card["metrics"] = metrics(results, speed)

@@ -10,11 +10,13 @@ measured and met, else 1.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lamella.results.files import RESULTS, read_results
+from lamella.results.schema import CaseRecord, Gain, Results
 
 MIN_GAIN_DB = {(5.0, 5.0): 2.2, (3.0, 3.0): 1.8, (5.0, 2.5): 3.5, (5.0, 7.0): 1.5}
 """(thickness, spacing) in mm -> least gain in PSNR of `mean` over the aligned cubic spline."""
@@ -44,38 +46,38 @@ def judge(
     return [Target(what, where, f"{value:.3g}{unit}", demanded + unit, passed)]
 
 
-def below_baselines(case: dict[str, Any], kinds: dict[str, str], figure: str) -> list[Target]:
+def below_baselines(case: CaseRecord, kinds: dict[str, str], figure: str) -> list[Target]:
     """The mean's figure must lie below that of every interpolation."""
-    rows = case["figures"]
+    rows = case.figures
     value = rows["mean"].get(figure)
     limits = [rows[name].get(figure) for name in rows if kinds[name] in BASELINES]
     if value is None or None in limits:
-        return [Target(f"mean: {figure}", case["title"], "not measured", "below interpolation", None)]
+        return [Target(f"mean: {figure}", case.title, "not measured", "below interpolation", None)]
     limit = min(limits)
-    return [
-        Target(f"mean: {figure}", case["title"], f"{value:.2f}", f"< {limit:.2f} (best interpolation)", value < limit)
-    ]
+    return [Target(f"mean: {figure}", case.title, f"{value:.2f}", f"< {limit:.2f} (best interpolation)", value < limit)]
 
 
-def gain_over_cubic(results: dict[str, Any], case: str, method: str) -> dict[str, Any]:
+def gain_over_cubic(results: Results, case: str, method: str) -> Gain:
     """The gain in PSNR of a method over the aligned cubic spline in a case."""
-    wanted = {"case": case, "method": method, "against": "cubic", "figure": "psnr_4095_db"}
-    return next(gain for gain in results["gains"] if all(gain[key] == value for key, value in wanted.items()))
+    found = results.gain(case, method, "cubic")
+    if found is None:
+        raise SystemExit(f"{case}: there is no gain of {method} over cubic. Evaluate with both.")
+    return found
 
 
-def targets_of_case(results: dict[str, Any], case: dict[str, Any]) -> list[Target]:
+def targets_of_case(results: Results, case: CaseRecord) -> list[Target]:
     """The targets of one case."""
-    kinds = {one["name"]: one["kind"] for one in results["methods"]}
-    where, rows, title = case["id"], case["figures"], case["title"]
-    key = (case["thick"]["thickness_mm"], case["thick"]["spacing_mm"])
-    least = 1.0 if case["kind"] == "pair" else MIN_GAIN_DB.get(key, 0.0)
+    kinds: dict[str, str] = {one.name: one.kind for one in results.methods}
+    where, rows, title = case.id, case.figures, case.title
+    key = (case.thick.thickness_mm, case.thick.spacing_mm)
+    least = 1.0 if case.kind == "pair" else MIN_GAIN_DB.get(key, 0.0)
     judged = judge(
-        "mean: PSNR over cubic", title, gain_over_cubic(results, where, "mean")["difference"], low=least, unit=" dB"
+        "mean: PSNR over cubic", title, gain_over_cubic(results, where, "mean").difference, low=least, unit=" dB"
     )
     for figure in ("rmse_body_hu", "rmse_lung_hu", "rmse_soft_hu", "rmse_bone_hu", "gradient_error_z"):
         judged += below_baselines(case, kinds, figure)
     judged += judge("mean: best shift", title, rows["mean"]["best_shift_mm"], low=-0.1, high=0.1, unit=" mm")
-    width = 12 if case["kind"] == "pair" else 5
+    width = 12 if case.kind == "pair" else 5
     for nominal in (50, 80, 95):
         found = rows["mean"].get(f"coverage_{nominal}")
         judged += judge(
@@ -90,7 +92,7 @@ def targets_of_case(results: dict[str, Any], case: dict[str, Any]) -> list[Targe
             judged += judge(f"{mode}: {figure}", title, rows[mode].get(figure), low=0.9, high=1.1)
     judged += judge("sample: edge roughness", title, rows["sample"]["edge_roughness_ratio"], high=1.2)
     judged += densitometry(rows, title)
-    if case["thick"]["thickness_mm"] == case["thick"]["spacing_mm"]:
+    if case.thick.thickness_mm == case.thick.spacing_mm:
         for mode in ("mean", "texture", "sample"):
             judged += judge(f"{mode}: consistency", title, rows[mode]["consistency_rmse_hu"], high=0.5, unit=" HU")
     return judged
@@ -125,11 +127,11 @@ def main() -> int:
     """Print the verdict, one line a target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder of the evaluation")
-    file = parser.parse_args().results / "results.json"
-    if not file.is_file():
-        parser.error(f"{file} does not exist. Run first: lamella evaluate configs/evaluate.yaml")
-    results = json.loads(file.read_text(encoding="utf-8"))
-    judged = [target for case in results["cases"] for target in targets_of_case(results, case)]
+    folder = parser.parse_args().results
+    if not (folder / RESULTS).is_file():
+        parser.error(f"{folder / RESULTS} does not exist. Run first: lamella evaluate configs/evaluate.yaml")
+    _, results = read_results(folder)
+    judged = [target for case in results.cases for target in targets_of_case(results, case)]
     print_targets(judged)
     return 0 if all(target.passed for target in judged) else 1
 

@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.report.browser import open_page  # noqa: E402
+from tests.report.one_page import viewer_page  # noqa: E402
 
 from lamella.phantom import PhantomSettings, thorax_phantom  # noqa: E402
-from lamella.physics.slice_operator import SliceOperator, thick_grid  # noqa: E402
+from lamella.physics.simulate import simulate_thick  # noqa: E402
 from lamella.report.pack import PageVolume, pack_volumes  # noqa: E402
-from lamella.report.page import assemble, header, view_of, viewer_part, viewer_windows, web_file  # noqa: E402
 from lamella.volume import Volume  # noqa: E402
 
 RUNS = 3
@@ -70,11 +70,7 @@ def volumes() -> list[PageVolume]:
     """A phantom chest of 275 slices, the size a page packs a 512 x 512 scan to, thrice, and thickened."""
     thin = thorax_phantom(PhantomSettings(shape=(275, 160, 240), pixel_mm=1.6))
     hu = np.rint(thin.hu).astype(np.int16)
-    grid = thick_grid(thin.geometry, 5.0, 5.0)
-    import torch
-
-    slabs = SliceOperator.between(thin.geometry, grid).blur(torch.from_numpy(hu.astype(np.float32))).numpy()
-    panes = [PageVolume("thick", "Thick", "thick", Volume(np.rint(slabs).astype(np.int16), grid))]
+    panes = [PageVolume("thick", "Thick", "thick", simulate_thick(Volume(hu, thin.geometry), 5.0, 5.0))]
     return panes + [PageVolume(f"thin-{n}", f"Thin {n}", "thin", Volume(hu, thin.geometry)) for n in range(3)]
 
 
@@ -82,11 +78,7 @@ def pages(folder: Path, niivue: Path) -> dict[str, Path]:
     """Both pages, from one packing."""
     panes = volumes()
     packed = pack_volumes(panes)
-    view = view_of("one", packed, [one.id for one in panes], [0.0, 0.0, 0.0])
-    view["options"]["plane"] = "coronal"
-    content = header("Viewer", "", []) + "<main>" + viewer_part([("one", "")], {"one": packed.note}) + "</main>"
-    data = {"windows": viewer_windows(), "views": [view]}
-    ours = assemble(content, data, "Viewer", blocks=packed.blocks, extra_script=web_file("page.js"))
+    ours = viewer_page(panes, {"plane": "coronal"})
     blocks = {str(one["id"]): str(one["data"]).lstrip("#") for one in packed.volumes}
     canvases = "".join(f'<canvas id="canvas-{name}" width="600" height="380"></canvas>' for name in blocks)
     stored = "".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in packed.blocks.items())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lamella.evaluate import EvaluationSettings
 from lamella.evaluate.cases import Case, build_cases, plan_cases
+from lamella.evaluate.methods import Answer, tasks_of
 from lamella.evaluate.settings import GeometrySettings, PhantomCase
 
 FIVE = GeometrySettings(5.0, 5.0)
@@ -28,3 +30,9 @@ def case_of(settings: EvaluationSettings) -> Case:
     _, case = next(iter(build_cases(plan_cases(settings), settings)))
     assert isinstance(case, Case), case
     return case
+
+
+def answers(case: Case, settings: EvaluationSettings, models: Mapping[str, Any]) -> Iterator[Answer]:
+    """Every method's answer, one after the other."""
+    for task in tasks_of(case, settings, models):
+        yield from task.run(lambda *_: None)

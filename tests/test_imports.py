@@ -22,7 +22,7 @@ RANKS = (
     ("volume", "window", "machine"),
     ("files", "physics", "diffusion"),
     ("networks", "dicom", "nifti", "metrics"),
-    ("codecs", "sources", "phantom"),
+    ("codecs", "sources", "phantom", "results"),
     ("data", "thinning"),
     ("embedded", "latent_diffusion"),
     ("models",),

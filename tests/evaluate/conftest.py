@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from pathlib import Path
 
 import pytest
 from tests.drawn_chest import case_of, settings_of
 
 from lamella.evaluate import evaluate
 from lamella.evaluate.cases import Case
+from lamella.results.files import read_results
+from lamella.results.schema import Results
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +20,7 @@ def chest(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="session")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """results.json of the interpolations."""
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    """Folder and results of the interpolations."""
     done = evaluate(settings_of(tmp_path_factory.mktemp("results") / "chest"))
-    return {**json.loads(done.results.read_text(encoding="utf-8")), "folder": done.results.parent}
+    return read_results(done.results)

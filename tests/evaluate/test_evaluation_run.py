@@ -11,42 +11,107 @@ from tests.drawn_chest import TINY, settings_of
 
 from lamella.cli import main
 from lamella.errors import LamellaError
-from lamella.evaluate import evaluate, run
+from lamella.evaluate import evaluate, methods, resume, run
 from lamella.evaluate.results import table_text
+from lamella.evaluate.resume import Recovered, Scored, Shelf
+from lamella.evaluate.score import Sheet
 from lamella.evaluate.settings import OutsideResult, PairCase
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
 from lamella.nifti.image import read_nifti
+from lamella.results.files import read_results
+from lamella.results.schema import Results
 
 
-def test_results_hold_what_was_promised(evaluated: dict[str, Any]) -> None:
+def test_results_hold_what_was_promised(evaluated: tuple[Path, Results]) -> None:
     # SPEC C8
-    assert [one["name"] for one in evaluated["methods"]] == ["linear", "cubic", "linear projected", "cubic projected"]
-    assert set(evaluated["figures"]) == set(FIGURES)
-    (case,) = evaluated["cases"]
-    assert (case["id"], case["kind"], case["person"]) == ("chest_5-every-5", "phantom", False)
-    assert case["scored_slices"] == len(case["slices"]["position_mm"]) == 60
-    cubic = case["figures"]["cubic"]
+    _, results = evaluated
+    assert [one.name for one in results.methods] == ["linear", "cubic", "linear projected", "cubic projected"]
+    assert results.figures == FIGURES
+    (case,) = results.cases
+    assert (case.id, case.kind, case.person) == ("chest_5-every-5", "phantom", False)
+    assert case.scored_slices == len(case.slices.position_mm) == 60
+    cubic: Any = case.figures["cubic"]
     assert 10 < cubic["rmse_body_hu"] < 200
-    low, high = case["intervals"]["cubic"]["rmse_body_hu"]
+    low, high = case.intervals["cubic"]["rmse_body_hu"]
     assert low < cubic["rmse_body_hu"] < high
     assert abs(cubic["best_shift_mm"]) < 0.2
-    assert case["figures"]["cubic projected"]["consistency_rmse_hu"] < 0.5 < cubic["consistency_rmse_hu"]
+    kept = case.figure("cubic projected", "consistency_rmse_hu")
+    assert kept is not None
+    assert kept < 0.5 < cubic["consistency_rmse_hu"]
     assert cubic["sphere_12mm_contrast"] > cubic["sphere_3mm_contrast"]
-    assert case["floor"]["floor_soft_hu"] <= case["floor"]["white_floor_soft_hu"]
-    assert {len(values) for values in case["slices"]["rmse_body_hu"].values()} == {60}
-    assert len(case["shifts"]["rmse_hu"]["cubic"]) == len(case["shifts"]["shift_mm"])
-    assert evaluated["failures"] == []
+    assert case.floor is not None
+    assert case.floor.floor_soft_hu <= case.floor.white_floor_soft_hu
+    assert {len(values) for values in case.slices.rmse_body_hu.values()} == {60}
+    assert len(case.shifts.rmse_hu["cubic"]) == len(case.shifts.shift_mm)
+    assert results.failures == ()
 
 
-def test_kept_volumes_are_the_scored_ones(evaluated: dict[str, Any]) -> None:
-    (case,) = evaluated["cases"]
-    volumes = case["volumes"]
-    truth = read_nifti(evaluated["folder"] / volumes["truth"])
-    cubic = read_nifti(evaluated["folder"] / volumes["methods"]["cubic"])
+def test_kept_volumes_are_the_scored_ones(evaluated: tuple[Path, Results]) -> None:
+    folder, results = evaluated
+    (case,) = results.cases
+    truth = read_nifti(folder / case.volumes.truth)
+    cubic = read_nifti(folder / case.volumes.methods["cubic"])
     error = cubic.hu.astype(np.float64) - truth.hu
-    assert np.sqrt(np.mean(error**2)) == pytest.approx(case["figures"]["cubic"]["rmse_hu"], rel=1e-9)
-    assert read_nifti(evaluated["folder"] / volumes["thick"]).hu.shape[0] == case["thick"]["slices"]
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(case.figures["cubic"]["rmse_hu"], rel=1e-9)
+    assert read_nifti(folder / case.volumes.thick).hu.shape[0] == case.thick.slices
+
+
+def test_what_was_measured_is_kept_when_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    four = ("nearest", "linear", "cubic", "lanczos")
+    settings = settings_of(tmp_path / "out", baselines=four, phantoms=(TINY,), spheres=False)
+    whole = evaluate(dataclasses.replace(settings, out=str(tmp_path / "whole")))
+    real, asked = methods.metrics.aligned_interpolation, []
+
+    def interrupted(hu: Any, thick_mm: Any, thin_mm: Any, kind: str) -> Any:
+        if kind == "lanczos" and "lanczos" not in asked:
+            asked.append(kind)
+            raise KeyboardInterrupt
+        asked.append(kind)
+        return real(hu, thick_mm, thin_mm, kind)
+
+    monkeypatch.setattr(methods.metrics, "aligned_interpolation", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(settings)
+    parts = tmp_path / "out" / "cases" / "tiny_5-every-5.parts"
+    assert len(list(parts.glob("*-scored.json"))) == 6  # three interpolations and their projections
+    asked[:] = ["lanczos"]
+    done = evaluate(settings)
+    assert set(asked[1:]) == {"lanczos"}
+    assert not parts.exists()
+    (case,), (expected,) = (read_results(one.results)[1].cases for one in (done, whole))
+    assert list(case.figures) == list(expected.figures)
+    for name, row in expected.figures.items():
+        assert {**case.figures[name], "seconds": None} == {**row, "seconds": None}
+    assert case.slices == expected.slices
+    assert case.volumes == expected.volumes
+
+
+def test_what_was_kept_for_another_question_counts_for_nothing(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, "case", "one")
+    shelf.begin()
+    shelf.keep_part("cubic", Recovered({"3": (0.5, 0.25)}))
+    shelf.begin()
+    assert shelf.part(Recovered, "cubic") == Recovered({"3": (0.5, 0.25)})
+    assert shelf.part(Scored, "cubic") is None
+    other = Shelf(tmp_path, "case", "other")
+    other.begin()
+    assert other.part(Recovered, "cubic") is None
+
+
+def test_progress_names_the_method(tmp_path: Path) -> None:
+    told: list[str] = []
+    settings = settings_of(tmp_path, baselines=("linear",), phantoms=(TINY,), volumes=(), spheres=False)
+    evaluate(settings, lambda stage, _: told.append(stage))
+    assert list(dict.fromkeys(told)) == ["tiny_5-every-5: truth", "tiny_5-every-5: linear"]
+
+
+def test_a_warning_of_several_methods_is_told_once() -> None:
+    rough, coarse = Scored(Sheet(), ("too rough", "too coarse")), Scored(Sheet(), ("too coarse",))
+    assert run._notes({"mean": coarse, "texture": rough, "sample": coarse}) == (
+        "mean, texture, sample: too coarse",
+        "texture: too rough",
+    )
 
 
 def test_the_same_command_goes_on_and_another_question_starts_anew(
@@ -83,14 +148,14 @@ def test_a_crash_in_one_case_is_told_with_its_place_and_without_paths(
     )
     done = evaluate(settings)
     assert done.cases == 1
-    told = dict(done.failures)
+    told = {one.case: one.why for one in done.failures}
     assert told["tiny_5-every-5"].startswith("An error that Lamella did not expect: KeyError in test_evaluation_run.py")
     assert "Doe" not in told["gone"]
     assert "Doe" not in done.results.read_text(encoding="utf-8")
 
 
 def test_a_result_that_was_exported_again_is_scored_again(tmp_path: Path) -> None:
-    from lamella.evaluate.run import _stamp
+    from lamella.evaluate.resume import _stamp
 
     file = tmp_path / "result.nii"
     file.write_bytes(b"one")
@@ -142,21 +207,49 @@ def test_figures_of_other_code_are_measured_again(tmp_path: Path, monkeypatch: p
     asked = []
     real = run.evaluate_case
     monkeypatch.setattr(run, "evaluate_case", lambda case, *a: asked.append(case.id) or real(case, *a))
-    monkeypatch.setattr(run, "_sources", lambda: "changed")
+    monkeypatch.setattr(resume, "code_hash", lambda: "changed")
     evaluate(settings)
     assert asked == ["tiny_5-every-5"]
 
 
-def test_the_code_that_counts_is_what_figures_depend_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("metrics/error.py", "cli/thin.py"):
+CODE = '''
+"""A module."""
+LIMIT = 3
+"""What it means."""
+
+def figure(x):
+    """Words."""
+    return LIMIT * x  # a comment
+'''
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "again"),
+    [
+        ("metrics/error.py", "Words.", "Other words.", False),
+        ("metrics/error.py", "What it means.", "Other words.", False),
+        ("metrics/error.py", "a comment", "another", False),
+        ("metrics/error.py", "LIMIT = 3", "LIMIT = 4", True),
+        ("metrics/error.py", "LIMIT * x", "LIMIT + x", True),
+        ("cli/thin.py", "LIMIT = 3", "LIMIT = 4", False),
+        ("report/page.py", "LIMIT = 3", "LIMIT = 4", False),
+    ],
+)
+def test_the_code_that_counts_is_what_figures_depend_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, again: bool
+) -> None:
+    for name in ("metrics/error.py", "cli/thin.py", "report/page.py"):
         (tmp_path / name).parent.mkdir()
-        (tmp_path / name).write_text("one")
-    monkeypatch.setattr(run.lamella, "__file__", str(tmp_path / "__init__.py"))
-    first = run._sources.__wrapped__()
-    (tmp_path / "cli" / "thin.py").write_text("other")
-    assert run._sources.__wrapped__() == first
-    (tmp_path / "metrics" / "error.py").write_text("other")
-    assert run._sources.__wrapped__() != first
+        (tmp_path / name).write_text(CODE)
+    monkeypatch.setattr(resume.lamella, "__file__", str(tmp_path / "__init__.py"))
+    first = resume.code_hash.__wrapped__()
+    (tmp_path / file).write_text(CODE.replace(old, new))
+    assert (resume.code_hash.__wrapped__() != first) == again
+
+
+def test_the_rooms_that_do_not_count_exist() -> None:
+    root = Path(resume.lamella.__file__).parent
+    assert [name for name in resume._NO_FIGURES if not (root / name).exists()] == []
 
 
 def test_no_path_of_the_config_is_in_the_results(tmp_path: Path) -> None:
@@ -165,7 +258,7 @@ def test_no_path_of_the_config_is_in_the_results(tmp_path: Path) -> None:
     two = (TINY, dataclasses.replace(TINY, name="other", seed=1))
     settings = settings_of(out, baselines=("linear",), phantoms=two, outside=(outside,), volumes=(), spheres=False)
     done = evaluate(settings)
-    assert "does not exist" in dict(done.failures)["tiny_5-every-5"]
+    assert "does not exist" in {one.case: one.why for one in done.failures}["tiny_5-every-5"]
     text = done.results.read_text(encoding="utf-8")
     assert "Doe" not in text
     assert "SMITH" not in text
@@ -203,8 +296,8 @@ def test_nothing_but_failures_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_the_table_marks_the_best(evaluated: dict[str, Any]) -> None:
-    text = table_text(evaluated)
+def test_the_table_marks_the_best(evaluated: tuple[Path, Results]) -> None:
+    text = table_text(evaluated[1])
     assert "| Cubic |" in text
     assert "**" in text
     rows = {"a": {"rmse_hu": 10.04}, "b": {"rmse_hu": 10.01}, "c": {"rmse_hu": 11.0}, "d": {"rmse_hu": None}}

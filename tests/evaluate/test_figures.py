@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy import ndimage
 from scipy.linalg import toeplitz
+from tests.drawn_chest import answers
 from tests.small_model import upright
 
 from lamella.errors import NonFiniteError
 from lamella.evaluate.cases import Case, thickened_case
-from lamella.evaluate.methods import Answer, answers, crop_answer
+from lamella.evaluate.methods import Answer, crop_answer
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.scans import scan_of
 from lamella.evaluate.score import Sheet, score, sphere_figures

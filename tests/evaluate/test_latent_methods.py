@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.drawn_chest import settings_of
+from tests.drawn_chest import answers, settings_of
 from tests.small_latent import small_latent_model
 
 from lamella.errors import UsageError
 from lamella.evaluate.cases import Case
-from lamella.evaluate.methods import answers, crop_answer, load_models, methods_of
+from lamella.evaluate.methods import crop_answer, load_models, methods_of
 from lamella.evaluate.settings import ModelMethods
 from lamella.thinning.consistency import consistency
 from lamella.volume import Volume

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.drawn_chest import settings_of
+from tests.drawn_chest import answers, settings_of
 
 import lamella.metrics as metrics
 from lamella.embedded.model import EmbeddedModel
 from lamella.errors import RefusedInput, UsageError
 from lamella.evaluate.cases import Case, plan_cases
-from lamella.evaluate.methods import Answer, answers, crop_answer, kept_volumes, methods_of
+from lamella.evaluate.methods import Answer, crop_answer, kept_volumes, methods_of
 from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
 from lamella.files.config import load
 from lamella.nifti.image import write_nifti
@@ -83,7 +83,7 @@ def test_several_models_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_the_config_of_the_documents_can_run(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "evaluation.md").read_text(encoding="utf-8")
     config = tmp_path / "mine.yaml"
     config.write_text(page.split("```yaml\n")[1].split("```")[0])
     settings = load(EvaluationSettings, config)

@@ -5,6 +5,7 @@ Every figure is computed by `lamella.metrics` from the volumes beside it; nothin
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def write_results(folder: Path, cases: int = 1, *, person: bool = False, volumes
         "settings": {"crop_to_body": False, "out": "results", "seed": 0, "baselines": ["cubic", "nearest"]},
         "model": [{"name": "embedded", "sha256": "0" * 64, "licence": "Apache-2.0"}],
         "methods": [{"name": name, "label": label, "kind": kind} for name, (label, kind) in METHODS.items()],
-        "figures": {name: {"label": about.label, "unit": about.unit} for name, about in FIGURES.items()},
+        "figures": {name: dataclasses.asdict(about) for name, about in FIGURES.items()},
         "cases": records,
         "pooled": {name: _pooled(records, name) for name in METHODS},
         "gains": [gain for record in records for gain in _gains(record)] + _pooled_gains(records),
@@ -109,9 +110,12 @@ def _case(folder: Path, name: str, seed: int, person: bool, volumes: bool) -> di
         "thin": {"slices": 60, "spacing_mm": 1.0, "thickness_mm": 1.0},
         "pixel_mm": [1.5, 1.5],
         "scored_slices": 60,
+        "scored_shape": list(SHAPE),
         "profile": "box",
         "notes": [],
         "regions": {"body": int(inside.sum())},
+        "truth": {},
+        "absent": {},
         "floor": {"sd_in_plane_hu": 12.0, "sd_along_z_hu": 12.0, "floor_soft_hu": 10.0, "white_floor_soft_hu": 10.7},
         "figures": {key: _figures(hu, truth.hu, inside) for key, hu in answers.items()},
         "intervals": {key: {"rmse_body_hu": [1.0, 99.0]} for key in answers},
@@ -120,9 +124,16 @@ def _case(folder: Path, name: str, seed: int, person: bool, volumes: bool) -> di
             "thick_position_mm": thick.geometry.centres_mm.tolist(),
             "rmse_body_hu": {key: np.sqrt((e**2).mean(axis=(1, 2))).tolist() for key, e in errors.items()},
             "noise_hu": {"truth": [12.0] * 60, "mean": [9.0] * 59 + [None]},
+            "squares": {},
+            "squares_body": {},
+            "voxels": [],
+            "voxels_body": [],
         },
         "spectra": {
-            "along_z": {"frequency_per_mm": [0.1, 0.3, 0.5], "truth": [100.0, 90.0, 80.0], "mean": [100.0, 30.0, 0.0]}
+            "along_z": {
+                "frequency_per_mm": [0.1, 0.3, 0.5],
+                "power": {"truth": [100.0, 90.0, 80.0], "mean": [100.0, 30.0, 0.0]},
+            }
         },
         "shifts": {"shift_mm": [-1.0, 0.0, 1.0], "rmse_hu": {"mean": [30.0, 20.0, 31.0], "cubic": [33.0, 25.0, 34.0]}},
         "spheres": {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -11,7 +11,7 @@ from lamella.cli import main
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods, printed
 from lamella.report.document import document_text
-from lamella.report.results import Results, read_results
+from lamella.results.files import read_results
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def written(results_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_every_number_of_the_short_table_is_that_of_the_results(written: Path, results_folder: Path) -> None:
-    text, found = written.read_text(encoding="utf-8"), read_results(results_folder)
+    text, found = written.read_text(encoding="utf-8"), read_results(results_folder)[1]
     for case in found.cases:
-        section = text[text.index(f"## {case['title']}") :]
-        for method, row in case["figures"].items():
+        section = text[text.index(f"## {case.title}") :]
+        for method, row in case.figures.items():
             line = next(one for one in section.splitlines() if one.startswith(f"| {found.label(method)} |"))
             assert printed("rmse_body_hu", row["rmse_body_hu"]) in line
 
@@ -39,7 +39,7 @@ def test_every_figure_is_explained(written: Path) -> None:
 def test_pictures_lie_beside_the_document_and_none_is_dead(written: Path) -> None:
     links = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", written.read_text(encoding="utf-8"))
     assert "results/gains.png" in links
-    assert any(link.endswith("-look.png") for link in links)
+    assert any(link.endswith("-view.png") for link in links)
     for link in links:
         with Image.open(written.parent / link) as picture:
             assert min(picture.size) > 100
@@ -48,13 +48,13 @@ def test_pictures_lie_beside_the_document_and_none_is_dead(written: Path) -> Non
 def test_no_picture_shows_a_person(results_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lamella.report import document
 
-    found = read_results(results_folder)
-    content: dict[str, Any] = {**found.content, "cases": [{**case, "person": True} for case in found.cases]}
-    monkeypatch.setattr(document, "read_results", lambda path: Results(found.folder, content))
+    folder, found = read_results(results_folder)
+    people = replace(found, cases=tuple(replace(case, person=True) for case in found.cases))
+    monkeypatch.setattr(document, "read_results", lambda path: (folder, people))
     document.write_document(results_folder, tmp_path / "people.md", overwrite=False)
-    assert "-look" not in (tmp_path / "people.md").read_text(encoding="utf-8")
-    assert list((tmp_path / "people").glob("*-look.png")) == []
-    assert "2 scans of persons" in document_text(Results(found.folder, content), {})
+    assert "-view" not in (tmp_path / "people.md").read_text(encoding="utf-8")
+    assert list((tmp_path / "people").glob("*-view.png")) == []
+    assert "2 scans of persons" in document_text(people, {})
 
 
 def test_an_existing_document_is_kept(written: Path, results_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 from tests.report.results_builder import grid, write_results
+from tests.result_records import blank_record
 
 from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.nifti.image import write_nifti
 from lamella.report.evaluation import curves_of, render_results
-from lamella.report.results import read_results
+from lamella.results.files import read_results
+from lamella.results.schema import Method
 from lamella.volume import Volume
 
 
@@ -54,11 +57,11 @@ def change(folder: Path, **changes: Any) -> None:
 
 
 def test_the_tables_hold_the_figures_and_mark_the_best(page: str, results_folder: Path) -> None:
-    case = read_results(results_folder).cases[0]
+    case = read_results(results_folder)[1].cases[0]
     part = page[page.index('<div data-case="case-0"') : page.index('<div data-case="case-1"')]
     row = re.search(r'<tr><th scope="row"><span class="about"[^>]*>RMSE, body</span>.*?</tr>', part)
     assert row
-    values = {name: f"{case['figures'][name]['rmse_body_hu']:.1f}" for name in ("mean", "cubic", "flat")}
+    values = {name: f"{case.figures[name]['rmse_body_hu']:.1f}" for name in ("mean", "cubic", "flat")}
     assert f'<td class="best"><b>{values["mean"]}</b>' in row[0]
     assert f"<td>{values['cubic']}<small>1.0 to 99.0</small></td><td>{values['flat']}" in row[0]
     assert "RMSE, lung" not in part  # no case has it
@@ -107,15 +110,15 @@ def test_scales_and_settings_are_told(page: str) -> None:
 
 
 def test_at_most_six_curves_models_and_cubic_first(results_folder: Path) -> None:
-    found = read_results(results_folder)
-    kinds = dict.fromkeys(["nearest", "linear", "cubic", "lanczos"], "baseline")
+    _, found = read_results(results_folder)
+    kinds: dict[str, Any] = dict.fromkeys(["nearest", "linear", "cubic", "lanczos"], "baseline")
     kinds |= {"cubic projected": "projected", "mean": "model", "tvsrn": "outside"}
-    found.content["methods"][:] = [{"name": n, "label": n, "kind": k} for n, k in kinds.items()]
-    case = {"figures": {key: {} for key in kinds}}
+    found = replace(found, methods=tuple(Method(n, n, k) for n, k in kinds.items()))
+    case = replace(found.cases[0], figures={key: {} for key in kinds})
     assert curves_of(found, case) == ["mean", "tvsrn", "cubic", "cubic projected", "nearest", "linear"]
     kinds |= {f"sample in {steps} steps": "model" for steps in (1, 2, 4, 8, 16)}
-    found.content["methods"][:] = [{"name": n, "label": n, "kind": k} for n, k in kinds.items()]
-    case = {"figures": {key: {} for key in kinds}}
+    found = replace(found, methods=tuple(Method(n, n, k) for n, k in kinds.items()))
+    case = replace(found.cases[0], figures={key: {} for key in kinds})
     *models, last = curves_of(found, case)
     assert (len(models), last) == (5, "cubic")
 
@@ -175,7 +178,7 @@ def test_the_spread_is_turned_like_the_truth(results_folder: Path, tmp_path: Pat
     flipped[:3, 1] *= -1
     nib.save(nib.Nifti1Image(hu[:, ::-1].transpose(2, 0, 1), flipped[:, [2, 0, 1, 3]]), tmp_path / "turned.nii.gz")
     for name in ("zyx.nii.gz", "turned.nii.gz"):
-        assert np.array_equal(_read_spread(tmp_path, name, {"id": "a"}, truth).hu, hu)
+        assert np.array_equal(_read_spread(tmp_path, name, blank_record("a"), truth).hu, hu)
 
 
 # SPEC A21

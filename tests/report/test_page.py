@@ -10,11 +10,14 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from jinja2 import UndefinedError
 from matplotlib.figure import Figure
+from tests.report.one_page import content_of
 
 from lamella.errors import LamellaError
-from lamella.report.markup import Card, Cell, Ids, Row, cards, number, pairs, plot, section, table, warnings
-from lamella.report.page import assemble, header, viewer_part, viewer_windows
+from lamella.report import page as pages
+from lamella.report.markup import Card, Cell, Row, Table, number, plot_of
+from lamella.report.page import render_page, viewer_windows
 from lamella.window import WINDOWS
 
 HOSTILE = '</script><img src="https://x.invalid/a.png" onerror="alert(1)">&'
@@ -45,16 +48,43 @@ class Outline(HTMLParser):
 
 
 def page(**given: Any) -> str:
-    return assemble(**{"body": "<p>x</p>", "data": {"a": 1}, "title": "t", "extra_script": "window.x = 1;"} | given)
+    plain = {"template": "report.html", "content": content_of(), "data": {"a": 1}, "title": "t"}
+    return render_page(**plain | given)
+
+
+def evaluation(text: str) -> str:
+    """The page of an evaluation in which everything that comes from outside is one text."""
+    row = Row(text, [Cell(text, True, text), Cell(text), Cell("")], text, text)
+    table = Table("a", text, text, [text, text, text], [row, row], True)
+    case = {"id": text, "title": text, "notes": [text], "plots": [plot_of(Figure(), "one", text)], "tables": [table]}
+    pairs = {key: [(text, text)] for key in ("run", "methods", "settings")}
+    content = content_of(
+        heading=text,
+        facts=text,
+        links=[("a", text)],
+        cards=[Card(text, text)],
+        warnings=[text],
+        warnings_title=text,
+        choices=[(text, text), ("b", "B")],
+        notes={text: text},
+    )
+    return page(
+        template="evaluation.html",
+        content={**content, "gains": None, "pooled": [], "cases": [case], **pairs},
+        title=text,
+        data={"label": text},
+    )
 
 
 def test_nothing_is_asked_of_a_network() -> None:
-    made = page(body=header("T", "f", [("a", "A")]) + viewer_part([("a", "A"), ("b", "B")], {}))
+    made = evaluation("words")
     for tag, attributes in Outline(made).elements:
         assert tag not in ("link", "iframe", "object", "embed", "base")
         assert not {"src", "srcset", "action", "ping"} & set(attributes)
         assert attributes.get("href", "#").startswith("#")
-    assert not re.search(r"url\(|@import|https?://|fetch\(|XMLHttpRequest|WebSocket|import\(", made)
+    assert not re.search(
+        r"url\(|@import|https?://|fetch\(|XMLHttpRequest|WebSocket|import\(", re.sub(r' xmlns[:\w]*="[^"]*"', "", made)
+    )
 
 
 def test_the_policy_allows_these_scripts_and_no_connection() -> None:
@@ -67,7 +97,7 @@ def test_the_policy_allows_these_scripts_and_no_connection() -> None:
     own = [text for text, kind in zip(outline.scripts, kinds, strict=True) if kind is None]
     hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in own}
     assert set(rules["script-src"].split()) == hashes
-    assert len(own) == 7  # six of the viewer, one extra
+    assert len(own) == 7  # six of the viewer, one of the page
 
 
 def test_data_cannot_leave_their_element() -> None:
@@ -84,39 +114,35 @@ def only(outline: Outline, tag: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_everything_from_outside_is_escaped() -> None:
-    pieces = [
-        cards([Card(HOSTILE, HOSTILE)]),
-        warnings([HOSTILE], HOSTILE),
-        table([HOSTILE], [Row(HOSTILE, [Cell(HOSTILE, True, HOSTILE)], HOSTILE, HOSTILE)], HOSTILE, Ids()),
-        pairs([(HOSTILE, HOSTILE)]),
-        section("a", HOSTILE, "", HOSTILE),
-        header(HOSTILE, HOSTILE, [("a", HOSTILE)]),
-        viewer_part([(HOSTILE, HOSTILE), ("b", "B")], {HOSTILE: HOSTILE}),
-        plot(Figure(), "name", HOSTILE),
-    ]
-    for piece in pieces:
-        outline = Outline(piece)
-        assert "img" not in [tag for tag, _ in outline.elements]
-        assert not outline.scripts
-        assert piece.count("&lt;/script&gt;") >= 1
+    harmless, hostile = Outline(evaluation("words")), Outline(evaluation(HOSTILE))
+    assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in harmless.elements]
+    assert len(hostile.scripts) == len(harmless.scripts)
+    assert evaluation(HOSTILE).count("&lt;/script&gt;") >= 20
 
 
-def test_scripts_blocks_and_data_that_cannot_stand_in_a_page() -> None:
-    with pytest.raises(LamellaError, match="would end its own element"):
-        page(extra_script="const a = '</script>';")
+def test_a_template_that_lacks_a_value_is_an_error() -> None:
+    content = content_of()
+    del content["facts"]
+    with pytest.raises(UndefinedError):
+        page(content=content)
+
+
+def test_scripts_blocks_and_data_that_cannot_stand_in_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LamellaError, match="must be base64"):
         page(blocks={"volume-a": "<b>"})
     with pytest.raises(LamellaError, match="must be base64"):
         page(blocks={'a"b': "AAAA"})
     with pytest.raises(LamellaError, match="not finite"):
         page(data={"a": float("nan")})
+    monkeypatch.setattr(pages, "web_file", lambda *_: "const a = '</script>';")
+    with pytest.raises(LamellaError, match="would end its own element"):
+        page()
 
 
 def test_blocks_stand_last_so_that_the_page_can_be_read_first() -> None:
-    made = page(body="<main>words</main>", blocks={"volume-a": "QUJD", "volume-b": "REVG"})
-    places = [
-        made.index(part) for part in ("<main>", 'id="page-data"', "window.x = 1", 'id="volume-a"', 'id="volume-b"')
-    ]
+    made = page(blocks={"volume-a": "QUJD", "volume-b": "REVG"})
+    parts = ("<main>", 'id="page-data"', "<script>", 'id="volume-a"', 'id="volume-b"')
+    places = [made.index(part) for part in parts]
     assert places == sorted(places)
 
 
@@ -127,14 +153,17 @@ def test_presets_are_those_of_the_project() -> None:
 
 def test_the_best_is_marked_for_eyes_and_ears_and_explained_for_both() -> None:
     row = Row("RMSE", [Cell("1.0", True, "0.9 to 1.1"), Cell("2.0"), Cell("")], "HU", "What it says.")
-    made = table(["A", "B", "C"], [row, row], "Errors", Ids())
-    assert made.count('<td class="best"><b>1.0</b><span class="aloud"> best</span><small>0.9 to 1.1</small></td>') == 2
-    assert made.count('aria-label="none"') == 2
+    tables = [Table(name, "Errors", "Errors", ["A", "B", "C"], [row, row], True) for name in ("a", "b")]
+    made = "".join(
+        str(pages._environment("lamella.report").get_template("parts.html").module.table(one)) for one in tables
+    )
+    assert made.count('<td class="best"><b>1.0</b><span class="aloud"> best</span><small>0.9 to 1.1</small></td>') == 4
+    assert made.count('aria-label="none"') == 4
     outline = Outline(made)
     described = [a["aria-describedby"] for _, a in outline.elements if "aria-describedby" in a]
     tips = [a["id"] for _, a in outline.elements if a.get("role") == "tooltip"]
     assert described == tips
-    assert len(set(tips)) == 2
+    assert len(set(tips)) == 4
 
 
 @pytest.mark.parametrize(
@@ -156,7 +185,7 @@ def test_a_plot_takes_the_colours_of_the_page() -> None:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#0072b2")
     axes.set_xlabel("across", color="#1b2430")
-    first, second = plot(figure, "one", "words"), plot(figure, "two", "words")
+    first, second = plot_of(figure, "one", "words").svg, plot_of(figure, "two", "words").svg
     assert "var(--curve-0)" in first
     assert "var(--ink)" in first
     assert ">across<" in first  # letters, not outlines
@@ -164,4 +193,4 @@ def test_a_plot_takes_the_colours_of_the_page() -> None:
     ids = [set(re.findall(r' id="([^"]+)"', text)) for text in (first, second)]
     assert ids[0]
     assert ids[0].isdisjoint(ids[1])
-    assert plot(figure, "one", "words") == first
+    assert plot_of(figure, "one", "words").svg == first

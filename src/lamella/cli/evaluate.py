@@ -49,5 +49,5 @@ def _tell(done: Evaluated, progress: Progress) -> None:
 
     progress.say((done.results.parent / TABLE).read_text(encoding="utf-8"))
     progress.say(f"wrote   {done.results}: {done.cases} cases")
-    for case, why in done.failures:
-        typer.echo(str(LamellaError(f"Case {case} could not be evaluated. {why}")), err=True)
+    for one in done.failures:
+        typer.echo(str(LamellaError(f"Case {one.case} could not be evaluated. {one.why}")), err=True)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,31 +21,16 @@ import lamella.metrics as metrics
 from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case, safe_id
 from lamella.evaluate.scans import require_same_plane
-from lamella.evaluate.settings import EvaluationSettings, ModelMethods, OutsideResult
+from lamella.evaluate.settings import EvaluationSettings, Interpolation, ModelMethods, OutsideResult
 from lamella.models.registry import is_shipped, load_model
 from lamella.physics.slice_operator import SliceOperator, covering_grid
+from lamella.results.schema import Method
 from lamella.sources.source import read_source
 from lamella.thinning.model import ThinModel
+from lamella.thinning.result import Progress
 from lamella.thinning.settings import Mode, ThinSettings
 from lamella.thinning.thin import thin
-from lamella.volume import Volume, round_hu
-
-MethodKind = Literal["baseline", "projected", "model", "outside"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A name in the tables.
-
-    Attributes:
-        name: key, unique in an evaluation.
-        label: for people.
-        kind: what it is.
-    """
-
-    name: str
-    label: str
-    kind: MethodKind
+from lamella.volume import round_hu
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +67,7 @@ def methods_of(settings: EvaluationSettings) -> list[Method]:
             Method(projected_name(kind), f"{kind.capitalize()}, projected", "projected") for kind in settings.baselines
         ]
     for one in settings.models:
-        names = [_mode_name(one, settings, mode) for mode in one.modes]
+        names = [f"{_prefix(one, settings)}{mode}" for mode in one.modes]
         if "sample" in one.modes and one.samples > 1:
             names.append(_samples_name(one, settings))
         listed += [Method(name, f"Lamella {name}", "model") for name in names]
@@ -136,18 +121,27 @@ def _prefix(one: ModelMethods, settings: EvaluationSettings) -> str:
     return f"{one.name or (one.model if is_shipped(one.model) else f'model {number}')} "
 
 
-def _mode_name(one: ModelMethods, settings: EvaluationSettings, mode: str) -> str:
-    return f"{_prefix(one, settings)}{mode}"
-
-
 def _samples_name(one: ModelMethods, settings: EvaluationSettings) -> str:
     return f"{_prefix(one, settings)}mean of {one.samples} samples"
 
 
-def answers(
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Methods whose answers come from one computation.
+
+    Attributes:
+        names: of the methods, in the order of their answers.
+        run: gives the answers; told what is called with the stage at work and the fraction of it that is done.
+    """
+
+    names: tuple[str, ...]
+    run: Callable[[Progress], Iterator[Answer]]
+
+
+def tasks_of(
     case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], *, extras: bool = True
-) -> Iterator[Answer]:
-    """Every method's answer to a case, one after the other.
+) -> Iterator[Task]:
+    """What must be computed for every method's answer to a case.
 
     Args:
         case: what is asked.
@@ -156,16 +150,21 @@ def answers(
         extras: also several samples and results of other tools; off for the inserted spheres, which these never saw.
     """
     for kind in settings.baselines:
-        yield from _interpolations(case, kind, settings.projected)
+        both = (kind, projected_name(kind)) if settings.projected else (kind,)
+        yield Task(both, partial(_interpolations, case, kind, settings.projected))
     for one in settings.models:
-        yield from _of_model(case, one, settings, models, extras)
-    if extras:
-        for result in settings.outside:
-            if result.case == case.id:
-                yield _of_outside(case, result)
+        for mode in one.modes:
+            asked = _asked(one, mode, models[one.model], extras=extras)
+            names: tuple[str, ...] = (f"{_prefix(one, settings)}{mode}",)
+            if mode == "sample" and asked.draw_count > 1:
+                names += (_samples_name(one, settings),)
+            yield Task(names, partial(_of_model, case, models[one.model], asked, names))
+    for result in settings.outside if extras else ():
+        if result.case == case.id:
+            yield Task((result.name,), partial(_of_outside, case, result))
 
 
-def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
+def _interpolations(case: Case, kind: Interpolation, projected: bool, progress: Progress) -> Iterator[Answer]:
     """An interpolation at the slices' positions, and the same projected onto the measurement (as a box)."""
     start = time.perf_counter()
     thick_mm = case.thick.geometry.centres_mm
@@ -184,26 +183,24 @@ def _interpolations(case: Case, kind: Any, projected: bool) -> Iterator[Answer]:
 
 
 def _of_model(
-    case: Case, one: ModelMethods, settings: EvaluationSettings, models: Mapping[str, ThinModel], extras: bool
+    case: Case, model: ThinModel, asked: ThinSettings, names: tuple[str, ...], progress: Progress
 ) -> Iterator[Answer]:
-    for mode in one.modes:
-        asked = _asked(one, mode, models[one.model], extras=extras)
-        samples = asked.draw_count
-        done = thin(case.thick, models[one.model], case.grid, asked)
-        off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
-        if off_mm > 1e-3:
-            raise LamellaError(f"{mode}: the answer lies {off_mm:g} mm off the slices asked for; allowed 0.001 mm.")
-        spent = done.report["seconds"]
-        shared = sum(spent.get(stage, 0.0) for stage in ("mean", "noise", "encode"))
-        spread = None if done.spread is None else done.spread.hu.astype(np.float32)
-        name, warnings = _mode_name(one, settings, mode), tuple(done.report["warnings"])
-        single_s = shared + (sum(spent.values()) - shared) / len(done.samples)
-        yield Answer(name, _int16(done.volume), spread, single_s, warnings)
-        if len(done.samples) > 1:
-            total = np.zeros(case.grid.shape, dtype=np.float32)
-            for draw in done.samples:
-                total += draw.hu
-            yield Answer(_samples_name(one, settings), round_hu(total / samples), None, sum(spent.values()), warnings)
+    """A model's answer, and the mean of its draws where `names` has a name for it."""
+    done = thin(case.thick, model, case.grid, asked, progress)
+    off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
+    if off_mm > 1e-3:
+        raise LamellaError(f"{asked.mode}: the answer lies {off_mm:g} mm off the slices asked for; allowed 0.001 mm.")
+    spent = done.report["seconds"]
+    shared = sum(spent.get(stage, 0.0) for stage in ("mean", "noise", "encode"))
+    spread = None if done.spread is None else done.spread.hu.astype(np.float32)
+    warnings = tuple(done.report["warnings"])
+    single_s = shared + (sum(spent.values()) - shared) / len(done.samples)
+    yield Answer(names[0], round_hu(done.volume.hu), spread, single_s, warnings)
+    for name in names[1:]:
+        total = np.zeros(case.grid.shape, dtype=np.float32)
+        for draw in done.samples:
+            total += draw.hu
+        yield Answer(name, round_hu(total / len(done.samples)), None, sum(spent.values()), warnings)
 
 
 def _asked(one: ModelMethods, mode: Mode, model: ThinModel, *, extras: bool) -> ThinSettings:
@@ -215,12 +212,7 @@ def _asked(one: ModelMethods, mode: Mode, model: ThinModel, *, extras: bool) -> 
     return model.defaults(asked)
 
 
-def _int16(volume: Volume) -> NDArray[np.int16]:
-    assert volume.hu.dtype == np.int16, "the pipeline returns whole HU"
-    return volume.hu  # type: ignore[return-value]  # asserted above
-
-
-def _of_outside(case: Case, result: OutsideResult) -> Answer:
+def _of_outside(case: Case, result: OutsideResult, progress: Progress) -> Iterator[Answer]:
     """Another tool's result, on the case's slices by position; its slices may reach beyond them, or lie between them.
 
     Raises:
@@ -238,9 +230,9 @@ def _of_outside(case: Case, result: OutsideResult) -> Answer:
         )
     hu = volume.part(slice(None), *case.scan.box).hu
     if len(has_mm) == len(wanted_mm) and np.allclose(has_mm, wanted_mm, atol=1e-3):
-        return Answer(result.name, round_hu(hu.astype(np.float32)), None, None)
-    moved = metrics.aligned_cubic(hu, has_mm, wanted_mm)
-    return Answer(result.name, round_hu(moved), None, None)
+        yield Answer(result.name, round_hu(hu), None, None)
+    else:
+        yield Answer(result.name, round_hu(metrics.aligned_cubic(hu, has_mm, wanted_mm)), None, None)
 
 
 def crop_answer(case: Case, answer: Answer) -> Answer:

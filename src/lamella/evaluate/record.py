@@ -14,6 +14,19 @@ from lamella.evaluate.reference import Reference
 from lamella.evaluate.score import Sheet
 from lamella.evaluate.summary import block_of, intervals_of_case
 from lamella.metrics.catalogue import FIGURES, NOMINAL, SPHERES_MM
+from lamella.results.schema import (
+    CaseRecord,
+    Coverage,
+    Curve,
+    NoiseFloor,
+    NoisePower,
+    Shifts,
+    SliceCurves,
+    Slices,
+    Spectra,
+    SphereCurves,
+    VolumeFiles,
+)
 from lamella.volume import Geometry
 
 Spheres = Mapping[str, Mapping[float, tuple[float, float]]]
@@ -25,10 +38,11 @@ def record_of(
     reference: Reference,
     sheets: Mapping[str, Sheet],
     spheres: Spheres,
-    volumes: Mapping[str, Any],
+    volumes: VolumeFiles,
+    notes: tuple[str, ...],
     seed: int,
-) -> dict[str, Any]:
-    """The record of a case as JSON types.
+) -> CaseRecord:
+    """The record of a case, but for the time it took.
 
     Args:
         case: what was asked.
@@ -36,126 +50,108 @@ def record_of(
         sheets: method -> figures.
         spheres: what became of the inserted spheres; empty without any.
         volumes: paths of the volumes that were kept.
+        notes: of the methods, beside the case's own.
         seed: of the bootstrap.
     """
-    return {
-        **_about(case, reference),
-        **_figures(case, sheets, seed),
-        **_curves(case, reference, sheets),
-        "spheres": _sphere_curves(spheres),
-        "volumes": dict(volumes),
+    thin, thick = case.scan.volume.geometry, case.thick.geometry
+    body = case.scan.masks["body"]
+    counts = {
+        "": np.full(len(body), float(body[0].size)),
+        "_body": body.sum(axis=(1, 2)).astype(np.float64),
     }
-
-
-def _about(case: Case, reference: Reference) -> dict[str, Any]:
-    thin, thick, noise, floor = case.scan.volume.geometry, case.thick.geometry, reference.noise, reference.floor
-    return {
-        "id": case.id,
-        "title": case.title,
-        "kind": case.scan.kind,
-        "group": case.scan.name,
-        "person": case.scan.person,
-        "thick": _grid(thick),
-        "thin": _grid(thin),
-        "pixel_mm": [round(mm, 4) for mm in thin.pixel_mm],
-        "scored_slices": thin.shape[0],
-        "scored_shape": list(thin.shape),
-        "profile": case.profile,
-        "notes": list(case.notes),
-        "regions": {name: int(mask.sum()) for name, mask in case.scan.masks.items()},
-        "truth": reference.figures,
-        "floor": None
-        if noise is None
-        else {
-            "sd_in_plane_hu": noise[0] if floor is None else floor[2],
-            "sd_along_z_hu": noise[1],
-            "floor_soft_hu": None if floor is None else floor[0],
-            "white_floor_soft_hu": None if floor is None else floor[1],
-        },
-    }
-
-
-def _grid(geometry: Geometry) -> dict[str, float]:
-    return {
-        "slices": geometry.shape[0],
-        "spacing_mm": round(geometry.spacing_mm, 6),
-        "thickness_mm": round(geometry.thickness_mm, 6),
-    }
-
-
-def _figures(case: Case, sheets: Mapping[str, Sheet], seed: int) -> dict[str, Any]:
-    counts = _counts(case)
-    block = block_of(case.scan.volume.geometry.spacing_mm, case.scan.volume.geometry.shape[0])
+    block = block_of(thin.spacing_mm, thin.shape[0])
     intervals = {}
     for name, sheet in sheets.items():
         squares = {suffix: np.asarray(sheet.curves[f"squares{suffix}"]) for suffix in counts}
         intervals[name] = intervals_of_case(squares, counts, block, seed)
-    return {
-        "figures": {name: {key: sheet.figures.get(key) for key in FIGURES} for name, sheet in sheets.items()},
-        "intervals": intervals,
-        "absent": {name: sheet.absent for name, sheet in sheets.items() if sheet.absent},
-    }
+    return CaseRecord(
+        id=case.id,
+        title=case.title,
+        kind=case.scan.kind,
+        group=case.scan.name,
+        person=case.scan.person,
+        thick=_slices(thick),
+        thin=_slices(thin),
+        pixel_mm=(round(thin.pixel_mm[0], 4), round(thin.pixel_mm[1], 4)),
+        scored_slices=thin.shape[0],
+        scored_shape=thin.shape,
+        profile=case.profile,
+        notes=(*case.notes, *notes),
+        regions={name: int(mask.sum()) for name, mask in case.scan.masks.items()},
+        truth=reference.figures,
+        floor=_floor(reference),
+        figures={name: {key: sheet.figures.get(key) for key in FIGURES} for name, sheet in sheets.items()},
+        intervals=intervals,
+        absent={name: sheet.absent for name, sheet in sheets.items() if sheet.absent},
+        slices=_per_slice(case, reference, sheets, counts),
+        spectra=Spectra(**{where: _power(where, one, sheets) for where, one in reference.spectra.items() if one}),
+        shifts=Shifts(tuple(metrics.SHIFTS_MM), _curves(sheets, "shift_rmse_hu")),
+        coverage=_coverage(sheets),
+        spheres=_spheres(spheres),
+        volumes=volumes,
+    )
 
 
-def _counts(case: Case) -> dict[str, NDArray[np.float64]]:
-    body = case.scan.masks["body"]
-    return {
-        "": np.full(len(body), float(body[0].size)),
-        "_body": body.sum(axis=(1, 2)).astype(np.float64),
-    }
+def _slices(geometry: Geometry) -> Slices:
+    return Slices(geometry.shape[0], round(geometry.spacing_mm, 6), round(geometry.thickness_mm, 6))
 
 
-def _curves(case: Case, reference: Reference, sheets: Mapping[str, Sheet]) -> dict[str, Any]:
-    counts = _counts(case)
-    body = np.maximum(counts["_body"], 1)
+def _floor(reference: Reference) -> NoiseFloor | None:
+    noise, floor = reference.noise, reference.floor
+    if noise is None:
+        return None
+    return NoiseFloor(noise[0], noise[1], None, None) if floor is None else NoiseFloor(floor[2], noise[1], *floor[:2])
 
-    def collected(key: str) -> dict[str, Any]:
-        return {name: sheet.curves[key] for name, sheet in sheets.items() if key in sheet.curves}
 
-    rmse = {
-        name: [float(v) if n else None for v, n in zip(np.sqrt(np.asarray(s) / body), counts["_body"], strict=True)]
-        for name, s in collected("squares_body").items()
-    }
-    noise = {} if reference.levels is None else {"truth": reference.levels.tolist(), **collected("noise_hu")}
-    spectra = {
-        where: {
-            "frequency_per_mm": one.frequency_per_mm.tolist(),
-            "truth": one.power.tolist(),
-            **collected(f"power_{where}"),
-        }
-        for where, one in reference.spectra.items()
-        if one is not None
-    }
-    coverage = {
-        name: [sheet.figures[f"coverage_{round(100 * share)}"] for share in NOMINAL]
+def _curves(sheets: Mapping[str, Sheet], key: str) -> dict[str, Any]:
+    return {name: tuple(sheet.curves[key]) for name, sheet in sheets.items() if key in sheet.curves}
+
+
+def _per_slice(
+    case: Case, reference: Reference, sheets: Mapping[str, Sheet], counts: Mapping[str, NDArray[np.float64]]
+) -> SliceCurves:
+    squares, voxels = _curves(sheets, "squares_body"), counts["_body"]
+
+    def rmse(sums: tuple[float, ...]) -> Curve:
+        return tuple(
+            float(v) if n else None for v, n in zip(np.sqrt(sums / np.maximum(voxels, 1)), voxels, strict=True)
+        )
+
+    levels = reference.levels
+    return SliceCurves(
+        position_mm=tuple(case.scan.volume.geometry.centres_mm.tolist()),
+        thick_position_mm=tuple(case.thick.geometry.centres_mm.tolist()),
+        rmse_body_hu={name: rmse(sums) for name, sums in squares.items()},
+        noise_hu={} if levels is None else {"truth": tuple(levels.tolist()), **_curves(sheets, "noise_hu")},
+        squares=_curves(sheets, "squares"),
+        squares_body=squares,
+        voxels=tuple(counts[""].tolist()),
+        voxels_body=tuple(voxels.tolist()),
+    )
+
+
+def _power(where: str, truth: metrics.Spectrum, sheets: Mapping[str, Sheet]) -> NoisePower:
+    power = {"truth": tuple(truth.power.tolist()), **_curves(sheets, f"power_{where}")}
+    return NoisePower(tuple(truth.frequency_per_mm.tolist()), power)
+
+
+def _coverage(sheets: Mapping[str, Sheet]) -> Coverage | None:
+    found = {
+        name: tuple(
+            None if (percent := sheet.figures[f"coverage_{round(100 * share)}"]) is None else percent / 100
+            for share in NOMINAL
+        )
         for name, sheet in sheets.items()
         if sheet.figures.get("coverage_50") is not None
     }
-    return {
-        "slices": {
-            "position_mm": case.scan.volume.geometry.centres_mm.tolist(),
-            "thick_position_mm": case.thick.geometry.centres_mm.tolist(),
-            "rmse_body_hu": rmse,
-            "noise_hu": noise,
-            "squares": {key: collected(key) for key in ("squares", "squares_body")},
-            "counts": {f"voxels{suffix}": values.tolist() for suffix, values in counts.items()},
-        },
-        "spectra": spectra or None,
-        "shifts": {"shift_mm": list(metrics.SHIFTS_MM), "rmse_hu": collected("shift_rmse_hu")},
-        "coverage": {
-            "nominal": list(NOMINAL),
-            "found": {name: [None if v is None else v / 100 for v in row] for name, row in coverage.items()},
-        }
-        if coverage
-        else None,
-    }
+    return Coverage(tuple(NOMINAL), found) if found else None
 
 
-def _sphere_curves(spheres: Spheres) -> dict[str, Any] | None:
+def _spheres(spheres: Spheres) -> SphereCurves | None:
     if not spheres:
         return None
-    return {
-        "diameter_mm": list(SPHERES_MM),
-        "contrast": {name: [row.get(mm, (None, None))[0] for mm in SPHERES_MM] for name, row in spheres.items()},
-        "volume": {name: [row.get(mm, (None, None))[1] for mm in SPHERES_MM] for name, row in spheres.items()},
-    }
+
+    def curves(part: int) -> dict[str, Curve]:
+        return {name: tuple(row.get(mm, (None, None))[part] for mm in SPHERES_MM) for name, row in spheres.items()}
+
+    return SphereCurves(tuple(SPHERES_MM), curves(0), curves(1))

@@ -15,6 +15,7 @@ from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
 from lamella.metrics.checks import Mask
 from lamella.physics.slice_operator import Profile, SliceOperator, covering_grid
+from lamella.results.schema import TruthFigures
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Reference:
         noise: robust standard deviations in that tissue, HU, in plane and along z; None with less than
             `LEAST_NOISE_VOXELS` of it.
         floor: least RMSE in that tissue that the truth's own noise allows, HU: as measured, and if white along z; and that
-            noise, of any grain.
+            noise, however coarse.
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
@@ -46,19 +47,19 @@ class Reference:
     edges: tuple[metrics.EdgeSet, float] | None
 
     @property
-    def figures(self) -> dict[str, float | None]:
+    def figures(self) -> TruthFigures:
         """What the truth itself reads, where a method's figure is a difference or has no fixed best value."""
         hu, lungs, geometry = self.case.scan.volume.hu, self.case.scan.lung_region, self.case.scan.volume.geometry
         levels, period_mm = self.levels, self.case.thick.geometry.spacing_mm
-        return {
-            "edge_width_z_mm": None if self.edges is None else self.edges[1],
-            "stripe_ratio": None
+        return TruthFigures(
+            edge_width_z_mm=None if self.edges is None else self.edges[1],
+            stripe_ratio=None
             if levels is None
             else _where_possible(lambda: metrics.stripe_power_ratio(levels, geometry.spacing_mm, period_mm)),
-            "laa_950_percent": _where_possible(lambda: metrics.laa_percent(hu, lungs)),
-            "perc15_hu": _where_possible(lambda: metrics.perc15_hu(hu, lungs)),
-            "foci": None if self.foci is None else float(self.foci.is_focus.sum()),
-        }
+            laa_950_percent=_where_possible(lambda: metrics.laa_percent(hu, lungs)),
+            perc15_hu=_where_possible(lambda: metrics.perc15_hu(hu, lungs)),
+            foci=None if self.foci is None else float(self.foci.is_focus.sum()),
+        )
 
 
 def _where_possible(compute: Callable[[], T]) -> T | None:

@@ -1,43 +1,39 @@
-"""A whole evaluation: case by case, resumable, one case's failure kept apart from the others."""
+"""A whole evaluation: case by case, method by method, resumable; one case's failure is kept apart from the others."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-import lamella
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases, safe_id
-from lamella.evaluate.methods import Method, answers, crop_answer, kept_volumes, load_models, methods_of
+from lamella.evaluate.methods import Answer, Task, crop_answer, kept_volumes, load_models, methods_of, tasks_of
 from lamella.evaluate.record import Spheres, record_of
-from lamella.evaluate.reference import reference_of
-from lamella.evaluate.results import RESULTS, TABLE, assemble, fingerprint, write_json, write_table
-from lamella.evaluate.score import Sheet, score, sphere_figures
+from lamella.evaluate.reference import Reference, reference_of
+from lamella.evaluate.results import TABLE, assemble, write_table
+from lamella.evaluate.resume import Recovered, Scored, Shelf, key_of
+from lamella.evaluate.score import score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
-from lamella.files.atomic import sha256_of, staged_file
-from lamella.metrics.catalogue import FIGURES
+from lamella.files.atomic import staged_file
 from lamella.models.registry import is_shipped
 from lamella.nifti.image import write_nifti
+from lamella.results.files import RESULTS, write_json
+from lamella.results.schema import CaseRecord, Failure, Method, VolumeFiles
 from lamella.thinning.model import ThinModel
-from lamella.thinning.settings import ThinSettings
 from lamella.volume import Volume
 
 Progress = Callable[[str, float], None]
-"""Called with the case at work and the fraction of it that is done."""
+"""Called with the case and the method at work, and the fraction of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +43,12 @@ class Evaluated:
     Attributes:
         results: its results.json.
         cases: how many were evaluated, now or before.
-        failures: (case, reason) of the others.
+        failures: the others.
     """
 
     results: Path
     cases: int
-    failures: tuple[tuple[str, str], ...]
+    failures: tuple[Failure, ...]
 
 
 def _silent(stage: str, fraction: float) -> None:
@@ -61,6 +57,8 @@ def _silent(stage: str, fraction: float) -> None:
 
 def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Evaluated:
     """Evaluate every case that the results folder does not hold yet, then write the results of all.
+
+    What was measured is kept when it is interrupted: the next run goes on with the method that was at work.
 
     Args:
         settings: what to compare, on what.
@@ -73,27 +71,22 @@ def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Eval
     start, out = time.perf_counter(), Path(settings.out)
     planned, methods = plan_cases(settings), methods_of(settings)
     models = load_models(settings)
-    keys = {one.id: _key(one, settings, models) for one in planned}
-    done = {one.id: record for one in planned if (record := _kept(out, one.id, keys[one.id])) is not None}
-    failures: list[tuple[str, str]] = []
-    todo = [one for one in planned if one.id not in done]
-    for one, case in build_cases(todo, settings):
+    shelves = {one.id: Shelf(out, one.id, key_of(one, settings, models)) for one in planned}
+    done = {one.id: record for one in planned if (record := shelves[one.id].record()) is not None}
+    failures: list[Failure] = []
+    for one, case in build_cases([one for one in planned if one.id not in done], settings):
         try:
             if isinstance(case, Exception):
                 raise case
-            # its volumes are about to be replaced: an older record must not be taken for theirs
-            _record_file(out, one.id).unlink(missing_ok=True)
-            record = evaluate_case(case, settings, models, methods, out, progress)
-            write_json(_record_file(out, one.id), {"key": keys[one.id], "record": record})
+            shelves[one.id].begin()
+            done[one.id] = evaluate_case(case, settings, models, methods, shelves[one.id], progress)
+            shelves[one.id].keep(done[one.id])
         except Exception as error:  # whatever became of it, the other cases are still worth their time
-            failures.append((one.id, _why(error, one, settings)))
-            continue
-        done[one.id] = record
+            failures.append(Failure(one.id, _why(error, one, settings)))
     if not done:
-        raise LamellaError(f"No case could be evaluated. The first, {failures[0][0]}: {failures[0][1]}")
+        raise LamellaError(f"No case could be evaluated. The first, {failures[0].case}: {failures[0].why}")
     records = [done[one.id] for one in planned if one.id in done]
-    told = [{"case": case, "why": why} for case, why in failures]
-    results = assemble(records, methods, models, settings, told, time.perf_counter() - start)
+    results = assemble(records, methods, models, settings, failures, time.perf_counter() - start)
     write_table(out / TABLE, results)
     write_json(out / RESULTS, results)
     return Evaluated(out / RESULTS, len(records), tuple(failures))
@@ -113,116 +106,118 @@ def _why(error: Exception, one: Planned, settings: EvaluationSettings) -> str:
     return text
 
 
-def _key(one: Planned, settings: EvaluationSettings, models: Mapping[str, ThinModel]) -> str:
-    """What a kept record must have been made with: the question, the files, the models."""
-    asked = dataclasses.asdict(settings)
-    for name in ("out", "series", "pairs", "phantoms", "splits", "workers"):
-        asked.pop(name)
-    asked["outside"] = [o for o in asked["outside"] if o["case"] == one.id]
-    source = {key: value for key, value in dataclasses.asdict(one.source).items() if key != "geometries"}
-    geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
-    files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
-    answering = [
-        [m.sha256, m.provenance(m.defaults(ThinSettings())).card, dataclasses.asdict(m.limits)] for m in models.values()
-    ]
-    code = [lamella.__version__, _sources()]
-    return fingerprint([code, one.title, source, geometry, asked, files, answering, list(FIGURES)])
-
-
-@cache
-def _sources() -> str:
-    """A hash of the code that figures depend on: what was measured before it changed is measured again."""
-    root = Path(lamella.__file__).parent
-    files = sorted(root.rglob("*.py"))
-    kept = [file for file in files if file.relative_to(root).parts[0] not in ("cli", "report", "reader", "train")]
-    return fingerprint([[file.relative_to(root).as_posix(), sha256_of(file)] for file in kept])
-
-
-def _stamp(path: Path) -> list[list[int]]:
-    """Size and time of change of a file, or of every file of a folder."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [[found.st_size, found.st_mtime_ns] for found in (file.stat() for file in files if file.is_file())]
-
-
-def _record_file(out: Path, case_id: str) -> Path:
-    return out / "cases" / f"{case_id}.json"
-
-
-def _kept(out: Path, case_id: str, key: str) -> dict[str, Any] | None:
-    """The record of an earlier run, if it answers the same question."""
-    try:
-        kept = json.loads(_record_file(out, case_id).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(kept, dict) or kept.get("key") != key:
-        return None
-    record = dict(kept["record"])
-    volumes = record["volumes"]
-    needed = [volumes["thick"], volumes["truth"], volumes["spread"], *volumes["methods"].values()]
-    return record if all((out / place).is_file() for place in needed if place) else None
-
-
 def evaluate_case(
     case: Case,
     settings: EvaluationSettings,
     models: Mapping[str, ThinModel],
     methods: Sequence[Method],
-    out: Path,
+    shelf: Shelf,
     progress: Progress = _silent,
-) -> dict[str, Any]:
-    """Every figure of every method on one case; volumes that shall be kept go to `out`.
-
-    Returns:
-        The case's record in results.json.
-    """
+) -> CaseRecord:
+    """Every figure of every method on one case; volumes that are kept go to the results' folder."""
     start = time.perf_counter()
-    progress(case.id, 0.0)
+    progress(f"{case.id}: truth", 0.0)
     reference = reference_of(case)
-    sheets: dict[str, Sheet] = {}
-    kept: dict[str, str] = {}
-    spread: dict[str, str | None] = {"spread": None, "spread_of": None}
-    wanted, warnings = kept_volumes(settings), dict[str, None]()
+    found = _scored(case, reference, settings, models, shelf, progress)
+    spheres, without = _sphere_recovery(case, settings, models, shelf, progress)
+    for name, one in found.items():
+        figures = sphere_figures(spheres.get(name, {}))
+        one.sheet.figures |= figures
+        one.sheet.absent |= {key: without for key, value in figures.items() if value is None}
+    scored = {one.name: found[one.name] for one in methods if one.name in found}
+    volumes = VolumeFiles()
+    if kept_volumes(settings):
+        spread_of, spread = next(((name, one.spread) for name, one in scored.items() if one.spread), (None, None))
+        volumes = VolumeFiles(
+            thick=_keep_volume(shelf, "thick", case.thick),
+            truth=_keep_volume(shelf, "truth", case.scan.volume),
+            spread=spread,
+            spread_of=spread_of,
+            methods={name: one.volume for name, one in scored.items() if one.volume},
+        )
+    sheets = {name: one.sheet for name, one in scored.items()}
+    record = record_of(case, reference, sheets, spheres, volumes, _notes(scored), settings.seed)
+    return dataclasses.replace(record, seconds=round(time.perf_counter() - start, 1))
+
+
+def _notes(scored: Mapping[str, Scored]) -> tuple[str, ...]:
+    """Every warning once, after the names of the methods that give it."""
+    methods: dict[str, list[str]] = {}
+    for name, one in scored.items():
+        for text in dict.fromkeys(one.warnings):
+            methods.setdefault(text, []).append(name)
+    return tuple(f"{', '.join(names)}: {text}" for text, names in methods.items())
+
+
+def _scored(
+    case: Case,
+    reference: Reference,
+    settings: EvaluationSettings,
+    models: Mapping[str, ThinModel],
+    shelf: Shelf,
+    progress: Progress,
+) -> dict[str, Scored]:
+    """The figures of every method, each kept as soon as it is there."""
+    scored: dict[str, Scored] = {}
+    wanted = kept_volumes(settings)
+
+    def keep(answer: Answer, with_spread: bool) -> Scored:
+        volume = spread = None
+        if answer.method in wanted:
+            volume = _keep_volume(shelf, answer.method, Volume(answer.hu, case.scan.volume.geometry))
+        if with_spread and answer.spread is not None:
+            hu = np.rint(answer.spread).astype(np.int16)
+            spread = _keep_volume(shelf, "spread", Volume(hu, case.scan.volume.geometry))
+        one = Scored(score(answer, reference), answer.warnings, volume, spread)
+        shelf.keep_part(answer.method, one)
+        return one
+
     with ThreadPoolExecutor(settings.workers) as pool:
-        waiting: list[tuple[str, Future[Sheet]]] = []
-        for number, answer in enumerate(answers(case, settings, models)):
-            progress(case.id, 0.8 * (number + 1) / len(methods))
-            scored = crop_answer(case, answer)
-            waiting.append((answer.method, pool.submit(score, scored, reference)))
-            warnings |= dict.fromkeys(f"{answer.method}: {text}" for text in answer.warnings)
-            if answer.method in wanted:
-                kept[answer.method] = _keep(out, case, answer.method, scored.hu)
-                if scored.spread is not None and spread["spread"] is None:
-                    place = _keep(out, case, "spread", np.rint(scored.spread).astype(np.int16))
-                    spread = {"spread": place, "spread_of": answer.method}
+        waiting: list[tuple[str, Future[Scored]]] = []
+        spread_of = ""
+        for task in tasks_of(case, settings, models):
+            if earlier := _earlier(shelf, task, wanted):
+                scored |= earlier
+                spread_of = spread_of or next((name for name, one in earlier.items() if one.spread), "")
+                continue
+            for answer in task.run(_stage(case, task, progress)):
+                if answer.method in wanted and answer.spread is not None:
+                    spread_of = spread_of or answer.method
+                waiting.append(
+                    (answer.method, pool.submit(keep, crop_answer(case, answer), spread_of == answer.method))
+                )
             while len(waiting) > 2 * settings.workers:  # answers wait in memory until they are scored
                 name, future = waiting.pop(0)
-                sheets[name] = future.result()
-        sheets |= {name: future.result() for name, future in waiting}
-    spheres, without = _sphere_recovery(case, settings, models)
-    for name, sheet in sheets.items():
-        figures = sphere_figures(spheres.get(name, {}))
-        sheet.figures |= figures
-        sheet.absent |= {key: without for key, value in figures.items() if value is None}
-    volumes: dict[str, Any] = {"thick": None, "truth": None, **spread, "methods": kept}
-    if wanted:
-        volumes["thick"] = _keep(out, case, "thick", case.thick)
-        volumes["truth"] = _keep(out, case, "truth", case.scan.volume)
-    progress(case.id, 1.0)
-    record = record_of(case, reference, sheets, spheres, volumes, settings.seed)
-    record["notes"] += list(warnings)
-    return {**record, "seconds": round(time.perf_counter() - start, 1)}
+                scored[name] = future.result()
+        return scored | {name: future.result() for name, future in waiting}
 
 
-def _keep(out: Path, case: Case, name: str, content: NDArray[np.int16] | Volume) -> str:
+def _stage(case: Case, task: Task, progress: Progress) -> Progress:
+    """Progress of a task, by the names of the case and the method."""
+    name = f"{case.id}: {task.names[0]}"
+    progress(name, 0.0)
+    return lambda _, fraction: progress(name, fraction)
+
+
+def _earlier(shelf: Shelf, task: Task, wanted: Sequence[str]) -> dict[str, Scored] | None:
+    """What an interrupted run measured of a task; None where anything is missing."""
+    found = {name: shelf.part(Scored, name) for name in task.names}
+    whole = {name: one for name, one in found.items() if one is not None and (one.volume or name not in wanted)}
+    files = [file for one in whole.values() for file in (one.volume, one.spread) if file]
+    return whole if len(whole) == len(found) and all((shelf.out / file).is_file() for file in files) else None
+
+
+def _keep_volume(shelf: Shelf, name: str, volume: Volume) -> str:
     """Write a volume for the report's viewer; its path relative to the results."""
-    volume = content if isinstance(content, Volume) else Volume(content, case.scan.volume.geometry)
-    place = Path("volumes") / case.id / f"{safe_id(name)}.nii.gz"
-    with staged_file(out / place, overwrite=True) as file:
+    place = Path("volumes") / shelf.case / f"{safe_id(name)}.nii.gz"
+    with staged_file(shelf.out / place, overwrite=True) as file:
         write_nifti(file, [volume], None)
     return place.as_posix()
 
 
-def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel]) -> tuple[Spheres, str]:
+def _sphere_recovery(
+    case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], shelf: Shelf, progress: Progress
+) -> tuple[Spheres, str]:
     """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
     if not settings.spheres:
         return {}, "No spheres were asked for."
@@ -231,8 +226,15 @@ def _sphere_recovery(case: Case, settings: EvaluationSettings, models: Mapping[s
         return {}, "No sphere was inserted: a real pair, or no room in the lungs."
     filled, spheres = found
     truth = filled.scan.volume
-    recovered = {
-        one.method: metrics.sphere_recovery(crop_answer(filled, one).hu, truth.hu, truth.geometry, spheres)
-        for one in answers(filled, settings, models, extras=False)
-    }
-    return recovered, "Spheres of this size had no room, or the method was not run on them."
+    recovered: dict[str, Recovered] = {}
+    for task in tasks_of(filled, settings, models, extras=False):
+        earlier = {name: part for name in task.names if (part := shelf.part(Recovered, name)) is not None}
+        if len(earlier) == len(task.names):
+            recovered |= earlier
+            continue
+        for one in task.run(_stage(filled, task, progress)):
+            left = metrics.sphere_recovery(crop_answer(filled, one).hu, truth.hu, truth.geometry, spheres)
+            recovered[one.method] = Recovered({f"{mm:g}": found for mm, found in left.items()})
+            shelf.keep_part(one.method, recovered[one.method])
+    kept = {name: {float(mm): found for mm, found in one.spheres.items()} for name, one in recovered.items()}
+    return kept, "Spheres of this size had no room, or the method was not run on them."

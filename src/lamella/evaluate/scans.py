@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -11,9 +10,8 @@ from scipy import ndimage
 import lamella.metrics as metrics
 from lamella.errors import RefusedInput
 from lamella.metrics.checks import Mask
+from lamella.results.schema import Kind
 from lamella.volume import SAME_GRID_MM, Geometry, Volume, round_hu
-
-Kind = Literal["thickened", "pair", "phantom"]
 
 _MARGIN_PX = 12
 """Kept around the body when the air beside it is cropped away."""

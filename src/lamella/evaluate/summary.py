@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lamella.metrics as metrics
 from lamella.metrics.catalogue import FIGURES
-
-Record = Mapping[str, Any]
-"""One case as it stands in results.json."""
-
-GAIN_FIGURES = {"psnr_4095_db": "", "psnr_body_db": "_body"}
-"""Figure of a gain -> suffix of the per-slice sums it is computed from."""
+from lamella.results.schema import GAIN_FIGURE, POOLED, CaseRecord, Gain, Interval, MethodKind, Pooled
 
 _BLOCK_MM = 20.0
 """Neighbouring slices resemble each other: the bootstrap of one case draws whole blocks of this length."""
@@ -29,7 +23,7 @@ def block_of(spacing_mm: float, slices: int) -> int:
 
 def intervals_of_case(
     squares: Mapping[str, NDArray[np.float64]], counts: Mapping[str, NDArray[np.float64]], block: int, seed: int
-) -> dict[str, list[float]]:
+) -> dict[str, Interval]:
     """95 % intervals of one method's RMSE in one case, over all voxels and in the body.
 
     Args:
@@ -38,97 +32,75 @@ def intervals_of_case(
         block: slices of a block.
         seed: of the bootstrap.
     """
-    names = {"": "rmse_hu", "_body": "rmse_body_hu"}
     found = {}
-    for suffix, name in names.items():
+    for suffix, name in {"": "rmse_hu", "_body": "rmse_body_hu"}.items():
         interval = metrics.slab_bootstrap_rmse(squares[suffix], counts[suffix], block, seed=seed)
         if interval is not None:
-            found[name] = list(interval)
+            found[name] = interval
     return found
 
 
-def gains_of_case(case: Record, kinds: Mapping[str, str], seed: int) -> list[dict[str, Any]]:
+def gains_of_case(case: CaseRecord, kinds: Mapping[str, MethodKind], seed: int) -> list[Gain]:
     """Gain in dB of every model and outside result over every baseline, with an interval over slabs of the case.
 
     `difference_at_best_shift` lets the baseline be moved along z to where it fits best first, and the method not: what is
     left when the baseline's placement cannot be blamed. The method is never moved.
     """
-    sums = case["slices"]["squares"]
-    block = block_of(case["thin"]["spacing_mm"], case["scored_slices"])
+    curves, block = case.slices, block_of(case.thin.spacing_mm, case.scored_slices)
+    sums = {
+        "psnr_4095_db": (curves.squares, np.asarray(curves.voxels)),
+        "psnr_body_db": (curves.squares_body, np.asarray(curves.voxels_body)),
+    }
     gains = []
-    for method in (name for name in case["figures"] if kinds[name] in ("model", "outside")):
-        for against in (name for name in case["figures"] if kinds[name] in ("baseline", "projected")):
-            for figure, suffix in GAIN_FIGURES.items():
-                ours, theirs = (np.asarray(sums[f"squares{suffix}"][name]) for name in (method, against))
+    for method in (name for name in case.figures if kinds[name] in ("model", "outside")):
+        for against in (name for name in case.figures if kinds[name] in ("baseline", "projected")):
+            for figure, (squares, voxels) in sums.items():
+                ours, theirs = np.asarray(squares[method]), np.asarray(squares[against])
                 if ours.sum() == 0 or theirs.sum() == 0:
                     continue
-                voxels = np.asarray(case["slices"]["counts"][f"voxels{suffix}"], dtype=np.float64)
                 interval = metrics.slab_bootstrap_gain_db(ours, theirs, voxels, block, seed=seed)
-                gains.append(
-                    {
-                        "case": case["id"],
-                        "method": method,
-                        "against": against,
-                        "figure": figure,
-                        "difference": 10 * math.log10(theirs.sum() / ours.sum()),
-                        "interval": None if interval is None else list(interval),
-                        "p": None,
-                        "cases": 1,
-                        "difference_at_best_shift": _at_best_shift(case, method, against) if not suffix else None,
-                    }
-                )
+                difference = 10 * math.log10(theirs.sum() / ours.sum())
+                moved = _at_best_shift(case, method, against) if figure == GAIN_FIGURE else None
+                gains.append(Gain(case.id, method, against, figure, difference, interval, None, 1, moved))
     return gains
 
 
-def _at_best_shift(case: Record, method: str, against: str) -> float | None:
+def _at_best_shift(case: CaseRecord, method: str, against: str) -> float | None:
     """The gain over a baseline that may be moved, in dB on the slices no shift takes past the ends."""
-    rmse, shifts = case["shifts"]["rmse_hu"], case["shifts"]["shift_mm"]
-    if method not in rmse or against not in rmse:
+    rmse = {name: np.array(case.shifts.rmse_hu.get(name, ()), dtype=np.float64) for name in (method, against)}
+    if not all(map(len, rmse.values())):
         return None
-    unmoved = rmse[method][shifts.index(0.0)]
-    best = min(rmse[against])
+    unmoved, best = float(rmse[method][case.shifts.shift_mm.index(0.0)]), float(rmse[against].min())
     return 20 * math.log10(best / unmoved) if unmoved > 0 and best > 0 else None
 
 
-def pooled_figures(cases: Sequence[Record], methods: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
+def pooled_figures(cases: Sequence[CaseRecord], methods: Sequence[str], seed: int) -> dict[str, dict[str, Pooled]]:
     """Mean of every figure over the cases that have it, with a bootstrap interval over scans."""
-    pooled: dict[str, dict[str, Any]] = {}
+    pooled: dict[str, dict[str, Pooled]] = {method: {} for method in methods}
     for method in methods:
-        pooled[method] = {}
         for figure in FIGURES:
-            having = [case for case in cases if case["figures"].get(method, {}).get(figure) is not None]
+            having = [(value, case.group) for case in cases if (value := case.figure(method, figure)) is not None]
             if having:
-                values = np.array([case["figures"][method][figure] for case in having])
-                pooled[method][figure] = {
-                    "value": float(values.mean()),
-                    "interval": _interval(values, [case["group"] for case in having], seed),
-                    "cases": len(having),
-                }
+                values = np.array([value for value, _ in having])
+                interval = metrics.bootstrap_interval(values, [group for _, group in having], seed=seed)
+                pooled[method][figure] = Pooled(float(values.mean()), interval, len(having))
     return pooled
 
 
-def pooled_gains(gains: Sequence[Mapping[str, Any]], cases: Sequence[Record], seed: int) -> list[dict[str, Any]]:
+def pooled_gains(gains: Sequence[Gain], cases: Sequence[CaseRecord], seed: int) -> list[Gain]:
     """Mean gain over the cases, with a bootstrap interval over scans and a paired test."""
-    groups = {case["id"]: case["group"] for case in cases}
-    keys = list(dict.fromkeys((gain["method"], gain["against"], gain["figure"]) for gain in gains))
+    groups = {case.id: case.group for case in cases}
+    by_key: dict[tuple[str, str, str], list[Gain]] = {}
+    for gain in gains:
+        by_key.setdefault((gain.method, gain.against, gain.figure), []).append(gain)
     pooled = []
-    for method, against, figure in keys:
-        these = [g for g in gains if (g["method"], g["against"], g["figure"]) == (method, against, figure)]
-        values = np.array([gain["difference"] for gain in these])
-        moved = [g["difference_at_best_shift"] for g in these if g["difference_at_best_shift"] is not None]
-        pooled.append(
-            {
-                "case": "pooled",
-                "method": method,
-                "against": against,
-                "figure": figure,
-                "difference": float(values.mean()),
-                "interval": _interval(values, [groups[gain["case"]] for gain in these], seed),
-                "p": _p_of_scans(values, [groups[gain["case"]] for gain in these]),
-                "cases": len(these),
-                "difference_at_best_shift": float(np.mean(moved)) if moved else None,
-            }
-        )
+    for key, these in by_key.items():
+        values, scans = np.array([gain.difference for gain in these]), [groups[gain.case] for gain in these]
+        moved = [one.difference_at_best_shift for one in these if one.difference_at_best_shift is not None]
+        interval = metrics.bootstrap_interval(values, scans, seed=seed)
+        mean = float(values.mean())
+        p, best = _p_of_scans(values, scans), float(np.mean(moved)) if moved else None
+        pooled.append(Gain(POOLED, *key, mean, interval, p, len(these), best))
     return pooled
 
 
@@ -136,8 +108,3 @@ def _p_of_scans(values: NDArray[np.float64], scans: Sequence[str]) -> float | No
     """Wilcoxon's p of the gains, one a scan: several thickenings of one scan are no several patients."""
     means = np.array([values[[one == scan for one in scans]].mean() for scan in dict.fromkeys(scans)])
     return metrics.paired_test(means, np.zeros(len(means)))
-
-
-def _interval(values: NDArray[np.float64], groups: list[str], seed: int) -> list[float] | None:
-    found = metrics.bootstrap_interval(values, groups, seed=seed)
-    return None if found is None else list(found)

@@ -121,6 +121,10 @@ def _filled(kind: Any, value: Any, key: str) -> Any:
         return _filled(next(item for item in inner if item is not type(None)), value, key)
     if origin is tuple:
         return _tuple(inner, value, key)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _mistyped(key, value, "a mapping")
+        return {name: _filled(inner[1], item, _below(key, str(name))) for name, item in value.items()}
     return _scalar(kind, value, key)
 
 

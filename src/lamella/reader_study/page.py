@@ -7,7 +7,6 @@ import gzip
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from lamella.errors import LamellaError
 from lamella.reader_study.key import Key
 from lamella.reader_study.plan import LIKERT_ANCHORS, Item, Session
 from lamella.report.pack import PageVolume, pack_volumes
-from lamella.report.page import assemble, viewer_windows
+from lamella.report.page import render_page, viewer_windows
 from lamella.volume import Volume
 
 _GZIP_HEADER_BYTES, _GZIP_COMMENT = 10, 0x10
@@ -112,18 +111,16 @@ def session_page(key: Key, session: Session, packed: Mapping[str, PackedCase]) -
         "windows": viewer_windows(),
         "items": [_item(item, session, packed[item.case].note) for item in session.items],
     }
-    return assemble(
-        _web_file("session.html"),
+    return render_page(
+        "session.html",
+        {},
         data,
         f"Reader session {session.reader}",
         blocks={name: packed[case].blocks[method] for name, case, method in shown},
-        extra_script=_web_file("answers.js") + _web_file("session.js"),
-        extra_style=_web_file("session.css"),
+        scripts=("answers.js", "session.js"),
+        style="session.css",
+        package="lamella.reader_study",
     )
-
-
-def _web_file(name: str) -> str:
-    return (files("lamella.reader_study") / "web" / name).read_text(encoding="utf-8")
 
 
 def _item(item: Item, session: Session, note: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from lamella.report.interest import place_of_interest
 from lamella.report.markup import MINUS
 from lamella.report.pack import PageVolume, pack_volumes
 from lamella.report.page import view_of
-from lamella.report.results import Results
+from lamella.results.schema import CaseRecord, Results
 from lamella.volume import Volume
 
 _MOST_CASES = 4
@@ -40,53 +39,53 @@ class Pictures:
     notes: dict[str, str]
 
 
-def pictures_of(results: Results, budget_bytes: int) -> Pictures:
+def pictures_of(folder: Path, results: Results, budget_bytes: int) -> Pictures:
     """Read and pack the volumes of the first cases that have some; what one leaves of its share the next may use.
 
     Raises:
         RefusedInput: a volume is damaged, not finite or no CT.
         LamellaError: a volume is missing, or they do not fit together or into the budget.
     """
-    having = [case for case in results.cases if case["volumes"]["thick"] and case["volumes"]["truth"]]
+    having = [case for case in results.cases if case.volumes.thick and case.volumes.truth]
     shown = having[:_MOST_CASES]
     views: list[dict[str, Any]] = []
     blocks: dict[str, str] = {}
     notes: dict[str, str] = {}
     for number, case in enumerate(shown):
         left = budget_bytes - sum(len(text) for text in blocks.values())
-        panes = _panes(results, case, f"c{number}")
+        panes = _panes(folder, results, case, f"c{number}")
         packed = pack_volumes(panes, left // (len(shown) - number))
         truth = next(one.volume for one in panes if one.role == "truth" and one.volume is not None)
-        views.append(view_of(str(case["id"]), packed, _at_start(panes), place_of_interest(truth)))
+        views.append(view_of(case.id, packed, _at_start(panes), place_of_interest(truth)))
         blocks |= packed.blocks
-        notes[str(case["id"])] = packed.note
+        notes[case.id] = packed.note
     without = f"This page shows pictures of {len(shown)} of {len(results.cases)} cases, and none of this one"
     for case in results.cases:
         kept = (
             " to stay small; its volumes are in the folder of the evaluation" if case in having else "; none were kept"
         )
-        notes.setdefault(str(case["id"]), f"{without}{kept}.")
+        notes.setdefault(case.id, f"{without}{kept}.")
     return Pictures(views, blocks, notes)
 
 
-def _panes(results: Results, case: Mapping[str, Any], prefix: str) -> list[PageVolume]:
+def _panes(folder: Path, results: Results, case: CaseRecord, prefix: str) -> list[PageVolume]:
     """Thick, the methods, the truth, the methods' errors, the spread."""
-    volumes = case["volumes"]
-    thick, truth = (_read(results.folder, volumes[key], case) for key in ("thick", "truth"))
-    panes = [PageVolume(f"{prefix}-thick", f"Thick, {case['thick']['thickness_mm']:g} mm", "thick", thick)]
+    volumes = case.volumes
+    thick, truth = (read_nifti(_place(folder, name, case)) for name in (volumes.thick, volumes.truth) if name)
+    panes = [PageVolume(f"{prefix}-thick", f"Thick, {case.thick.thickness_mm:g} mm", "thick", thick)]
     errors = []
     # A model's error is looked at before an interpolation's.
-    methods = sorted(volumes["methods"].items(), key=lambda one: results.kind(one[0]) not in ("model", "outside"))
+    first = results.of_kind("model", "outside")
+    methods = sorted(volumes.methods.items(), key=lambda one: one[0] not in first)
     for number, (method, place) in enumerate(methods):
         name, label = f"{prefix}-thin-{number}", results.label(method)
-        panes.append(PageVolume(name, label, "thin", _read(results.folder, place, case)))
+        panes.append(PageVolume(name, label, "thin", read_nifti(_place(folder, place, case))))
         errors.append(
             PageVolume(f"{prefix}-error-{number}", f"{label} {MINUS} truth", "error", minus=(name, f"{prefix}-truth"))
         )
-    panes.append(PageVolume(f"{prefix}-truth", f"Truth, {case['thin']['thickness_mm']:g} mm", "truth", truth))
-    if volumes["spread"]:
-        spread = _read_spread(results.folder, volumes["spread"], case, truth)
-        of = volumes.get("spread_of")
+    panes.append(PageVolume(f"{prefix}-truth", f"Truth, {case.thin.thickness_mm:g} mm", "truth", truth))
+    if volumes.spread:
+        spread, of = _read_spread(folder, volumes.spread, case, truth), volumes.spread_of
         label = f"Spread of {results.label(of)}, 1 SD" if of else "Predicted spread, 1 SD"
         errors.append(PageVolume(f"{prefix}-spread", label, "spread", spread))
     return panes + errors
@@ -99,21 +98,17 @@ def _at_start(panes: list[PageVolume]) -> list[str]:
     return [one.id for one in panes if one.id in first]
 
 
-def _place(folder: Path, name: str, case: Mapping[str, Any]) -> Path:
+def _place(folder: Path, name: str, case: CaseRecord) -> Path:
     path = folder / name
     if not path.is_file():
         raise LamellaError(
-            f"A volume of case {case['id']} is missing: {name}. Expected it in {folder}. Copy the whole folder of the "
+            f"A volume of case {case.id} is missing: {name}. Expected it in {folder}. Copy the whole folder of the "
             "evaluation, or run `lamella evaluate` again."
         )
     return path
 
 
-def _read(folder: Path, name: str, case: Mapping[str, Any]) -> Volume:
-    return read_nifti(_place(folder, name, case))
-
-
-def _read_spread(folder: Path, name: str, case: Mapping[str, Any], truth: Volume) -> Volume:
+def _read_spread(folder: Path, name: str, case: CaseRecord, truth: Volume) -> Volume:
     """The spread, turned like the truth; it is no CT, so the reader of CT would refuse it.
 
     Raises:
@@ -137,11 +132,9 @@ def _read_spread(folder: Path, name: str, case: Mapping[str, Any], truth: Volume
         or not np.allclose(corner[:3], expected, atol=0.05)
     ):
         raise LamellaError(
-            f"The spread of case {case['id']} does not lie on the grid of its truth: {name}, shape {hu.shape} against "
+            f"The spread of case {case.id} does not lie on the grid of its truth: {name}, shape {hu.shape} against "
             f"{truth.hu.shape}. Run `lamella evaluate` again."
         )
     if not np.isfinite(hu).all():
-        raise LamellaError(
-            f"The spread of case {case['id']} holds values that are not finite: {name}. Nothing was drawn."
-        )
+        raise LamellaError(f"The spread of case {case.id} holds values that are not finite: {name}. Nothing was drawn.")
     return Volume(np.ascontiguousarray(hu), truth.geometry)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,9 +16,10 @@ from lamella.metrics.catalogue import FIGURES, SHORT, SPHERES_MM
 from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
 from lamella.nifti.image import read_nifti
 from lamella.report import plots
-from lamella.report.evaluation import curves_of
+from lamella.report.evaluation import curves_of, what_was_scored
 from lamella.report.preview import PreviewPanel, compose
-from lamella.report.results import Results, read_results
+from lamella.results.files import read_results
+from lamella.results.schema import CaseRecord, Gain, Results
 
 _DPI = 110
 
@@ -39,14 +39,14 @@ def write_document(results: Path, out: Path, *, overwrite: bool) -> None:
         UsageError: the pictures would go into the results.
         LamellaError: the results cannot be read.
     """
-    found = read_results(results)
+    folder, found = read_results(results)
     pictures = out.with_suffix("")
-    if pictures.resolve() == found.folder.resolve():
+    if pictures.resolve() == folder.resolve():
         raise UsageError(
             f"The document's pictures would go into the results, {pictures}. Choose another name than {out}."
         )
     links: dict[str, str] = {}
-    for name, figure in _pictures(found):
+    for name, figure in _pictures(folder, found):
         with staged_file(pictures / f"{name}.png", overwrite=True) as file:
             figure.savefig(
                 file, format="png", dpi=_DPI, facecolor=figure.get_facecolor(), metadata={"Software": "Lamella"}
@@ -70,53 +70,50 @@ def document_text(found: Results, links: Mapping[str, str]) -> str:
     ]
     for case in found.cases:
         parts += [
-            f"## {case['title']}",
+            f"## {case.title}",
             _case_in_words(case),
-            markdown_table(SHORT, _labels(found), case["figures"]),
+            markdown_table(SHORT, found.labels, case.figures),
             _picture(
-                links, f"{case['id']}-noise", "Noise power in the slice and along the slice axis, against the truth's"
+                links, f"{case.id}-noise", "Noise power in the slice and along the slice axis, against the truth's"
             ),
-            _picture(links, f"{case['id']}-look", "Thick, interpolated, restored and true, in the same window"),
+            _picture(links, f"{case.id}-view", "Thick, interpolated, restored and true, in the same window"),
         ]
     parts += [_spheres(found), _spread(found), _limits(found), _how_to_read(found)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _pictures(found: Results) -> Iterator[tuple[str, Figure]]:
-    labels = _labels(found)
-    yield "gains", plots.plot_gains(found.content)
+def _pictures(folder: Path, found: Results) -> Iterator[tuple[str, Figure]]:
+    yield "gains", plots.plot_gains(found)
     for case in found.cases:
-        if case["spectra"]:
-            yield f"{case['id']}-noise", plots.plot_spectra(case, labels, curves_of(found, case))
-        if not case["person"] and case["volumes"]["thick"]:
-            yield f"{case['id']}-look", _look(found, case)
+        if case.spectra.in_plane or case.spectra.along_z:
+            yield f"{case.id}-noise", plots.plot_spectra(case, found.labels, curves_of(found, case))
+        if not case.person and case.volumes.thick and case.volumes.truth:
+            files = {"thick": case.volumes.thick, "truth": case.volumes.truth, **case.volumes.methods}
+            yield f"{case.id}-view", _view(found, case, {name: folder / file for name, file in files.items()})
 
 
-def _look(found: Results, case: Mapping[str, Any]) -> Figure:
+def _view(found: Results, case: CaseRecord, files: Mapping[str, Path]) -> Figure:
     """Thick, the kept methods and the truth of a case that shows nobody."""
-    volumes = case["volumes"]
-    panels = [PreviewPanel("Thick", read_nifti(found.folder / volumes["thick"]), as_slices=True)]
-    for name, place in list(volumes["methods"].items())[:_SHOWN]:
-        label = found.label(name)
-        panels.append(PreviewPanel(label, read_nifti(found.folder / place), accent=found.kind(name) == "model"))
-    panels.append(PreviewPanel("Truth", read_nifti(found.folder / volumes["truth"])))
-    return compose(panels, title=case["title"])
+    panels = [PreviewPanel("Thick", read_nifti(files["thick"]), as_slices=True)]
+    models = found.of_kind("model")
+    for name in list(case.volumes.methods)[:_SHOWN]:
+        panels.append(PreviewPanel(found.label(name), read_nifti(files[name]), accent=name in models))
+    panels.append(PreviewPanel("Truth", read_nifti(files["truth"])))
+    return compose(panels, title=case.title)
 
 
 def _head(found: Results) -> str:
-    content = found.content
-    kinds = [one["kind"] for one in content["methods"]]
-    projected = ", and each also comes projected onto the measurement" if "projected" in kinds else ""
-    models = ", ".join(f"{one['name']} (SHA-256 {one['sha256'][:12]})" for one in content["model"]) or "none"
-    failed = "".join(f"\n\n**Not evaluated**: {one['case']}: {one['why']}" for one in content["failures"])
+    projected = ", and each also comes projected onto the measurement" if found.of_kind("projected") else ""
+    models = ", ".join(f"{one.name} (SHA-256 {one.sha256[:12]})" for one in found.model) or "none"
+    failed = "".join(f"\n\n**Not evaluated**: {one.case}: {one.why}" for one in found.failures)
     return (
         "# Results\n\n"
         f"<!-- Written by `lamella report` from results.json; edit neither by hand. -->\n\n"
-        f"Lamella {content['lamella']}, model {models}. Every method saw the same thick slices; every interpolation is "
+        f"Lamella {found.lamella}, model {models}. Every method saw the same thick slices; every interpolation is "
         f"placed by position{projected}. Masks come from the truth. "
         + (
             "All but the body's bounding box was cropped away."
-            if content["settings"]["crop_to_body"]
+            if found.settings["crop_to_body"]
             else "Nothing was cropped."
         )
         + failed
@@ -127,12 +124,12 @@ def _short(found: Results) -> str:
     """What the least-error answers gain, in sentences."""
     lines = ["## In short"]
     for method in _headlines(found):
-        for case in (one for one in found.cases if method in one["figures"]):
-            cubic, best = found.gain(case["id"], method, "cubic"), found.least_gain(case["id"], method)
+        for case in (one for one in found.cases if method in one.figures):
+            cubic, best = found.gain(case.id, method, "cubic"), found.least_gain(case.id, method)
             if cubic is not None and best is not None:
                 lines.append(
-                    f"- **{found.label(method)}**, {case['title']}: {_db(cubic)} over cubic interpolation{_even_moved(cubic)}; "
-                    f"{_db(best)} over the strongest interpolation ({found.label(best['against'])})."
+                    f"- **{found.label(method)}**, {case.title}: {_db(cubic)} over cubic interpolation{_even_moved(cubic)}; "
+                    f"{_db(best)} over the strongest interpolation ({found.label(best.against)})."
                 )
     note = (
         "Brackets: 95 % when the scan's slabs are drawn again and again. Moving is judged on the slices that no shift takes "
@@ -143,44 +140,34 @@ def _short(found: Results) -> str:
 
 def _headlines(found: Results) -> list[str]:
     """The first answer of the models, which is their least-error one, and other tools' results."""
-    models = [one["name"] for one in found.content["methods"] if one["kind"] == "model"]
+    models = found.of_kind("model")
     means = [name for name in models if name.split()[-1] == "mean"] or models[:1]
-    return means + [one["name"] for one in found.content["methods"] if one["kind"] == "outside"]
+    return means + found.of_kind("outside")
 
 
-def _db(gain: Mapping[str, Any]) -> str:
-    low, high = gain["interval"] or (None, None)
-    text = f"{gain['difference']:+.2f} dB"
-    return text if low is None else f"{text} [{low:+.2f}, {high:+.2f}]"
+def _db(gain: Gain) -> str:
+    text = f"{gain.difference:+.2f} dB"
+    return text if gain.interval is None else f"{text} [{gain.interval[0]:+.2f}, {gain.interval[1]:+.2f}]"
 
 
-def _even_moved(gain: Mapping[str, Any]) -> str:
-    moved = gain["difference_at_best_shift"]
+def _even_moved(gain: Gain) -> str:
+    moved = gain.difference_at_best_shift
     return "" if moved is None else f", {moved:+.2f} dB when cubic may first be moved to where it fits best"
 
 
-def _case_in_words(case: Mapping[str, Any]) -> str:
-    thick, thin, floor = case["thick"], case["thin"], case["floor"]
-    words = [
-        f"{thick['slices']} slices of {thick['thickness_mm']:g} mm every {thick['spacing_mm']:g} mm; "
-        f"{case['scored_slices']} thin slices every {thin['spacing_mm']:g} mm were scored."
-    ]
-    if floor and floor["floor_soft_hu"] is not None:
+def _case_in_words(case: CaseRecord) -> str:
+    floor, truth, words = case.floor, case.truth, [what_was_scored(case)]
+    if floor and floor.floor_soft_hu is not None:
         words.append(
-            f"The truth's own noise in soft tissue is {floor['sd_in_plane_hu']:.1f} HU; no method could come below an RMSE "
-            f"of about {floor['floor_soft_hu']:.1f} HU there ({floor['white_floor_soft_hu']:.1f} HU if the noise were white "
+            f"The truth's own noise in soft tissue is {floor.sd_in_plane_hu:.1f} HU; no method could come below an RMSE "
+            f"of about {floor.floor_soft_hu:.1f} HU there ({floor.white_floor_soft_hu:.1f} HU if the noise were white "
             "along the slice axis)."
         )
-    truth = case.get("truth") or {}
-    if truth.get("edge_width_z_mm") is not None:
-        words.append(f"Strong edges are {truth['edge_width_z_mm']:.1f} mm wide along the slice axis in the truth.")
-    if truth.get("stripe_ratio") is not None:
-        words.append(f"Stripes of the truth itself: {truth['stripe_ratio']:.1f}.")
-    return " ".join([*words, *case["notes"]])
-
-
-def _labels(found: Results) -> dict[str, str]:
-    return {one["name"]: one["label"] for one in found.content["methods"]}
+    if truth.edge_width_z_mm is not None:
+        words.append(f"Strong edges are {truth.edge_width_z_mm:.1f} mm wide along the slice axis in the truth.")
+    if truth.stripe_ratio is not None:
+        words.append(f"Stripes of the truth itself: {truth.stripe_ratio:.1f}.")
+    return " ".join([*words, *case.notes])
 
 
 def _picture(links: Mapping[str, str], name: str, words: str) -> str:
@@ -189,7 +176,7 @@ def _picture(links: Mapping[str, str], name: str, words: str) -> str:
 
 def _spheres(found: Results) -> str:
     """What is left of nodules: contrast by diameter, per case."""
-    having = [case for case in found.cases if case["spheres"]]
+    having = [(case, case.spheres) for case in found.cases if case.spheres]
     if not having:
         return ""
     lines = [
@@ -199,10 +186,10 @@ def _spheres(found: Results) -> str:
         "| | " + " | ".join(f"{mm:g} mm" for mm in SPHERES_MM) + " |",
         "|---" * (len(SPHERES_MM) + 1) + "|",
     ]
-    for case in having:
-        for method, row in case["spheres"]["contrast"].items():
+    for case, spheres in having:
+        for method, row in spheres.contrast.items():
             cells = ["-" if value is None else f"{value:.2f}" for value in row]
-            lines.append(f"| {case['title']}: {found.label(method)} | " + " | ".join(cells) + " |")
+            lines.append(f"| {case.title}: {found.label(method)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -210,20 +197,21 @@ def _spread(found: Results) -> str:
     """Does the predicted spread mean what it says?"""
     lines = []
     for case in found.cases:
-        for method, row in ((case["coverage"] or {}).get("found") or {}).items():
-            shares = ", ".join(
-                f"{nominal:.0%}: {share:.1%}" for nominal, share in zip(case["coverage"]["nominal"], row, strict=True)
-            )
-            auc = case["figures"][method].get("error_detection_auc")
+        if case.coverage is None:
+            continue
+        for method, row in case.coverage.found.items():
+            pairs = zip(case.coverage.nominal, row, strict=True)
+            shares = ", ".join(f"{nominal:.0%}: {share:.1%}" for nominal, share in pairs if share is not None)
+            auc = case.figure(method, "error_detection_auc")
             detects = "" if auc is None else f"; area under the error-detection curve {auc:.2f}"
-            lines.append(f"- {case['title']}, {found.label(method)}: {shares}{detects}")
+            lines.append(f"- {case.title}, {found.label(method)}: {shares}{detects}")
     head = "## The predicted spread\nShare of the body's errors inside the predicted interval, by its nominal share:\n"
     return "\n".join([head, *lines]) if lines else ""
 
 
 def _limits(found: Results) -> str:
     """What these figures do not show."""
-    people = {case["group"] for case in found.cases if case["person"]}
+    people = {case.group for case in found.cases if case.person}
     return (
         "## Limits\n"
         f"- {_count(len(people), 'scan of a person', 'scans of persons')} and {_count(len(found.cases), 'case')} in all: "
@@ -248,15 +236,15 @@ def _how_to_read(found: Results) -> str:
     rest = tuple(name for name in FIGURES if name not in SHORT)
     for case in found.cases:
         tables.append(
-            f"<details><summary>{case['title']}: all other figures</summary>\n\n{_turned(found, case, rest)}\n\n</details>"
+            f"<details><summary>{case.title}: all other figures</summary>\n\n{_turned(found, case, rest)}\n\n</details>"
         )
     return "\n".join(["## Every figure", *words, "", *tables])
 
 
-def _turned(found: Results, case: Mapping[str, Any], figures: tuple[str, ...]) -> str:
+def _turned(found: Results, case: CaseRecord, figures: tuple[str, ...]) -> str:
     """Figures down, methods across."""
-    rows = case["figures"]
-    methods = {name: label for name, label in _labels(found).items() if name in rows}
+    rows = case.figures
+    methods = {name: label for name, label in found.labels.items() if name in rows}
     lines = ["| | " + " | ".join(methods.values()) + " |", "|---" * (len(methods) + 1) + "|"]
     for name in figures:
         if any(row.get(name) is not None for row in rows.values()):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lamella.report.markup import Card, number
-from lamella.report.results import Results
+from lamella.results.schema import POOLED, CaseRecord, Gain, Results
 
-_GAIN = "psnr_4095_db"
 _REFERENCE = "cubic"
 _KEPT_HU = 0.5
 """A measurement that is kept to this much counts as kept (SPEC C1)."""
@@ -19,7 +17,7 @@ _WITHIN_ONE_SD = 0.68
 def findings(results: Results) -> list[Card]:
     """The cards: what was compared, what was gained, what is kept, how far the spread and the details can be trusted."""
     found = [_compared(results)]
-    methods = [str(one["name"]) for one in results.content["methods"] if one["kind"] in ("model", "outside")]
+    methods = results.of_kind("model", "outside")
     if methods:
         found += [*_gained(results, methods[0]), *_others(results, methods[1:]), *_kept(results, methods[0])]
         found += [*_sure(results, methods), *_invented(results, methods[0])]
@@ -28,43 +26,42 @@ def findings(results: Results) -> list[Card]:
 
 def caveats(results: Results) -> list[str]:
     """What must be known before the figures are quoted."""
-    content = results.content
-    told = [f"{one['case']} was not evaluated: {one['why']}" for one in content["failures"]]
-    scans = {case["group"] for case in results.cases}
+    told = [f"{one.case} was not evaluated: {one.why}" for one in results.failures]
+    scans = {case.group for case in results.cases}
     if len(scans) < 3:
         count = "one scan" if len(scans) == 1 else f"{len(scans)} scans"
         told.append(
             f"All figures come from {count}: intervals say how much parts of a scan differ, not how much patients do."
         )
-    if results.cases and not any(case["person"] for case in results.cases):
+    if results.cases and not any(case.person for case in results.cases):
         told.append("No scan of a person is in it: phantoms are easier, or harder, than patients.")
-    if any(case["person"] for case in results.cases):
+    if any(case.person for case in results.cases):
         told.append("The pictures show scans of persons: treat this page as you treat their images.")
     return told
 
 
 def _compared(results: Results) -> Card:
     cases = results.cases
-    scans = len({case["group"] for case in cases})
-    kinds = sorted({(case["thick"]["thickness_mm"], case["thick"]["spacing_mm"]) for case in cases})
+    scans = len({case.group for case in cases})
+    kinds = sorted({(case.thick.thickness_mm, case.thick.spacing_mm) for case in cases})
     listed = " and ".join(f"{thickness:g} mm every {spacing:g} mm" for thickness, spacing in kinds)
-    fine = sorted({round(case["thin"]["spacing_mm"], 2) for case in cases})
+    fine = sorted({round(case.thin.spacing_mm, 2) for case in cases})
     return Card(
         f"{len(cases)} case{'' if len(cases) == 1 else 's'}",
         f"{_count(scans, 'scan')} with known thin slices every {' or '.join(f'{mm:g}' for mm in fine)} mm, restored from "
-        f"slices of {listed}, by {_count(len(results.content['methods']), 'method')}.",
+        f"slices of {listed}, by {_count(len(results.methods), 'method')}.",
     )
 
 
-def _gain(results: Results, method: str) -> Mapping[str, Any] | None:
-    return results.gain("pooled", method, _REFERENCE)
+def _gain(results: Results, method: str) -> Gain | None:
+    return results.gain(POOLED, method, _REFERENCE)
 
 
 def _gained(results: Results, method: str) -> Iterator[Card]:
     """Gain over cubic interpolation, also where that may be moved first; and over the strongest interpolation."""
-    one, least = _gain(results, method), results.least_gain("pooled", method)
+    one, least = _gain(results, method), results.least_gain(POOLED, method)
     if one is not None:
-        gain, moved = float(one["difference"]), one.get("difference_at_best_shift")
+        gain, moved = one.difference, one.difference_at_best_shift
         words = (
             f"Errors of {results.label(method)} are {abs(gain):.1f} dB {'below' if gain >= 0 else 'above'} those of "
         )
@@ -72,16 +69,16 @@ def _gained(results: Results, method: str) -> Iterator[Card]:
         if moved is not None:
             words += f"; {number(moved, 1, plus=True)} dB when that may first be moved to where it fits best"
         yield Card(f"{number(gain, 1, plus=True)} dB", f"{words}.", "good" if gain > 0 else "warning")
-    if least is not None and least["against"] != _REFERENCE:
-        gain = float(least["difference"])
-        words = f"is what {results.label(method)} gains over the best of the interpolations ({results.label(least['against'])})"
+    if least is not None and least.against != _REFERENCE:
+        gain = least.difference
+        words = f"is what {results.label(method)} gains over the best of the interpolations ({results.label(least.against)})"
         yield Card(f"{number(gain, 1, plus=True)} dB", f"{words}{_of_cases(least)}.", "good" if gain > 0 else "warning")
 
 
-def _of_cases(gain: Mapping[str, Any]) -> str:
-    words = f", mean of {gain['cases']} cases" if gain["cases"] > 1 else ""
-    if gain["interval"]:
-        low, high = (number(value, 1, plus=True) for value in gain["interval"])
+def _of_cases(gain: Gain) -> str:
+    words = f", mean of {gain.cases} cases" if gain.cases > 1 else ""
+    if gain.interval:
+        low, high = (number(value, 1, plus=True) for value in gain.interval)
         words += f" (95 % interval {low} to {high} dB)"
     return words
 
@@ -89,13 +86,13 @@ def _of_cases(gain: Mapping[str, Any]) -> str:
 def _others(results: Results, methods: list[str]) -> Iterator[Card]:
     """The other answers' gains over cubic interpolation, in one card."""
     found = {method: one for method in methods if (one := _gain(results, method)) is not None}
-    gains = {method: float(one["difference"]) for method, one in found.items()}
+    gains = {method: one.difference for method, one in found.items()}
     total = len(results.cases)
     if gains:
         low, high = (number(value, 1, plus=True) for value in (min(gains.values()), max(gains.values())))
         listed = ", ".join(
             f"{results.label(method)} {number(value, 1, plus=True)} dB"
-            + (f" (in {found[method]['cases']} of {total} cases)" if found[method]["cases"] < total else "")
+            + (f" (in {found[method].cases} of {total} cases)" if found[method].cases < total else "")
             for method, value in gains.items()
         )
         figure = f"{low} dB" if low == high else f"{low} to {high} dB"
@@ -105,8 +102,8 @@ def _others(results: Results, methods: list[str]) -> Iterator[Card]:
 
 
 def _pooled(results: Results, method: str, figure: str) -> float | None:
-    entry = results.content["pooled"].get(method, {}).get(figure)
-    return None if entry is None or entry["value"] is None else float(entry["value"])
+    entry = results.pooled.get(method, {}).get(figure)
+    return None if entry is None else entry.value
 
 
 def _kept(results: Results, method: str) -> Iterator[Card]:
@@ -142,12 +139,11 @@ def _sure(results: Results, methods: list[str]) -> Iterator[Card]:
             return
 
 
-def _coverage(case: Mapping[str, Any], method: str) -> float | None:
-    coverage = case["coverage"]
-    if not coverage or method not in coverage["found"] or _WITHIN_ONE_SD not in coverage["nominal"]:
+def _coverage(case: CaseRecord, method: str) -> float | None:
+    coverage = case.coverage
+    if not coverage or method not in coverage.found or _WITHIN_ONE_SD not in coverage.nominal:
         return None
-    value = coverage["found"][method][coverage["nominal"].index(_WITHIN_ONE_SD)]
-    return None if value is None else float(value)
+    return coverage.found[method][coverage.nominal.index(_WITHIN_ONE_SD)]
 
 
 def _invented(results: Results, method: str) -> Iterator[Card]:

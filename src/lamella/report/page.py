@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError
@@ -19,7 +21,6 @@ from lamella.window import WINDOWS
 VIEWER_SCRIPTS = ("nifti.js", "planes.js", "pane.js", "hands.js", "toolbar.js", "viewer.js")
 """The viewer, in the order in which its parts need each other."""
 
-
 _LABELS = {
     "soft-tissue": "Soft tissue",
     "lung": "Lung",
@@ -28,12 +29,10 @@ _LABELS = {
     "full": "Full",
 }
 
-_PLACE = re.compile(r"\{\{(\w+)\}\}")
 
-
-def web_file(name: str) -> str:
-    """A file of `report/web`, as text."""
-    return (resources.files("lamella.report") / "web" / name).read_text(encoding="utf-8")
+def web_file(name: str, package: str = "lamella.report") -> str:
+    """A file of the package's folder `web`, as text."""
+    return (resources.files(package) / "web" / name).read_text(encoding="utf-8")
 
 
 def viewer_windows() -> list[dict[str, Any]]:
@@ -44,26 +43,31 @@ def viewer_windows() -> list[dict[str, Any]]:
     ]
 
 
-def assemble(
-    body: str,
+def render_page(
+    template: str,
+    content: Mapping[str, Any],
     data: Mapping[str, Any],
     title: str,
     *,
     blocks: Mapping[str, str] | None = None,
-    extra_script: str = "",
-    extra_style: str = "",
+    scripts: Sequence[str] = ("page.js",),
+    style: str = "",
+    package: str = "lamella.report",
 ) -> str:
     """Put a page together.
 
     Its Content-Security-Policy forbids every connection, and runs no script but those put in here.
 
     Args:
-        body: trusted HTML: what comes from a file or a user must have gone through `html.escape`.
+        template: file in `web` that extends page.html.
+        content: for the template, which escapes it.
         data: JSON for the scripts, in the element `page-data`.
-        title: of the window; escaped here.
+        title: of the window.
         blocks: id -> text (base64) of large data, at the end of the page in this order: the page can be read before
             they have arrived.
-        extra_script, extra_style: of this page, after the viewer's.
+        scripts: files in `web` that run after the viewer's.
+        style: file in `web` that is added to the viewer's.
+        package: whose `web` holds template, scripts and style.
 
     Returns:
         The HTML.
@@ -71,22 +75,38 @@ def assemble(
     Raises:
         LamellaError: a block that is not plain base64, or data with numbers that are not finite.
     """
-    scripts = [*(web_file(name) for name in VIEWER_SCRIPTS), *([extra_script] if extra_script else [])]
-    for script in scripts:
+    texts = [*map(web_file, VIEWER_SCRIPTS), *(web_file(name, package) for name in scripts)]
+    for script in texts:
         if re.search(r"</script|<!--", script, re.IGNORECASE):
             raise LamellaError(
                 "A script of the page would end its own element. Expected neither </script nor <!-- in it."
             )
-    parts = {
-        "policy": _policy(scripts),
-        "title": html.escape(title),
-        "style": web_file("style.css") + extra_style,
-        "body": body,
-        "data": _json(data),
-        "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
-        "blocks": "\n".join(_block(name, text) for name, text in (blocks or {}).items()),
-    }
-    return _PLACE.sub(lambda match: parts[match[1]], web_file("template.html"))
+    for name, text in (blocks or {}).items():
+        if not re.fullmatch(r"[A-Za-z0-9+/=]*", text) or not re.fullmatch(r"[\w-]+", name):
+            raise LamellaError(f"The block {name!r} of a page must be base64 and its name letters, digits and hyphens.")
+    # What is marked as safe here: files of the package, and JSON without "<".
+    return (
+        _environment(package)
+        .get_template(template)
+        .render(
+            content,
+            policy=Markup(_policy(texts)),
+            title=title,
+            style=Markup(web_file("style.css") + (web_file(style, package) if style else "")),
+            data=Markup(_json(data)),
+            scripts=[Markup(script) for script in texts],
+            blocks=blocks or {},
+        )
+    )
+
+
+def _environment(package: str) -> Environment:
+    loaders = [PackageLoader(name, "web") for name in dict.fromkeys((package, "lamella.report"))]
+    environment = Environment(
+        loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["research_only"] = RESEARCH_ONLY
+    return environment
 
 
 def _policy(scripts: list[str]) -> str:
@@ -106,51 +126,6 @@ def _json(data: Mapping[str, Any]) -> str:
     except ValueError as error:
         raise LamellaError("The page's data hold a number that is not finite. Expected null instead.") from error
     return text.replace("<", "\\u003c")
-
-
-def _block(name: str, text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9+/=]*", text) or not re.fullmatch(r"[\w-]+", name):
-        raise LamellaError(f"The block {name!r} of a page must be base64 and its name letters, digits and hyphens.")
-    return f'<script type="text/plain" id="{name}">{text}</script>'
-
-
-def header(title: str, facts: str, parts: Sequence[tuple[str, str]]) -> str:
-    """The head of a page: what it is, the notice, where to go, light or dark.
-
-    Args:
-        title, facts: plain text.
-        parts: (id, name) of the sections to link to.
-    """
-    links = "".join(f'<a href="#{name}">{html.escape(label)}</a>' for name, label in parts)
-    return (
-        '<a class="skip" href="#pictures">Skip to the pictures</a>'
-        '<header class="top"><div class="titles"><p class="brand">Lamella</p>'
-        f'<h1>{html.escape(title)}</h1><p class="facts">{html.escape(facts)}</p></div>'
-        f'<p class="notice" role="note">{html.escape(RESEARCH_ONLY)}</p></header>'
-        f'<nav class="bar" aria-label="Parts of this page">{links}<span id="chooser-place"></span>'
-        '<button type="button" id="theme" aria-label="Light or dark">Dark</button></nav>'
-    )
-
-
-def viewer_part(cases: Sequence[tuple[str, str]], notes: Mapping[str, str]) -> str:
-    """The section that the page's script fills with a viewer.
-
-    Args:
-        cases: (id, title) of all cases; one with an empty title has no chooser.
-        notes: id -> what was done to its pictures; cases that are missing have no pictures.
-    """
-    options = "".join(f'<option value="{html.escape(key)}">{html.escape(title)}</option>' for key, title in cases)
-    chooser = f'<label class="chooser" id="chooser">Case <select>{options}</select></label>' if len(cases) > 1 else ""
-    words = "".join(
-        f'<p class="note" data-case="{html.escape(key)}">'
-        f"{html.escape(notes.get(key, 'This page holds no pictures of this case.'))}</p>"
-        for key, _ in cases
-    )
-    return (
-        f'<section id="pictures"><div class="heading"><h2>Pictures</h2>{chooser}</div>'
-        '<div id="viewer"><noscript><p>The pictures need JavaScript; the rest of this page does not.</p></noscript></div>'
-        f"{words}</section>"
-    )
 
 
 def view_of(case: str, packed: Packed, shown: Sequence[str], cursor: Sequence[float]) -> dict[str, Any]:

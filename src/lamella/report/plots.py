@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lamella.results.schema import GAIN_FIGURE, POOLED, CaseRecord, Curve, Results
+
 INK, FAINT, GRID = "#1b2430", "#5b6776", "#dde2e8"
 """Text and truth; ticks and notes; grid. A page replaces them by its own, light or dark."""
 
@@ -32,9 +34,7 @@ _DASHES: tuple[Any, ...] = (
 _HANDLE_IN, _LETTER_IN, _LINE_IN = 0.62, 0.073, 0.2
 """Room a legend needs: for a sample of the line and the gap, for a letter, and for a row."""
 
-Case = Mapping[str, Any]
 Labels = Mapping[str, str]
-Curve = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,42 +65,49 @@ class _Pens:
         }
         return style | ({"marker": self.marker(name), "markersize": 5} if marked else {})
 
-    def curves(self, rows: Mapping[str, Sequence[float | None]]) -> Iterator[tuple[str, Curve]]:
+    def curves(self, rows: Mapping[str, Curve]) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """The truth first, then the methods that have a curve."""
         for name in ("truth", *self.methods):
             if name in rows:
                 yield name, _numbers(rows[name])
 
 
-def _pens(case: Case, labels: Labels | None, methods: Sequence[str] | None) -> _Pens:
-    return _Pens(tuple(case["figures"] if methods is None else methods), labels or {})
+def _pens(case: CaseRecord, labels: Labels | None, methods: Sequence[str] | None) -> _Pens:
+    return _Pens(tuple(case.figures if methods is None else methods), labels or {})
 
 
-def plot_slices(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_slices(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """RMSE in the body of each thin slice; marks at the foot are the centres of the thick slices.
 
     Args:
-        case: one of `cases` in results.json.
+        case: of an evaluation.
         labels: method -> name for people.
         methods: which, in the order of their colours; all of the case by default.
     """
-    return _along_slices(case, labels, methods, "rmse_body_hu", "Error of each slice", "RMSE in the body, HU")
+    curves = case.slices.rmse_body_hu
+    return _along_slices(case, curves, labels, methods, "Error of each slice", "RMSE in the body, HU")
 
 
-def plot_noise(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_noise(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """Noise in soft tissue of each thin slice, with the truth's: stripes show as teeth. Arguments as `plot_slices`."""
-    return _along_slices(case, labels, methods, "noise_hu", "Noise of each slice", "noise in soft tissue, HU")
+    curves = case.slices.noise_hu
+    return _along_slices(case, curves, labels, methods, "Noise of each slice", "noise in soft tissue, HU")
 
 
 def _along_slices(
-    case: Case, labels: Labels | None, methods: Sequence[str] | None, key: str, title: str, unit: str
+    case: CaseRecord,
+    curves: Mapping[str, Curve],
+    labels: Labels | None,
+    methods: Sequence[str] | None,
+    title: str,
+    unit: str,
 ) -> Figure:
     figure, (axes,) = _figure(title)
-    pens, slices = _pens(case, labels, methods), case["slices"]
-    for name, values in pens.curves(slices[key]):
-        axes.plot(slices["position_mm"], values, **pens.line(name))
-    if slices[key]:
-        centres = slices["thick_position_mm"]
+    pens, slices = _pens(case, labels, methods), case.slices
+    for name, values in pens.curves(curves):
+        axes.plot(slices.position_mm, values, **pens.line(name))
+    if curves:
+        centres = slices.thick_position_mm
         foot: dict[str, Any] = {
             "transform": axes.get_xaxis_transform(),
             "color": FAINT,
@@ -113,58 +120,59 @@ def _along_slices(
     return _finish(figure, "position along the slice axis, mm", unit)
 
 
-def plot_shifts(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_shifts(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """RMSE of a result moved along the slice axis: a least value away from 0 is a misplaced result."""
     figure, (axes,) = _figure("Error of a result that is moved")
-    pens, shifts = _pens(case, labels, methods), case["shifts"]
+    pens, shifts = _pens(case, labels, methods), case.shifts
     axes.axvline(0.0, color=FAINT, linewidth=0.9)
-    for name, values in pens.curves(shifts["rmse_hu"]):
-        axes.plot(shifts["shift_mm"], values, **pens.line(name))
+    for name, values in pens.curves(shifts.rmse_hu):
+        axes.plot(shifts.shift_mm, values, **pens.line(name))
         if np.isfinite(values).any():
             best = int(np.nanargmin(values))
-            axes.plot(shifts["shift_mm"][best], values[best], marker=pens.marker(name), color=pens.colour(name))
+            axes.plot(shifts.shift_mm[best], values[best], marker=pens.marker(name), color=pens.colour(name))
     return _finish(figure, "shift along the slice axis, mm", "RMSE, HU")
 
 
-def plot_spectra(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_spectra(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """Noise power in the slice and along the slice axis, with the truth's."""
-    titles = {"in_plane": "Noise power in the slice", "along_z": "Noise power along the slice axis"}
-    spectra = case["spectra"] or {}
-    shown = [key for key in titles if spectra.get(key)]
-    figure, panels = _figure(*([titles[key] for key in shown] or ["Noise power"]))
-    pens = _pens(case, labels, methods)
-    for axes, key in zip(panels, shown, strict=False):
-        for name, values in pens.curves(spectra[key]):
-            power = np.where(values > 0, values, np.nan)  # a logarithm has no place for 0
-            axes.plot(spectra[key]["frequency_per_mm"], power, **pens.line(name))
-        axes.set_yscale("log")
     squared = "\N{SUPERSCRIPT TWO}"
-    units = {"in_plane": f"noise power, HU{squared} mm{squared}", "along_z": f"noise power, HU{squared} mm"}
-    return _finish(figure, "spatial frequency, 1/mm", *[units[key] for key in shown])
+    parts = (
+        (case.spectra.in_plane, "Noise power in the slice", f"noise power, HU{squared} mm{squared}"),
+        (case.spectra.along_z, "Noise power along the slice axis", f"noise power, HU{squared} mm"),
+    )
+    shown = [(spectrum, title, unit) for spectrum, title, unit in parts if spectrum is not None]
+    figure, panels = _figure(*([title for _, title, _ in shown] or ["Noise power"]))
+    pens = _pens(case, labels, methods)
+    for axes, (spectrum, _, _) in zip(panels, shown, strict=False):
+        for name, values in pens.curves(spectrum.power):
+            power = np.where(values > 0, values, np.nan)  # a logarithm has no place for 0
+            axes.plot(spectrum.frequency_per_mm, power, **pens.line(name))
+        axes.set_yscale("log")
+    return _finish(figure, "spatial frequency, 1/mm", *[unit for _, _, unit in shown])
 
 
-def plot_spheres(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_spheres(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """What is left of spheres inserted into the lungs: contrast and volume by diameter, over the truth's."""
     figure, panels = _figure("Contrast of small spheres", "Volume of small spheres")
-    pens, spheres = _pens(case, labels, methods), case["spheres"]
-    for axes, key in zip(panels, ("contrast", "volume"), strict=True):
-        if spheres:
+    pens, spheres = _pens(case, labels, methods), case.spheres
+    if spheres:
+        for axes, curves in zip(panels, (spheres.contrast, spheres.volume), strict=True):
             axes.axhline(1.0, color=INK, linewidth=1.2)
-            for name, values in pens.curves(spheres[key]):
-                axes.plot(spheres["diameter_mm"], values, **pens.line(name, marked=True))
-            axes.set_xticks(spheres["diameter_mm"])
+            for name, values in pens.curves(curves):
+                axes.plot(spheres.diameter_mm, values, **pens.line(name, marked=True))
+            axes.set_xticks(spheres.diameter_mm)
             axes.set_ylim(bottom=0)
     return _finish(figure, "diameter, mm", "contrast over the truth's", "volume over the truth's")
 
 
-def plot_coverage(case: Case, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
+def plot_coverage(case: CaseRecord, labels: Labels | None = None, methods: Sequence[str] | None = None) -> Figure:
     """Share of errors inside the predicted interval against the share there should be; the diagonal is calibrated."""
     figure, (axes,) = _figure("Is the predicted spread right?")
-    pens, coverage = _pens(case, labels, methods), case["coverage"]
+    pens, coverage = _pens(case, labels, methods), case.coverage
     if coverage:
         axes.plot([0, 100], [0, 100], color=INK, linewidth=1.2)
-        for name, values in pens.curves(coverage["found"]):
-            axes.plot(100 * _numbers(coverage["nominal"]), 100 * values, **pens.line(name, marked=True))
+        for name, values in pens.curves(coverage.found):
+            axes.plot(100 * _numbers(coverage.nominal), 100 * values, **pens.line(name, marked=True))
         axes.set_xlim(40, 100)
         axes.set_ylim(40, 100)
         note: dict[str, Any] = {"color": FAINT, "fontsize": 9}
@@ -173,20 +181,18 @@ def plot_coverage(case: Case, labels: Labels | None = None, methods: Sequence[st
     return _finish(figure, "predicted interval, % of errors", "errors found inside it, %")
 
 
-def plot_gains(results: Mapping[str, Any], against: str = "cubic", figure_name: str = "psnr_4095_db") -> Figure:
+def plot_gains(results: Results, against: str = "cubic", figure_name: str = GAIN_FIGURE) -> Figure:
     """Gain over one method, per case and pooled, with 95 % intervals.
 
     Args:
-        results: results.json.
+        results: of an evaluation.
         against: the method compared with.
         figure_name: the figure that is gained.
     """
-    gains = [one for one in results["gains"] if (one["against"], one["figure"]) == (against, figure_name)]
-    titles = {"pooled": "All cases, mean"} | {case["id"]: case["title"] for case in results["cases"]}
-    rows = [key for key in titles if any(one["case"] == key for one in gains)]
-    pens = _Pens(
-        tuple(dict.fromkeys(one["method"] for one in gains)), {m["name"]: m["label"] for m in results["methods"]}
-    )
+    gains = [one for one in results.gains if (one.against, one.figure) == (against, figure_name)]
+    titles = {POOLED: "All cases, mean"} | {case.id: case.title for case in results.cases}
+    rows = [key for key in titles if any(one.case == key for one in gains)]
+    pens = _Pens(tuple(dict.fromkeys(one.method for one in gains)), results.labels)
     lift = 0.66 / max(1, len(pens.methods))
     height = 1.15 + max(1, len(rows)) * (0.2 + 0.17 * max(1, len(pens.methods)))
     figure, (axes,) = _figure(f"Gain over {pens.label(against).lower()} interpolation", size=(9.6, height))
@@ -199,18 +205,16 @@ def plot_gains(results: Mapping[str, Any], against: str = "cubic", figure_name: 
             "linestyle": "none",
         }
         axes.plot([], [], label=pens.label(method), **style)
-        for one in (one for one in gains if one["method"] == method):
-            y = rows.index(one["case"]) + (n - (len(pens.methods) - 1) / 2) * lift
-            if one["interval"]:
-                axes.plot(one["interval"], [y, y], color=style["color"], linewidth=1.8)
-            axes.plot([one["difference"]], [y], **style)
+        for one in (one for one in gains if one.method == method):
+            y = rows.index(one.case) + (n - (len(pens.methods) - 1) / 2) * lift
+            if one.interval:
+                axes.plot(one.interval, [y, y], color=style["color"], linewidth=1.8)
+            axes.plot([one.difference], [y], **style)
     axes.set_yticks(range(len(rows)), [titles[key] for key in rows])
     axes.set_ylim(max(1, len(rows)) - 0.45, -0.55)
     axes.grid(visible=False, axis="y")
-    about = results["figures"].get(figure_name, {})
-    return _finish(
-        figure, f"gain in {about.get('label', figure_name)}, {about.get('unit', '')} (to the right: better)", ""
-    )
+    about = results.figures[figure_name]
+    return _finish(figure, f"gain in {about.label}, {about.unit} (to the right: better)", "")
 
 
 def _figure(*titles: str, size: tuple[float, float] | None = None) -> tuple[Figure, list[Axes]]:
@@ -255,5 +259,5 @@ def _finish(figure: Figure, across: str, *up: str) -> Figure:
     return figure
 
 
-def _numbers(values: Sequence[float | None]) -> Curve:
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

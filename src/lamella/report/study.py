@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError
 from lamella.files.atomic import staged_file
 from lamella.metrics.masks import body_mask
 from lamella.report.interest import place_of_interest
-from lamella.report.markup import MINUS, Card, cards, number, pairs, section, warnings
+from lamella.report.markup import MINUS, Card, in_words, number
 from lamella.report.pack import BUDGET_BYTES, PageVolume, pack_volumes, require_finite
-from lamella.report.page import assemble, header, view_of, viewer_part, viewer_windows, web_file
+from lamella.report.page import render_page, view_of, viewer_windows
 from lamella.volume import Geometry, Volume
 
 _EXACT_HU = 0.5
@@ -71,23 +69,20 @@ def render_study(
         "windows": viewer_windows(),
         "views": [view_of("study", packed, shown, place_of_interest(answer))],
     }
-    body = "".join(
-        [
-            header(
-                "From thick slices to thin ones",
-                f"{_grid(source.geometry)} became {_grid(answer.geometry)}",
-                [("pictures", "Pictures"), ("made", "How it was made")],
-            ),
-            "<main>",
-            cards(_findings(source, answer, spread, report)),
-            warnings([str(text) for text in report["warnings"]], "What to know before you use it"),
-            viewer_part([("study", "")], {"study": packed.note}),
-            section("made", "How it was made", _made(report)),
-            "</main>",
-            f"<footer><p>{html.escape(RESEARCH_ONLY)}</p></footer>",
-        ]
-    )
-    page = assemble(body, data, "Lamella: thin slices", blocks=packed.blocks, extra_script=web_file("page.js"))
+    content = {
+        "heading": "From thick slices to thin ones",
+        "facts": f"{_grid(source.geometry)} became {_grid(answer.geometry)}",
+        "links": [("pictures", "Pictures"), ("made", "How it was made")],
+        "cards": _findings(source, answer, spread, report),
+        "warnings": report["warnings"],
+        "warnings_title": "What to know before you use it",
+        "choices": [("study", "")],
+        "notes": {"study": packed.note},
+        "series": _series(report),
+        "settings": [(key, in_words(value)) for key, value in report["settings"].items()],
+        "seconds": [(key, f"{float(value):.1f} s") for key, value in report["seconds"].items()],
+    }
+    page = render_page("study.html", content, data, "Lamella: thin slices", blocks=packed.blocks)
     with staged_file(out, overwrite=overwrite) as file:
         file.write_text(page, encoding="utf-8")
 
@@ -176,8 +171,8 @@ def _unsure(answer: Volume, spread: Volume) -> list[Card]:
     return [Card(figure, f"The model says how unsure it is (one standard deviation, median): {words}.")]
 
 
-def _made(report: Mapping[str, Any]) -> str:
-    """Model, settings, series, times."""
+def _series(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Model, device and series."""
     model = report["model"]
     entries = [
         ("Lamella", str(report["lamella"])),
@@ -194,15 +189,4 @@ def _made(report: Mapping[str, Any]) -> str:
             entries.append((f"{name}, series UID", str(series["series_uid"])))
     if (condition := report.get("condition_number")) is not None:
         entries.append(("Condition of the slabs, ridge", f"{condition:g}, {report.get('ridge', 0):g}"))
-    settings = [(key, _plain(value)) for key, value in report["settings"].items()]
-    seconds = [(key, f"{float(value):.1f} s") for key, value in report["seconds"].items()]
-    return (
-        f'<div class="columns"><div><h3>Model and series</h3>{pairs(entries)}</div>'
-        f"<div><h3>Settings</h3>{pairs(settings)}</div><div><h3>Time by stage</h3>{pairs(seconds)}</div></div>"
-    )
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "not given"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return entries

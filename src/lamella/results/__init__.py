@@ -1,0 +1,1 @@
+"""results.json of an evaluation: its schema, and its file."""
