@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lamella.data.patches import Pairs, PatchBatches
-from lamella.data.views import ThinView
+from lamella.data.sources import TrainingSource
 from lamella.embedded.loss import mean_scale_loss
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import MeanScaleNet
@@ -119,8 +119,8 @@ def main() -> int:
 def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
     """A training step's patches and an answer's thick slices, of one phantom chest."""
     chest = thorax_phantom(PhantomSettings((80, SIDE_PX, SIDE_PX), 1.0, 1.4))
-    view = ThinView("phantom chest", chest.hu.astype("int16"), 1.0, 1.0, True)
-    pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 0, 1)[0]
+    view = TrainingSource.of_array("phantom chest", chest.hu.astype("int16"), 1.0)
+    pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 1)[0]
     thin = torch.from_numpy(chest.hu[:THIN].astype("float32"))
     grids = GridPair.along(np.arange(THIN) - 2.0, 1.0, np.arange(THICK) * 5.0, 5.0, 5.0)
     thick = grids.operator.blur(thin)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tests.small_model import upright
 
 from lamella.data.cache import BLOCK, CASE, THICK, THIN, open_case, verify_case, write_case
-from lamella.errors import LamellaError, RefusedInput
+from lamella.errors import LamellaError, UsageError
 from lamella.volume import Volume
 
 
@@ -95,7 +95,7 @@ def test_damage_is_seen(tmp_path: Path) -> None:  # SPEC A3
 
 def test_a_case_is_never_replaced_or_half_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # SPEC A3
     folder = written(tmp_path / "case", volume((10, 20, 30)))
-    with pytest.raises(RefusedInput, match="exists"):
+    with pytest.raises(UsageError, match="exists"):
         written(folder, volume((10, 20, 30), 3))
 
     def full(*arguments: object, **settings: object) -> None:

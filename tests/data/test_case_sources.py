@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.stored_cases import StoredCase, noise, stored_index
 
-from lamella.data.sources import case_sources, reformatted_sources
+from lamella.data.load import case_sources, reformatted_sources
 from lamella.errors import UsageError
 
 
@@ -21,8 +21,8 @@ def test_thin_cases_count_more_and_views_of_them_are_thin() -> None:
 def test_views_that_memory_cannot_hold_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch) -> None:  # SPEC A16
     index = stored_index(StoredCase("thin", noise(40, 1.0, 40)), StoredCase("coarse", noise(20, 2.5, 40)))
     held = sum(one.thin.nbytes for one in reformatted_sources(index, "train", 0.1) if one.name.endswith("/x"))  # type: ignore[attr-defined]
-    monkeypatch.setattr("lamella.data.sources.available_bytes", lambda: int(1.9 * held))
+    monkeypatch.setattr("lamella.data.load.available_bytes", lambda: int(1.9 * held))
     with pytest.raises(UsageError, match=r"2 cases seen along rows and columns need .* Set data\.reformat=0"):
         reformatted_sources(index, "train", 0.1)
-    monkeypatch.setattr("lamella.data.sources.available_bytes", lambda: int(2.1 * held))
+    monkeypatch.setattr("lamella.data.load.available_bytes", lambda: int(2.1 * held))
     assert len(reformatted_sources(index, "train", 0.1)) == 4

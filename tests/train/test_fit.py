@@ -40,6 +40,16 @@ def test_the_rate_rises_linearly_and_falls_as_a_cosine() -> None:
     )
 
 
+def test_the_cosine_ends_where_asked_or_at_a_hundredth() -> None:
+    # SPEC A17
+    for changes, low in (({}, 0.01), ({"final_rate": 2e-5}, 0.2)):
+        s = FitSettings(steps=110, warm_up=10, hold=0.5, **changes)
+        assert s.rate_factor(10) == s.rate_factor(60) == 1.0
+        assert s.rate_factor(85) == pytest.approx((1 + low) / 2)
+        assert s.rate_factor(110) == pytest.approx(low)
+    assert FitSettings(steps=10, validate_every=5).part == 5
+
+
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tiny]:
     folder = tmp_path_factory.mktemp("straight")
@@ -160,6 +170,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: P
     [
         ({"steps": 0}, "steps must be at least 1. Found 0"),
         ({"validate_every": 5}, "validate_every must be a multiple of checkpoint_every. Found 5 and 4"),
+        ({"hold": 1.5}, r"hold must lie in \[0, 1\]. Found 1.5"),
         ({"ema": 1.0}, r"ema must lie in \[0, 1\). Found 1"),
         ({"strategy": "fsdp"}, "Weights that fsdp shares out cannot be averaged. Found ema 0.5"),
     ],

@@ -12,10 +12,13 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.small_latent import SMALL_UNET, small_codec
 from tests.small_model import upright
+from tests.stored_cases import stored_index
 
 from lamella.cli import main
 from lamella.codecs.folder import save_codec
-from lamella.data.blocks import BlockSettings, LatentBlocks
+from lamella.data.collate import unpadded_hu
+from lamella.data.items import BlockSettings, ItemBatches
+from lamella.data.load import DataSettings, load_sources
 from lamella.data.views import SeriesSettings
 from lamella.diffusion import ScheduleSettings
 from lamella.errors import NonFiniteError, UsageError
@@ -24,14 +27,23 @@ from lamella.latent_diffusion.model import LatentModel
 from lamella.nifti.image import write_nifti
 from lamella.train.fit_settings import FitSettings
 from lamella.train.latent import LatentRun, LatentStage, train_latent
-from lamella.train.sources import SourceSettings, load_sources
 from lamella.volume import Volume
+from lamella.window import FULL
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers, loggers and short epochs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 BLOCKS = BlockSettings(batch=2, size_px=16, depth=12, max_thick=4, context=1, factors=(2.0, 4.0), spacing_mm=(2.0, 4.0))
-FIT = FitSettings(4, 2, 2, learning_rate=1e-3, warm_up=1, ema=0.5, precision="32-true", threads=1, device="cpu")
+FIT = FitSettings(
+    4,
+    validate_every=2,
+    learning_rate=1e-3,
+    warm_up=1,
+    ema=0.5,
+    precision="32-true",
+    threads=1,
+    device="cpu",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LatentRun:
         write_nifti(folder / name, [Volume(hu.astype(np.int16), upright(z.shape, 1.0, 1.0))], None)
     save_codec(folder / "codec", small_codec(), {"licence": "Apache-2.0"})
     series = [(SeriesSettings(name, axial=1.0),) for name in ("a.nii", "b.nii")]
-    data = SourceSettings(folder=str(folder), series=series[0], held_out=series[1])
+    data = DataSettings(folder=str(folder), series=series[0], held_out=series[1])
     return LatentRun(
         str(folder / "run"),
         data,
@@ -58,10 +70,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LatentRun:
     )
 
 
-def stage_of(run: LatentRun) -> tuple[LatentStage, LatentBlocks]:
+def stage_of(run: LatentRun) -> tuple[LatentStage, ItemBatches]:
     torch.manual_seed(0)
     train, _ = load_sources(run.data)
-    return LatentStage(run.settings, small_codec(), run.fit), LatentBlocks(train, run.blocks, run.fit.items)
+    return LatentStage(run.settings, small_codec(), run.fit, FULL), ItemBatches(train, run.blocks, run.fit.items)
 
 
 def test_a_run_makes_a_model_with_the_measured_scale(run: LatentRun) -> None:
@@ -72,8 +84,8 @@ def test_a_run_makes_a_model_with_the_measured_scale(run: LatentRun) -> None:
     kept = yaml.safe_load((Path(run.run) / "scale.yaml").read_text())["latent_scale"]
     assert model.codec.settings.scale == pytest.approx(kept)
     train, _ = load_sources(run.data)
-    data = LatentBlocks(train, run.blocks, run.fit.items)
-    latents = torch.cat([model.codec.encode(data[i].thin_hu).flatten() for i in range(2)])
+    data = ItemBatches(train, run.blocks, run.fit.items)
+    latents = torch.cat([model.codec.encode(unpadded_hu(data[i], FULL)).flatten() for i in range(2)])
     assert float(latents.std()) == pytest.approx(1.0, rel=1e-3)
     for name, tensor in small_codec().network.state_dict().items():  # frozen
         assert torch.equal(model.codec.network.state_dict()[name], tensor), name
@@ -138,8 +150,8 @@ def test_the_loss_depends_on_batch_and_generator_alone(run: LatentRun, condition
 def test_padding_does_not_enter_the_loss(run: LatentRun) -> None:
     # SPEC A13, B5: what stands in latent cells of padding alone is not looked at
     stage, data = stage_of(run)
-    batch = next(b for b in (data[i] for i in range(len(data))) if b.thin_hu.shape[2] > 8)
-    mask = batch.thin_mask.clone()
+    batch = next(b for b in (data[i] for i in range(len(data))) if b["target"].shape[2] > 8)
+    mask = batch["thin_mask"].clone()
     mask[:, :, 4:] = 0
 
     def loss_at(changed: Callable[[torch.Tensor], object]) -> float:
@@ -153,9 +165,8 @@ def test_padding_does_not_enter_the_loss(run: LatentRun) -> None:
 
         Fixed.encode = staticmethod(encode)  # type: ignore[attr-defined]
         stage._codec = Fixed()  # type: ignore[assignment]
-        masked = dataclasses.replace(batch, thin_mask=mask)
         stage.network = Nothing()  # type: ignore[assignment]
-        return float(stage.loss(masked, torch.Generator().manual_seed(0))[0])
+        return float(stage.loss({**batch, "thin_mask": mask}, torch.Generator().manual_seed(0))[0])
 
     class Nothing(torch.nn.Module):
         def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -174,9 +185,9 @@ def test_a_network_that_leaves_the_finite_numbers_is_named_by_its_batch(run: Lat
 def test_what_is_missing_is_refused(run: LatentRun, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="codec folder nowhere does not exist"):
         train_latent(dataclasses.replace(run, codec="nowhere"))
-    monkeypatch.setattr("lamella.train.latent.load_sources", lambda settings: (load_sources(settings)[0], []))
+    monkeypatch.setattr("lamella.data.index.Index.load", lambda folder: stored_index())
     with pytest.raises(UsageError, match="nothing to validate on"):
-        train_latent(run)
+        train_latent(dataclasses.replace(run, data=DataSettings(index="cache")))
     with pytest.raises(UsageError, match="name either preset or unet"):
         dataclasses.replace(run, preset="smoke")
 
@@ -221,19 +232,22 @@ def test_the_verb_trains_what_kind_says(run: LatentRun, tmp_path: Path, capsys: 
         assert message in capsys.readouterr().err
 
 
-def test_a_validation_logs_a_draw_beside_interpolation_and_truth(run: LatentRun) -> None:
+def test_a_validation_logs_a_sample_beside_interpolation_and_truth(run: LatentRun) -> None:
     # SPEC A25
     train_latent(run)
     board = EventAccumulator(str(Path(run.run) / "tensorboard"))
     board.Reload()
-    name = "interpolated, drawn, true"
+    name = "interpolated, sampled, true"
     assert board.Tags()["images"] == [name]
     assert [one.step for one in board.Images(name)] == [2, 4]
     assert board.Images(name)[0].width == 3 * run.blocks.size_px
     stage, data = stage_of(run)
     batch = data[0]
-    shown = stage._drawn(batch)
-    depth = int(batch.thin_mask[0].sum())
-    true = batch.thin_hu[0, 0, :depth, run.blocks.size_px // 2].flip(0)  # the lowest slice is the lowest row
-    np.testing.assert_allclose(shown[:, -run.blocks.size_px :], ((true + 1000) / 1400).clamp(0, 1), atol=1e-6)
+    with torch.no_grad():
+        shown = stage.pictures(batch)[name]
+    depth = int(batch["num_thin_slices"][0])
+    true = FULL.to_hu(
+        batch["target"][0, 0, :depth, run.blocks.size_px // 2].flip(0).numpy()
+    )  # lowest slice, lowest row
+    np.testing.assert_allclose(shown[:, -run.blocks.size_px :], ((true + 1000) / 1400).clip(0, 1), atol=1e-6)
     assert shown.shape[0] == depth

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.small_model import SMALL, upright
+from tests.stored_cases import StoredCase, noise, stored_index
 
 from lamella.data.patches import Pairs, PatchBatches, PatchSettings
 from lamella.data.views import SeriesSettings, load_views
@@ -18,10 +23,12 @@ from lamella.embedded.loss import HUBER, MeanLossSettings, counted_mean, mean_sc
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import RESIDUAL_HU, SCALE_HU, MeanScaleNet
 from lamella.errors import LamellaError, NonFiniteError, UsageError
+from lamella.files.config import save
 from lamella.networks.folder import read_card
 from lamella.nifti.image import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
-from lamella.train.settings import DataSettings, StageSettings
+from lamella.train.settings import EmbeddedData, StageSettings
+from lamella.train.stages import FlowStage, MeanStage
 from lamella.volume import Volume
 
 PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
@@ -40,16 +47,17 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
-    data = DataSettings(str(folder), (SeriesSettings("a.nii", axial=1.0),), (SeriesSettings("b.nii", axial=1.0),))
+    series = {"series": (SeriesSettings("a.nii", axial=1.0),), "held_out": (SeriesSettings("b.nii", axial=1.0),)}
+    data = EmbeddedData(folder=str(folder), **series)
     stage = dataclasses.replace(STAGE, steps=steps)
     return EmbeddedRun(
-        str(out),
-        data,
-        SMALL,
-        PATCHES,
-        PATCHES,
-        stage,
-        stage,
+        run=str(out),
+        data=data,
+        model=SMALL,
+        patches=PATCHES,
+        flow_patches=PATCHES,
+        mean=stage,
+        flow=stage,
         precision="32-true",
         validate_every=2,
         threads=1,
@@ -58,7 +66,7 @@ def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
 
 
 def pairs_of(folder: Path) -> Pairs:
-    return PatchBatches(load_views(folder, (SeriesSettings("a.nii", axial=1.0),)), PATCHES, 0, 1)[0]
+    return PatchBatches(load_views(folder, (SeriesSettings("a.nii", axial=1.0),)), PATCHES, 1)[0]
 
 
 def losses(out: Path, stage: str) -> list[tuple[str, str]]:
@@ -77,19 +85,18 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
     # SPEC A17, A18
     ahead = dataclasses.replace(run_of(data_folder, tmp_path / "straight", 6), workers=2)
     straight = train_embedded(ahead)  # patches drawn by other processes are the same
-    from lamella.train import stages
+    for stage in (MeanStage, FlowStage):
+        loss = stage.loss
 
-    report = stages.Stage.report
+        def dies(self: Any, *args: Any, loss: Any = loss) -> Any:
+            if self.training and self.global_step == 5:
+                raise RuntimeError("stopped")
+            return loss(self, *args)
 
-    def dies(self: stages.Stage, *args: object) -> torch.Tensor:
-        if self.global_step == 5:
-            raise KeyboardInterrupt
-        return report(self, *args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(stages.Stage, "report", dies)
-    with pytest.raises((KeyboardInterrupt, SystemExit)):
-        train_embedded(run_of(data_folder, tmp_path / "broken", 6))
-    monkeypatch.setattr(stages.Stage, "report", report)
+        monkeypatch.setattr(stage, "loss", dies)
+        with pytest.raises(RuntimeError, match="stopped"):
+            train_embedded(run_of(data_folder, tmp_path / "broken", 6))
+        monkeypatch.setattr(stage, "loss", loss)
     resumed = train_embedded(run_of(data_folder, tmp_path / "broken", 6))
     one, two = EmbeddedModel.read(straight), EmbeddedModel.read(resumed)
     for network in ("mean", "flow"):
@@ -97,6 +104,55 @@ def test_a_run_makes_a_model_and_an_interrupted_one_makes_the_same(
             assert torch.equal(tensor, getattr(two, network).state_dict()[name]), name
     assert one.calibration == two.calibration
     assert losses(tmp_path / "straight", "flow")
+
+
+def events(folder: Path) -> EventAccumulator:
+    board = EventAccumulator(str(folder / "tensorboard"))
+    board.Reload()
+    return board
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_stages_leave_their_best_checkpoint_pictures_and_throughput(data_folder: Path, tmp_path: Path) -> None:
+    # SPEC A17, A18, A25: what the reference's networks leave, and several batches a step
+    run = dataclasses.replace(run_of(data_folder, tmp_path, 4), accumulate=2, validation_batches=3)
+    card = read_card(train_embedded(run))
+    assert card["training"]["patches_per_step"] == {"mean": 4, "flow": 4}
+    assert card["training"]["steps"] == {"mean": 4, "flow": 4}
+    for stage, picture in (("mean", "interpolated, mean, true"), ("flow", "mean, sampled, true")):
+        assert {file.name for file in (tmp_path / stage).glob("*.ckpt")} == {"last.ckpt", "best.ckpt"}
+        board = events(tmp_path / stage)
+        assert [one.step for one in board.Images(picture)] == [2, 4]
+        assert board.Images(picture)[0].width == 3 * PATCHES.size_px
+        assert {"train/samples_per_s", "train/learning_rate", "val/loss"} <= set(board.Tags()["scalars"])
+    assert len(losses(tmp_path, "mean")) == len(losses(tmp_path, "flow"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_embedded_model_learns_from_a_prepared_data_set_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = stored_index(StoredCase("c1", noise(40, 1.0)), StoredCase("c2", noise(40, 0.8, seed=1)))
+    monkeypatch.setattr("lamella.data.index.Index.load", lambda folder: index)
+    run = dataclasses.replace(run_of(tmp_path, tmp_path / "run", 1), data=EmbeddedData(index="cache"))
+    assert EmbeddedModel.read(train_embedded(run)).name == "embedded"
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_embedded_model_as_one(data_folder: Path, tmp_path: Path) -> None:
+    # SPEC A17: the second stage begins in the processes that the first has started
+    ways: dict[str, dict[str, Any]] = {"one": {"accumulate": 2}, "two": {"devices": 2, "strategy": "ddp"}}
+    models = []
+    for name, changes in ways.items():
+        run = dataclasses.replace(run_of(data_folder, tmp_path / name, 2), **changes)
+        save(run, tmp_path / f"{name}.yaml")
+        call = [sys.executable, "-m", "lamella", "train", str(tmp_path / f"{name}.yaml"), "--quiet"]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        models.append(EmbeddedModel.read(tmp_path / name / "model"))
+    for network in ("mean", "flow"):
+        for one, two in zip(*(getattr(model, network).parameters() for model in models), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_the_rate_warms_up_holds_and_falls() -> None:
@@ -210,7 +266,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(
 
     real = stages.mean_scale_loss
     monkeypatch.setattr(stages, "mean_scale_loss", lambda *a: (real(*a)[0] * float("nan"), {}))
-    with pytest.raises(NonFiniteError, match=r"not finite at step 0. Batch: a.nii/z, a.nii/z"):
+    with pytest.raises(NonFiniteError, match=r"not finite at step 0, for the batch a\.nii/z, a\.nii/z\. Found: nan"):
         train_embedded(run_of(data_folder, tmp_path / "run", 2))
 
 
@@ -234,9 +290,12 @@ def test_series_too_small_for_the_patches_are_named_before_training(data_folder:
     run = run_of(data_folder, tmp_path / "run", 2)
     deep = dataclasses.replace(PATCHES, factors=(2.0, 10.0), thicknesses=(1.2, 10.0))
     with pytest.raises(
-        UsageError, match=r"data\.held_out: no view is large enough.*b\.nii/z 40 x 24 x 24, expected 48"
+        UsageError, match=r"data\.series: no volume is large enough.*a\.nii/z 40 x 24 x 24, expected 48"
     ):
         train_embedded(dataclasses.replace(run, patches=deep))
+    deeper = dataclasses.replace(PATCHES, depth=60)
+    with pytest.raises(UsageError, match=r"data\.held_out: no volume .*b\.nii/z 40 x 24 x 24, expected 62"):
+        train_embedded(dataclasses.replace(run, flow_patches=deeper))
     with pytest.raises(UsageError, match=r"data\.held_out: no series has a view"):
         train_embedded(dataclasses.replace(run, data=dataclasses.replace(run.data, held_out=())))
 

@@ -14,7 +14,9 @@ from tests.small_model import upright
 from lamella.cli import main
 from lamella.codecs.autoencoder_loss import AutoencoderLossSettings
 from lamella.codecs.folder import load_codec
-from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks
+from lamella.data.collate import Batch, unpadded_hu
+from lamella.data.items import BlockSettings, ItemBatches
+from lamella.data.load import DataSettings, load_sources
 from lamella.data.prepare_settings import PrepareSettings
 from lamella.data.views import SeriesSettings
 from lamella.errors import UsageError
@@ -22,16 +24,25 @@ from lamella.files.config import load, save
 from lamella.networks.autoencoder import AutoencoderSettings
 from lamella.nifti.image import write_nifti
 from lamella.train.fit_settings import FitSettings
-from lamella.train.sources import SourceSettings, load_sources
 from lamella.train.vae import VaeRun, VaeStage, train_vae
 from lamella.volume import Volume
+from lamella.window import FULL
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice on workers, loggers and short epochs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NETWORK = AutoencoderSettings(channels=(4, 8, 8), blocks=(1, 1, 1), latent_channels=4, groups=0)
 BLOCKS = BlockSettings(batch=2, size_px=16, depth=12, max_thick=4, context=0, factors=(2.0, 4.0), spacing_mm=(2.0, 4.0))
-FIT = FitSettings(4, 2, 2, learning_rate=3e-3, warm_up=1, ema=0.5, precision="32-true", threads=1, device="cpu")
+FIT = FitSettings(
+    4,
+    validate_every=2,
+    learning_rate=3e-3,
+    warm_up=1,
+    ema=0.5,
+    precision="32-true",
+    threads=1,
+    device="cpu",
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +54,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> VaeRun:
         hu = 300 * np.sin(z / 4 + y / 7) * np.cos(x / 6) + rng.normal(0, 9, z.shape)
         write_nifti(folder / name, [Volume(hu.astype(np.int16), upright(z.shape, 1.0, 1.0))], None)
     series = [(SeriesSettings(name, axial=1.0),) for name in ("a.nii", "b.nii")]
-    data = SourceSettings(folder=str(folder), series=series[0], held_out=series[1])
+    data = DataSettings(folder=str(folder), series=series[0], held_out=series[1])
     return VaeRun(str(folder / "run"), data, FIT, network=NETWORK, blocks=BLOCKS, scale_batches=2, validation_batches=2)
 
 
-def stage_of(run: VaeRun) -> tuple[VaeStage, LatentBlocks]:
+def stage_of(run: VaeRun) -> tuple[VaeStage, ItemBatches]:
     torch.manual_seed(0)
     train, _ = load_sources(run.data)
-    return VaeStage(run), LatentBlocks(train, run.blocks, run.fit.items)
+    return VaeStage(run), ItemBatches(train, run.blocks, run.fit.items)
 
 
 def curve(run: VaeRun, name: str) -> list[float]:
@@ -65,7 +76,7 @@ def test_a_run_makes_a_codec_with_the_measured_scale(run: VaeRun) -> None:
     assert codec.settings.network == NETWORK
     assert (codec.settings.low_hu, codec.settings.high_hu, codec.settings.axes) == (-1000.0, 1000.0, "zyx")
     _, data = stage_of(run)
-    latents = torch.cat([codec.encode(data[i].unpadded_hu).flatten() for i in range(run.scale_batches)])
+    latents = torch.cat([codec.encode(unpadded_hu(data[i], FULL)).flatten() for i in range(run.scale_batches)])
     assert float(latents.std()) == pytest.approx(1.0, rel=1e-3)
     card = yaml.safe_load((folder / "model.yaml").read_text())
     assert (card["kind"], card["name"], card["training"]["steps"]) == ("autoencoder", "compact", 4)
@@ -89,7 +100,7 @@ def test_training_lowers_the_error_of_the_round_trip(run: VaeRun) -> None:
     assert rmse_hu(stage, data[0]) < 0.5 * before
 
 
-def rmse_hu(stage: VaeStage, batch: LatentBatch) -> float:
+def rmse_hu(stage: VaeStage, batch: Batch) -> float:
     with torch.no_grad():
         return float(stage.loss(batch, torch.Generator().manual_seed(0))[1]["rmse_hu"])
 
@@ -120,7 +131,7 @@ def test_thin_and_thick_stacks_are_both_learnt_from(run: VaeRun, monkeypatch: py
     monkeypatch.setattr(stage.network, "forward", lambda x, noise: seen.append(x.shape[2]) or network(x, noise))
     values = [[float(stage.loss(batch, torch.Generator().manual_seed(i))[0].detach()) for i in range(8)] for _ in "ab"]
     assert values[0] == values[1]  # of batch and generator alone
-    padded = {-(-hu.shape[2] // 4) * 4 for hu in (batch.thin_hu, batch.thick_hu)}
+    padded = {-(-hu.shape[2] // 4) * 4 for hu in (batch["target"], batch["input"])}
     assert len(padded) == 2
     assert set(seen) == padded
 
@@ -139,10 +150,17 @@ def test_the_error_is_in_hu_of_the_clipped_range_and_padding_does_not_enter(run:
 
     stage, data = stage_of(run)
     stage.network = Brighter()  # type: ignore[assignment]
-    thin, thick = torch.full((2, 1, 7, 8, 8), -3000.0), torch.full((2, 1, 5, 6, 8), 3000.0)
     masks = torch.ones(2, 1, 7), torch.ones(2, 1, 5)
     masks[0][:, :, 5:] = 0
-    batch = dataclasses.replace(data[0], thin_hu=thin, thick_hu=thick, thin_mask=masks[0], thick_mask=masks[1])
+    batch: Batch = {
+        **data[0],
+        "target": torch.full((2, 1, 7, 8, 8), -1.0),
+        "input": torch.full((2, 1, 5, 6, 8), 1.0),
+        "thin_mask": masks[0],
+        "thick_mask": masks[1],
+        "num_thin_slices": torch.tensor([5, 5]),
+        "num_thick_slices": torch.tensor([5, 5]),
+    }
     for seed in range(4):
         loss, figures = stage.loss(batch, torch.Generator().manual_seed(seed))
         assert float(figures["rmse_hu"]) == pytest.approx(20.0, rel=1e-3)  # 0.01 of 2000 HU

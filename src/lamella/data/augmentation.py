@@ -1,4 +1,4 @@
-"""What makes one scan many: turned, seen closer, through another kernel, at another dose."""
+"""What makes one scan many: mirrored, magnified, with another reconstruction kernel, at another dose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamella.volume import AIR_HU, MAX_HU
 
 
 @dataclass(frozen=True)
-class Turn:
+class Orientation:
     """A mirroring along each axis, then perhaps a transposition in the plane.
 
     Attributes:
@@ -25,17 +25,15 @@ class Turn:
     transposed: bool = False
 
     def apply(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(z, y, x) -> the same block, turned, contiguous."""
-        for axis in (0, 1, 2):
-            if self.mirrored[axis]:
-                block = np.flip(block, axis)
+        """(z, y, x) -> the same block in this orientation, contiguous."""
+        block = np.flip(block, tuple(axis for axis in (0, 1, 2) if self.mirrored[axis]))
         return np.ascontiguousarray(block.transpose(0, 2, 1) if self.transposed else block)
 
 
-def draw_turn(rng: np.random.Generator) -> Turn:
+def random_orientation(rng: np.random.Generator) -> Orientation:
     """Each axis mirrored, and the plane transposed, with an even chance."""
     z, y, x, transposed = (bool(rng.random() < 0.5) for _ in range(4))
-    return Turn((z, y, x), transposed)
+    return Orientation((z, y, x), transposed)
 
 
 def magnified(block: NDArray[np.int16], magnification: float, size: int) -> NDArray[np.float32]:
@@ -46,16 +44,16 @@ def magnified(block: NDArray[np.int16], magnification: float, size: int) -> NDAr
     return np.asarray(matrix @ block.astype(np.float32) @ matrix.T)
 
 
-def vary(
-    rng: np.random.Generator, patch: NDArray[np.float32], kernel: float, noise: float, noise_hu: tuple[float, float]
+def augment(
+    rng: np.random.Generator, block: NDArray[np.float32], kernel: float, noise: float, noise_hu: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Another kernel, another dose, with the chances of `PatchSettings`."""
+    """Another kernel, another dose, with the chances of `SampleSettings`."""
     if rng.random() < kernel:
-        soft = gaussian_filter(patch, (0, 0.7, 0.7))
-        patch = patch + rng.uniform(-0.8, 0.6) * (patch - soft)
+        soft = gaussian_filter(block, (0, 0.7, 0.7))
+        block = block + rng.uniform(-0.8, 0.6) * (block - soft)
     if rng.random() < noise:
-        grain = rng.standard_normal(patch.shape, dtype=np.float32)
+        white = rng.standard_normal(block.shape, dtype=np.float32)
         width = rng.uniform(0.3, 1.1)
-        grain = gaussian_filter(grain, (0, width, width)) - gaussian_filter(grain, (0, 4 * width, 4 * width))
-        patch = patch + rng.uniform(*noise_hu) / max(float(grain.std()), 1e-6) * grain
-    return np.clip(patch, AIR_HU, MAX_HU).astype(np.float32)
+        added = gaussian_filter(white, (0, width, width)) - gaussian_filter(white, (0, 4 * width, 4 * width))
+        block = block + rng.uniform(*noise_hu) / max(float(added.std()), 1e-6) * added
+    return np.clip(block, AIR_HU, MAX_HU).astype(np.float32)

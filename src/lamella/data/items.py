@@ -1,184 +1,146 @@
-"""Whole cases as a network's input and target (SPEC A5): both grids of one scan, windowed to [-1, 1]."""
+"""Items of the latent models (SPEC A5): one scan's thick and thin slices, each with its position in millimetres.
+
+Every item has a geometry of its own. Its thick slices are real where a case has them (and `real_pairs` says so).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset
 
-from lamella.data.patches import draw_slab
-from lamella.errors import LamellaError, UsageError
-from lamella.physics.slice_operator import Profile, SliceOperator, thick_grid
-from lamella.volume import Geometry
-from lamella.window import named_window
+from lamella.data.collate import Batch, Item, collate
+from lamella.data.samples import Sample, SampleBatches, SampleSettings, made_sample, real_sample, spacing_of
+from lamella.data.slabs import MARGIN, Slab, draw_slab
+from lamella.data.sources import TrainingSource, choose
+from lamella.errors import UsageError
+from lamella.window import HuWindow, named_window
 
-if TYPE_CHECKING:
-    from lamella.data.cache import CachedCase
-    from lamella.data.index import Index
+_TRIES = 50
+"""Geometries drawn before a shallow volume gets the closest abutting slabs of the range, which always fit."""
+
+_FEWEST = 2
+"""A volume must hold this many of the closest slabs to be used."""
 
 
 @dataclass(frozen=True)
-class ItemSettings:
-    """How cases become items.
+class BlockSettings(SampleSettings):
+    """How items are drawn for the latent models.
 
     Attributes:
-        window: name of the HU window (`lamella.window.WINDOWS`).
-        crop_px: rows and columns of a central square; None keeps the whole plane.
-        spacing_mm: distance between made thick slices, for cases with a thin series only.
-        thickness_mm: their width.
-        profile: their profile.
-        other_profile: chance of another profile in the split `train`; None makes its slices like those of other splits.
-        spacings_mm: smallest and largest spacing in the split `train`.
-        seed: of what is drawn for a case of the split `train`.
+        depth: at most this many thin slices an item (one thick slice's worth at least).
+        max_thick: at most this many thick slices above which thin ones are asked for.
+        factors: smallest and largest thick spacing in thin slices; narrows `spacing_mm`.
+        context: thick slices kept beyond those on either side, where the volume has them, as at inference.
+        spacing_mm: smallest and largest distance between made thick slices.
+        thickness_mm: smallest and largest width of a made slab.
+        real_pairs: chance that a case's real thick slices are used, where it has them.
+        window: name of the HU window (`lamella.window.WINDOWS`) that is [-1, 1]; "full" clips nothing.
+        augment: False for validation: cases in turn, abutting boxes, blocks as the scan has them.
     """
 
-    window: str = "soft-tissue"
-    crop_px: int | None = None
-    spacing_mm: float = 5.0
-    thickness_mm: float = 5.0
-    profile: Profile = "box"
-    other_profile: float | None = 0.2
-    spacings_mm: tuple[float, float] = (2.0, 6.0)
-    seed: int = 42
+    context: int = 2
+    spacing_mm: tuple[float, float] = (2.0, 6.0)
+    thickness_mm: tuple[float, float] = (1.0, 8.0)
+    real_pairs: float = 0.5
+    window: str = "full"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named_window(self.window)
+        for name in ("spacing_mm", "thickness_mm", "factors"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise UsageError(f"{name} of the training blocks must rise and be above 0. Found {low:g} to {high:g}.")
+
+    @property
+    def hu_window(self) -> HuWindow:
+        """The window by its name."""
+        return named_window(self.window)
 
 
-class Item(TypedDict):
-    """One case; its keys are SPEC A5's.
+class ItemBatches(SampleBatches[Batch]):
+    """item -> batch of the items that `collate` makes one of."""
 
-    Attributes:
-        input: (1, D_thick, H, W) float32 in [-1, 1].
-        target: (1, D_thin, H, W) the same.
-        category: folder the case came from, as "APE".
-        patient_id: pseudonym.
-        num_thick_slices: D_thick.
-        num_thin_slices: D_thin.
-    """
+    settings: BlockSettings
 
-    input: Tensor
-    target: Tensor
-    category: str
-    patient_id: str
-    num_thick_slices: int
-    num_thin_slices: int
+    def needed(self, source: TrainingSource) -> int:
+        """A few of the closest slabs; 0 where no spacing is in both ranges."""
+        low, high = _factors(source, self.settings)
+        return Slab(low, low).depth(_FEWEST) if low <= high * (1 + 1e-9) else 0
 
+    def drawn(self, item: int) -> Batch:
+        """The batch of a number: of each item in it, the source, its geometry and its place."""
+        return collate([self._item(item, i) for i in range(self.settings.batch)])
 
-@dataclass(frozen=True, eq=False)
-class Grids:
-    """Where the slices of an item are along the normal, in mm, rising: (D_thin,) and (D_thick,) float64."""
-
-    thin_mm: NDArray[np.float64]
-    thick_mm: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """The grids of an item, known before any pixel is read.
-
-    Attributes:
-        thick: grid of the input.
-        kept: slices of the thin volume that are the target.
-        profile: shape of the slabs where the thick slices are made; None where they are real.
-    """
-
-    thick: Geometry
-    kept: slice
-    profile: Profile | None
-
-
-class CaseItems(Dataset[Item]):
-    """i -> `Item`, the cases of a split in the index's order; the same item whenever it is asked for.
-
-    Cases with a thin series only get thick slices from `slices.py`, and as target the thin slices that these answer for.
-
-    Args:
-        index: the prepared data set.
-        split: "train", "validation" or "test".
-        settings: window, crop, and how thick slices are made.
-    """
-
-    def __init__(self, index: Index, split: str, settings: ItemSettings) -> None:
-        self._window = named_window(settings.window)
-        if settings.crop_px is not None and settings.crop_px < 1:
-            raise UsageError(f"crop_px must be at least 1, or left out for the whole plane. Found {settings.crop_px}.")
-        self._index, self._settings, self._split = index, settings, split
-        self.case_ids = tuple(index.cases(split))
-
-    def __len__(self) -> int:
-        return len(self.case_ids)
-
-    def __getitem__(self, i: int) -> Item:
-        """The item.
-
-        Raises:
-            LamellaError: the plane is smaller than the crop, or the volume too short for one slab.
-        """
-        case, plan = self._planned(i)
-        rows, columns = self._crop(case)
-        thin = case.thin[slice(0, case.thin.shape[0]), rows, columns]
-        thick: NDArray[np.int16] | NDArray[np.float32]
-        if plan.profile is None:
-            assert case.thick is not None, "a plan without a profile is of a case with a thick series"
-            thick = case.thick[slice(0, case.thick.shape[0]), rows, columns]
-        else:
-            operator = SliceOperator.between(case.thin.geometry, plan.thick, plan.profile, ridge=0.0)
-            # whole HU, as a scanner would have stored them
-            thick = operator.blur(torch.from_numpy(thin.astype(np.float32))).round().numpy()
-        target = thin[plan.kept]
+    def _item(self, item: int, i: int) -> Item:
+        s = self.settings
+        rng = np.random.default_rng([s.seed, item, i])
+        source = choose(rng, self.sources)
+        if not s.augment:
+            source = self.sources[(item * s.batch + i) % len(self.sources)]
+        real = bool(rng.random() < s.real_pairs) and source.thick is not None
+        sample = (_real if real else _made)(rng, source, s)
+        unit = [torch.from_numpy(s.hu_window.to_unit(hu))[None] for hu in (sample.thick, sample.thin)]
         return Item(
-            input=torch.from_numpy(self._window.to_unit(thick))[None],
-            target=torch.from_numpy(self._window.to_unit(target))[None],
-            category=case.category,
-            patient_id=case.patient_id,
-            num_thick_slices=len(thick),
-            num_thin_slices=len(target),
+            input=unit[0],
+            target=unit[1],
+            category=source.category,
+            patient_id=source.patient_id,
+            num_thick_slices=len(sample.thick),
+            num_thin_slices=len(sample.thin),
+            thick_mm=torch.from_numpy(sample.thick_mm.copy()),
+            thin_mm=torch.from_numpy(sample.thin_mm.copy()),
+            name=source.name,
         )
 
-    def grids(self, i: int) -> Grids:
-        """Where the slices of item i are, without reading its pixels."""
-        case, plan = self._planned(i)
-        return Grids(case.thin.geometry.centres_mm[plan.kept], plan.thick.centres_mm)
 
-    def _planned(self, i: int) -> tuple[CachedCase, _Plan]:
-        if not 0 <= i < len(self):
-            raise IndexError(i)
-        case = self._index.open(self.case_ids[i])
-        thin = case.thin.geometry
-        if case.thick is not None:
-            return case, _Plan(case.thick.geometry, slice(0, thin.shape[0]), None)
-        spacing_mm, thickness_mm, profile = self._slab(i, thin.spacing_mm)
-        try:
-            thick = thick_grid(thin, thickness_mm, spacing_mm, profile)
-        except LamellaError as error:
-            raise LamellaError(f"Case {case.case_id}: {error}") from error
-        # the answer covers half a spacing beyond the outer centres, as a thin grid asked for would
-        low, high = thick.centres_mm[0] - spacing_mm / 2, thick.centres_mm[-1] + spacing_mm / 2
-        first, last = np.searchsorted(thin.centres_mm, (low - 1e-6, high - 1e-6))
-        return case, _Plan(thick, slice(int(first), int(last)), profile)
+def _factors(source: TrainingSource, settings: BlockSettings) -> tuple[float, float]:
+    """The thick spacings that both ranges allow, in thin slices; the first above the second where there are none."""
+    low, high = (mm / source.spacing_mm for mm in settings.spacing_mm)
+    return max(low, settings.factors[0]), min(high, settings.factors[1])
 
-    def _slab(self, i: int, thin_mm: float) -> tuple[float, float, Profile]:
-        """Spacing and thickness in mm, and profile, of the slices made for item i."""
-        settings = self._settings
-        if self._split != "train" or settings.other_profile is None:
-            return settings.spacing_mm, settings.thickness_mm, settings.profile
-        low, high = (max(mm / thin_mm, 1.0) for mm in settings.spacings_mm)
-        rng = np.random.default_rng([settings.seed, i])
-        slab = draw_slab(rng, (low, high), settings.other_profile, thicknesses=(1.0, 1.5 * high))
-        return slab.factor * thin_mm, slab.thickness * thin_mm, slab.profile
 
-    def _crop(self, case: CachedCase) -> tuple[slice, slice]:
-        rows, columns = case.thin.shape[1:]
-        size = self._settings.crop_px
-        if size is None:
-            return slice(0, rows), slice(0, columns)
-        if size > min(rows, columns):
-            raise LamellaError(
-                f"Case {case.case_id} is too small to crop. Found planes of {rows} x {columns} pixels, expected at least "
-                f"{size} x {size}. Choose a smaller crop_px."
-            )
-        y, x = (rows - size) // 2, (columns - size) // 2
-        return slice(y, y + size), slice(x, x + size)
+def _slab(rng: np.random.Generator, source: TrainingSource, settings: BlockSettings) -> Slab:
+    """Spacing, thickness and profile that the volume has room for."""
+    low, high = _factors(source, settings)
+    high = max(low, high)
+    narrowest, widest = (mm / source.spacing_mm for mm in settings.thickness_mm)
+    for _ in range(_TRIES):
+        if settings.augment:
+            slab = draw_slab(rng, (low, high), settings.other_profile, (narrowest, widest))
+        else:
+            factor = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+            slab = Slab(factor, factor)
+        if source.thin.shape[0] >= slab.depth(_FEWEST):
+            return slab
+    return Slab(low, low)
+
+
+def _counts(rng: np.random.Generator, wanted: int, most: int, context: int) -> tuple[int, slice]:
+    """Thick slices in all, context included, and which of them are answered for."""
+    count = max(1, min(wanted, most))
+    extra = min(2 * context, most - count)
+    before = int(rng.integers(max(0, extra - context), min(extra, context) + 1))
+    return count + extra, slice(before, before + count)
+
+
+def _made(rng: np.random.Generator, source: TrainingSource, settings: BlockSettings) -> Sample:
+    """A sample whose thick slices are the measurement of its thin ones."""
+    slab = _slab(rng, source, settings)
+    wanted = min(int(settings.depth / slab.factor), settings.max_thick)
+    total, answered = _counts(rng, wanted, slab.count(source.thin.shape[0] - MARGIN), settings.context)
+    slabs = slab.placed(rng, total)
+    sample = made_sample(rng, source, slabs, settings)
+    at = slabs.centres[answered]
+    kept = (slabs.grid >= at[0] - slab.factor / 2) & (slabs.grid < at[-1] + slab.factor / 2)
+    return Sample(sample.thin[kept], sample.thick, sample.thin_mm[kept], sample.thick_mm)
+
+
+def _real(rng: np.random.Generator, source: TrainingSource, settings: BlockSettings) -> Sample:
+    """A sample of real thick slices, and the thin ones that lie within them."""
+    assert source.thick_mm is not None, "only sources with a thick series come here"
+    wanted = min(int(settings.depth * source.spacing_mm / spacing_of(source)), settings.max_thick)
+    total, answered = _counts(rng, wanted, len(source.thick_mm), settings.context)
+    return real_sample(rng, source, total, answered, settings)

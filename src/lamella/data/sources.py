@@ -1,35 +1,39 @@
-"""What training blocks are cut from: prepared cases, or thin views of series that were never prepared."""
+"""What training samples are cut from: a thin volume, with its real thick slices where there are any."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.data.patches import Stack
-from lamella.data.views import SeriesSettings, ThinView, reformatted_bytes, views_of
-from lamella.errors import LamellaError, UsageError
-from lamella.machine.memory import available_bytes
-from lamella.volume import SAME_GRID_MM, Volume
 
-if TYPE_CHECKING:
-    from lamella.data.index import Index
+class Stack(Protocol):
+    """A (z, y, x) array, or a volume that reads only the block asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(slices, rows, columns)."""
+
+    def __getitem__(self, block: tuple[slice, slice, slice], /) -> NDArray[np.int16]:
+        """The HU of a block."""
 
 
 @dataclass(frozen=True, eq=False)
-class BlockSource:
-    """A volume to cut from, with its real thick slices where there are any.
+class TrainingSource:
+    """A prepared case, or a scan seen along one of its axes.
 
     Attributes:
-        name: case or view, for logs.
-        thin: (z, y, x) HU.
-        thin_mm: (z,) centres along the slice axis, rising and evenly spaced.
+        name: case, or series and axis, for messages.
+        thin: (z, y, x) HU; its first axis plays the slice axis.
+        thin_mm: (z,) centres along it, rising and evenly spaced.
         thick: (k, y, x) HU on the same in-plane grid, or None.
         thick_mm: (k,) centres on the same axis, or None.
         weight: share in training.
+        category: folder that the case came from, as "APE"; empty for a series by its path.
+        patient_id: pseudonym; empty for a series by its path.
     """
 
     name: str
@@ -38,6 +42,13 @@ class BlockSource:
     thick: Stack | None = None
     thick_mm: NDArray[np.float64] | None = None
     weight: float = 1.0
+    category: str = ""
+    patient_id: str = ""
+
+    @classmethod
+    def of_array(cls, name: str, hu: NDArray[np.int16], spacing_mm: float, weight: float = 1.0) -> TrainingSource:
+        """A thin volume alone, its first slice at 0 mm."""
+        return cls(name, hu, spacing_mm * np.arange(len(hu), dtype=np.float64), weight=weight)
 
     @property
     def spacing_mm(self) -> float:
@@ -45,58 +56,7 @@ class BlockSource:
         return float(self.thin_mm[1] - self.thin_mm[0])
 
 
-def case_sources(index: Index, split: str) -> list[BlockSource]:
-    """The cases of a split ("train", "validation" or "test"), each with a weight of its slices a millimetre.
-
-    Raises:
-        LamellaError: the thin and the thick series of a case lie on different in-plane grids.
-    """
-    sources = []
-    for case_id in index.cases(split):
-        case = index.open(case_id)
-        thin = case.thin.geometry
-        if case.thick is None:
-            sources.append(BlockSource(case_id, case.thin, thin.centres_mm, weight=1 / thin.spacing_mm))
-            continue
-        thick = case.thick.geometry
-        if thin.apart_mm(thick, in_plane=True) > SAME_GRID_MM:
-            raise LamellaError(
-                f"The thin and the thick series of case {case_id} lie on different in-plane grids. Found "
-                f"{thin.shape[1:]} and {thick.shape[1:]} pixels, expected one grid as `lamella prepare` demands it. "
-                "Remove the case's folder and run `lamella prepare` again."
-            )
-        sources.append(
-            BlockSource(case_id, case.thin, thin.centres_mm, case.thick, thick.centres_mm, weight=1 / thin.spacing_mm)
-        )
-    return sources
-
-
-def reformatted_sources(index: Index, split: str, weight: float) -> list[BlockSource]:
-    """The cases of a split seen along their rows and columns (`lamella.data.views`), each view with this weight.
-
-    The views are held in memory: interpolated to square pixels they are not what lies on disk.
-
-    Raises:
-        UsageError: they would take more than half of what is free.
-    """
-    cases = [(case_id, index.open(case_id).thin) for case_id in index.cases(split)]
-    needed = sum(reformatted_bytes(thin.geometry) for _, thin in cases)
-    free = available_bytes()
-    if needed > free / 2:
-        raise UsageError(
-            f"data.reformat: the {len(cases)} cases seen along rows and columns need {needed / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB are free. Set data.reformat=0, or train where there is more than twice that."
-        )
-    sources: list[BlockSource] = []
-    for case_id, thin in cases:
-        z, y, x = thin.shape
-        volume = Volume(thin[slice(0, z), slice(0, y), slice(0, x)], thin.geometry)
-        sources += view_sources(views_of(case_id, volume, SeriesSettings(case_id, reformat=weight)))
-    return sources
-
-
-def view_sources(views: Sequence[ThinView]) -> list[BlockSource]:
-    """Thin views of series that were never prepared into a cache."""
-    return [
-        BlockSource(v.name, v.hu, v.spacing_mm * np.arange(len(v.hu), dtype=np.float64), weight=v.weight) for v in views
-    ]
+def choose(rng: np.random.Generator, sources: Sequence[TrainingSource]) -> TrainingSource:
+    """One of them, with chances as their weights."""
+    weights = np.array([source.weight for source in sources])
+    return sources[int(rng.choice(len(sources), p=weights / weights.sum()))]

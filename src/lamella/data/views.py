@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lamella.data.sources import TrainingSource
 from lamella.errors import UsageError
 from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import cubic_matrix
@@ -50,25 +51,6 @@ class SeriesSettings:
             raise UsageError("A training series needs either a path or a phantom. Found both or neither.")
 
 
-@dataclass(frozen=True, eq=False)
-class ThinView:
-    """A volume whose first axis plays the slice axis.
-
-    Attributes:
-        name: series and axis, for logs.
-        hu: (z, y, x) int16.
-        spacing_mm: between planes of the first axis.
-        weight: share in training.
-        axial: whether the first axis is the scan's own slice axis.
-    """
-
-    name: str
-    hu: NDArray[np.int16]
-    spacing_mm: float
-    weight: float
-    axial: bool
-
-
 def _square_pixels(hu: NDArray[np.int16], spacing_mm: float, pixel_mm: float) -> NDArray[np.int16]:
     """Interpolate along z so that a reformatted plane has (nearly) square pixels; near-square ones stay as they are."""
     if not _is_coarse(spacing_mm, pixel_mm):
@@ -90,29 +72,30 @@ def _is_coarse(spacing_mm: float, pixel_mm: float) -> bool:
     return spacing_mm > _ISOTROPIC * pixel_mm
 
 
-def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[ThinView]:
-    """The views of one scan asked for by `settings`."""
+def views_of(name: str, volume: Volume, settings: SeriesSettings) -> list[TrainingSource]:
+    """The views of one scan that `settings` ask for; the first axis of each plays the slice axis."""
     hu = np.clip(volume.hu, AIR_HU, MAX_HU).astype(np.int16)
     if settings.slices is not None:
         hu = hu[slice(*settings.slices)]
+    of_array, spacing_mm = TrainingSource.of_array, volume.geometry.spacing_mm
     views = []
     if settings.axial:
-        views.append(ThinView(f"{name}/z", hu, volume.geometry.spacing_mm, settings.axial, True))
+        views.append(of_array(f"{name}/z", hu, spacing_mm, settings.axial))
     if settings.reformat:
         row_mm, column_mm = volume.geometry.pixel_mm
-        plane = _square_pixels(hu, volume.geometry.spacing_mm, column_mm)
-        views.append(ThinView(f"{name}/y", plane.transpose(1, 0, 2), row_mm, settings.reformat, False))
-        views.append(ThinView(f"{name}/x", plane.transpose(2, 0, 1), column_mm, settings.reformat, False))
+        plane = _square_pixels(hu, spacing_mm, column_mm)
+        views.append(of_array(f"{name}/y", plane.transpose(1, 0, 2), row_mm, settings.reformat))
+        views.append(of_array(f"{name}/x", plane.transpose(2, 0, 1), column_mm, settings.reformat))
     return views
 
 
-def load_views(folder: Path, series: Sequence[SeriesSettings], key: str = "data.series") -> list[ThinView]:
+def load_views(folder: Path, series: Sequence[SeriesSettings], key: str = "data.series") -> list[TrainingSource]:
     """Read every series of a data folder and cut its views.
 
     Raises:
         UsageError: the folder lacks a series.
     """
-    views: list[ThinView] = []
+    views: list[TrainingSource] = []
     for item in series:
         if item.phantom:
             views += views_of(f"phantom-{item.phantom.seed}", paint_phantom(item.phantom), item)

@@ -12,7 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -33,32 +33,35 @@ from lamella.train.strategy import strategy_of
 
 LAST, BEST = "last", "best"
 
+Batch = TypeVar("Batch")
 
-class FitModule(pl.LightningModule):
-    """What every trained network shares; a child says its loss and what it validates."""
+
+class FitModule(pl.LightningModule, Generic[Batch]):
+    """What every trained network shares; a child says its loss and what it shows."""
 
     def __init__(self, settings: FitSettings) -> None:
         super().__init__()
         self.fit_settings = settings
-        self.leads = True  # of several processes, the one that writes what comes of the run
         self._part_begins = 0
         self._losses: list[Tensor] = []
         self._since_s: float | None = None
         self._samples = 0
+        self._shown: dict[str, NDArray[np.float32]] = {}
 
     @abstractmethod
-    def loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and figures to log; everything random comes from the generator."""
 
-    @abstractmethod
     def names(self, batch: Any) -> Sequence[str]:
-        """What a batch was cut from, for messages."""
+        """What a batch was cut from, for messages; `collate` says it."""
+        names: list[str] = batch["name"]
+        return names
 
-    def pictures(self) -> dict[str, NDArray[np.float32]]:
-        """(rows, columns) pictures in [0, 1] to log after a validation; none by default."""
+    def pictures(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """(rows, columns) pictures in [0, 1] of the first fixed batch, to log after a validation; none by default."""
         return {}
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch, with the noise that belongs to its place in the run."""
         s = self.fit_settings
         item = (self._part_begins * s.accumulate + batch_idx) * self.trainer.world_size + self.global_rank
@@ -81,14 +84,16 @@ class FitModule(pl.LightningModule):
         self._since_s, self._samples = None, 0
         self._part_begins = self.global_step
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """The same loss with noise that is the same at every validation."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same loss with noise that is the same at every validation; and pictures, while the average is in place."""
+        if batch_idx == 0:
+            self._shown = self.pictures(batch)
         item = batch_idx * self.trainer.world_size + self.global_rank
         loss, figures = self._checked(batch, _generator(self.fit_settings.seed + 1, item))
         self.log("val/loss", loss, prog_bar=True, sync_dist=True, batch_size=1)
         self.log_dict({f"val/{k}": v for k, v in figures.items()}, sync_dist=True, batch_size=1)
 
-    def _checked(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def _checked(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss and figures; one that is not finite stops the run, whoever notices it first."""
         found: Exception | None = None
         try:
@@ -107,7 +112,7 @@ class FitModule(pl.LightningModule):
         """Log the pictures."""
         board = next((one for one in self.loggers if isinstance(one, TensorBoardLogger)), None)
         if board is not None and self.trainer.is_global_zero:
-            for name, picture in self.pictures().items():
+            for name, picture in self._shown.items():
                 board.experiment.add_image(name, picture, self.global_step, dataformats="HW")
 
     def configure_gradient_clipping(
@@ -121,10 +126,10 @@ class FitModule(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine."""
+        """AdamW at the rates of the settings."""
         s = self.fit_settings
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, s.beta2))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -140,7 +145,7 @@ def _generator(seed: int, item: int) -> torch.Generator:
 
 
 def fit(
-    folder: Path, module: FitModule, train_data: Dataset[Any], validation_data: Dataset[Any], settings: FitSettings
+    folder: Path, module: FitModule[Any], train_data: Dataset[Any], validation_data: Dataset[Any], settings: FitSettings
 ) -> int:
     """Train, or go on training; the module ends with the averaged weights.
 
@@ -170,7 +175,6 @@ def fit(
         # fsdp replaces a module's parts by sharded ones: the caller's stays whole
         trained = copy.deepcopy(module) if settings.strategy == "fsdp" else module
         trainer.fit(trained, datamodule=data, ckpt_path=last if done else None, weights_only=True)
-        module.leads = trainer.is_global_zero
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
     module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
     module.cpu()
@@ -182,7 +186,7 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
     checkpoints: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_weights_only": False}
     return pl.Trainer(
         default_root_dir=folder,
-        max_epochs=parts_in_all(folder / f"{LAST}.ckpt", s.steps, s.checkpoint_every),
+        max_epochs=parts_in_all(folder / f"{LAST}.ckpt", s.steps, s.part),
         accelerator=s.device,
         devices=s.devices,
         num_nodes=s.nodes,
@@ -190,7 +194,7 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
         precision=precision_on(s.precision, s.device),
         accumulate_grad_batches=s.accumulate,
         gradient_clip_val=s.clip or None,
-        check_val_every_n_epoch=s.validate_every // s.checkpoint_every,
+        check_val_every_n_epoch=s.validate_every // s.part,
         callbacks=[
             *([EMAWeightAveraging(decay=s.ema)] if s.ema else []),
             ModelCheckpoint(filename=BEST, monitor="val/loss", mode="min", save_top_k=1, **checkpoints),
@@ -204,6 +208,6 @@ def _trainer(folder: Path, s: FitSettings, done: int) -> pl.Trainer:
         use_distributed_sampler=False,  # it would shuffle; `Parts` shares out by place in the run
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        log_every_n_steps=min(25, s.checkpoint_every),
+        log_every_n_steps=min(25, s.part),
         enable_model_summary=False,
     )

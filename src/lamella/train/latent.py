@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,13 +9,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
 import lamella
 from lamella.codecs.folder import load_codec
 from lamella.codecs.kl import KlCodec, measure_scale
-from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
+from lamella.data.collate import Batch, hu_of, unpadded_hu
+from lamella.data.items import BlockSettings, ItemBatches
+from lamella.data.load import DataSettings, load_sources
 from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, diffusion_loss, latent_mask
 from lamella.errors import UsageError
 from lamella.files.atomic import staged_file
@@ -26,16 +28,15 @@ from lamella.networks.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNe
 from lamella.networks.folder import read_card
 from lamella.physics.slice_operator import along_z, cubic_matrix
 from lamella.thinning.model import Limits
+from lamella.train.datasets import datasets
 from lamella.train.fit import LAST, FitModule, fit
 from lamella.train.fit_settings import FitSettings
+from lamella.train.pictures import across
 from lamella.train.precision import precision_on
-from lamella.train.sources import SourceSettings, load_sources, tell_left_out
+from lamella.window import HuWindow
 
 _PICTURE_STEPS = 20
 """DDIM steps of the picture that a validation logs."""
-
-_PICTURE_HU = (-1000.0, 400.0)
-"""Black and white of that picture: lung, soft tissue and the edge of bone in one."""
 
 Preset = Literal["medium", "base", "small", "smoke"]
 
@@ -69,7 +70,7 @@ class LatentRun:
     """
 
     run: str
-    data: SourceSettings
+    data: DataSettings
     codec: str
     fit: FitSettings
     kind: Literal["latent"] = "latent"
@@ -106,71 +107,60 @@ class LatentRun:
         return LatentDiffusionSettings(unet, self.schedule, self.head, self.condition, self.loss)
 
 
-class LatentStage(FitModule):
+class LatentStage(FitModule[Batch]):
     """The denoising network and its loss.
 
     The codec is no submodule: it is neither trained nor averaged, and checkpoints do not repeat it.
     """
 
-    def __init__(self, settings: LatentDiffusionSettings, codec: KlCodec, fit_settings: FitSettings) -> None:
+    def __init__(
+        self, settings: LatentDiffusionSettings, codec: KlCodec, fit_settings: FitSettings, window: HuWindow
+    ) -> None:
         super().__init__(fit_settings)
         self.network = DiffusionUNet(settings.unet)
         self.settings = settings
-        self._codec = codec
-        self._shown: NDArray[np.float32] | None = None
+        self._codec, self._window = codec, window
 
     def on_fit_start(self) -> None:
         """Bring the codec to where the batches will be."""
         self._codec.to(self.device)
 
-    def names(self, batch: LatentBatch) -> Sequence[str]:
-        """Cases of the batch."""
-        return batch.names
-
-    def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Min-SNR weighted error of the head's target over real latents, at times and noise from the generator."""
+        thin_hu, condition = self._given(batch)
         # latents as at inference, whatever precision the denoising network is trained in
         with torch.autocast(self.device.type, enabled=False):
-            x0 = self._codec.encode(batch.thin_hu)
-            condition = condition_latents(
-                self._codec, batch.thick_hu, batch.thick_mm, batch.thin_mm, self.settings.condition
-            )
+            x0 = self._codec.encode(thin_hu)
         predict = denoiser(self.network, self.settings)
         t = predict.schedule.draw_times(len(x0), generator).to(x0.device)
         noise = torch.randn(x0.shape, generator=generator).to(x0.device)
-        mask = latent_mask(batch.thin_mask, self._codec.factor[0])
+        mask = latent_mask(batch["thin_mask"], self._codec.factor[0])
         loss = diffusion_loss(predict, x0, condition, t, noise, mask=mask, settings=self.settings.loss)
         return loss, {"latent_std": x0.std()}
 
-    def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        """The loss; and of the first batch a draw, while the averaged weights are in place."""
-        super().validation_step(batch, batch_idx)
-        if batch_idx == 0:
-            self._shown = self._drawn(batch)
-
-    def pictures(self) -> dict[str, NDArray[np.float32]]:
-        """A held-out block across the slice axis: interpolated, drawn and true, side by side."""
-        return {} if self._shown is None else {"interpolated, drawn, true": self._shown}
-
-    def _drawn(self, batch: LatentBatch) -> NDArray[np.float32]:
-        """(slice, 3 columns) in [0, 1] of a batch's first sample, its first slice the lowest row."""
-        depth = int(batch.thin_mask[0].sum())
-        thick, thin = batch.thick_hu[:1].float(), batch.thin_hu[0, 0, :depth]
-        thick_mm, thin_mm = batch.thick_mm[:1], batch.thin_mm[:1, :depth]
-        condition = condition_latents(self._codec, thick, thick_mm, thin_mm, self.settings.condition)
+    def pictures(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
+        """A held-out block across the slice axis, interpolated, sampled and true; the first slice is the lowest row."""
+        first: Any = {key: value[:1] for key, value in batch.items()}  # type: ignore[index]  # lists and tensors alike
+        (thin_hu, condition), depth = self._given(first), int(first["num_thin_slices"])
         noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(0)).to(condition.device)
         latent = ddim(denoiser(self.network, self.settings), noise, condition, _PICTURE_STEPS)
-        drawn = self._codec.decode(latent, (depth, *thin.shape[1:]))[0, 0]
-        between = cubic_matrix(*(mm[0].cpu().double().numpy() for mm in (thick_mm, thin_mm)))
-        middle = thin.shape[1] // 2
-        row = torch.cat([hu[:, middle] for hu in (along_z(between, thick[0, 0]), drawn, thin)], dim=1)
-        low, high = _PICTURE_HU
-        shown: NDArray[np.float32] = ((row.float() - low) / (high - low)).clamp(0, 1).flip(0).cpu().numpy()
-        return shown
+        sampled = self._codec.decode(latent, (*thin_hu.shape[2:],))[0, 0]
+        thick_mm, thin_mm = (first[key][0].cpu().double().numpy() for key in ("thick_mm", "thin_mm"))
+        between = along_z(cubic_matrix(thick_mm, thin_mm), self._hu(first, "thick")[0, 0])
+        shown = (one[:depth] for one in (between, sampled, thin_hu[0, 0]))
+        return {"interpolated, sampled, true": across(*shown)}
 
-    def transfer_batch_to_device(self, batch: LatentBatch, device: torch.device, dataloader_idx: int) -> LatentBatch:
-        """Move a batch."""
-        return batch.to(device)
+    def _hu(self, batch: Batch, which: Literal["thick", "thin"]) -> Tensor:
+        stacks = batch["input"] if which == "thick" else batch["target"]
+        return hu_of(stacks, batch[f"num_{which}_slices"], self._window)  # type: ignore[literal-required]
+
+    def _given(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The thin slices in HU, and the condition that the thick ones give."""
+        with torch.autocast(self.device.type, enabled=False):
+            condition = condition_latents(
+                self._codec, self._hu(batch, "thick"), batch["thick_mm"], batch["thin_mm"], self.settings.condition
+            )
+        return self._hu(batch, "thin"), condition
 
 
 def train_latent(run: LatentRun) -> Path:
@@ -188,22 +178,26 @@ def train_latent(run: LatentRun) -> Path:
     """
     if not Path(run.codec).is_dir():
         raise UsageError(f"The codec folder {run.codec} does not exist. Set codec=PATH.")
-    train, held_out = load_sources(run.data)
-    if not held_out:
-        raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
-    data = LatentBlocks(train, run.blocks, run.fit.items)
-    tell_left_out(data)
-    fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
-    codec = _scaled(run, load_codec(run.codec), data)
+    data = datasets(ItemBatches, load_sources(run.data), run.blocks, run.fit.items, run.validation_batches)
+    codec = _scaled(run, load_codec(run.codec), data[0])
     torch.manual_seed(run.fit.seed)
-    stage = LatentStage(run.settings, codec, run.fit)
-    done = fit(Path(run.run), stage, data, fixed, run.fit)
-    out = Path(run.run) / "model"
-    if stage.leads:
-        licence = _licence(run)
-        model = LatentModel(run.name, "", licence, run.settings, codec.to("cpu"), stage.network, run.limits)
-        model.save(out, {"training": _about(run, done)})
-    return out
+    stage = LatentStage(run.settings, codec, run.fit, run.blocks.hu_window)
+    done = fit(Path(run.run), stage, *data, run.fit)
+    _export(run, codec, stage.network, done)
+    return Path(run.run) / "model"
+
+
+@rank_zero_only
+def _export(run: LatentRun, codec: KlCodec, unet: DiffusionUNet, done: int) -> None:
+    s = run.fit
+    about = {
+        "lamella": lamella.__version__,
+        "steps": done,
+        "samples_per_step": run.blocks.batch * s.accumulate * s.world,
+        "precision": precision_on(s.precision, s.device),
+    }
+    model = LatentModel(run.name, "", _licence(run), run.settings, codec.to("cpu"), unet, run.limits)
+    model.save(Path(run.run) / "model", {"training": about})
 
 
 def _licence(run: LatentRun) -> str:
@@ -212,7 +206,7 @@ def _licence(run: LatentRun) -> str:
     return run.licence if codec == run.licence else f"{run.licence} (denoising network); {codec} (autoencoder)"
 
 
-def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
+def _scaled(run: LatentRun, codec: KlCodec, data: ItemBatches) -> KlCodec:
     """The codec at the run's scale; both are kept beside the checkpoints, since a resume must use the same.
 
     Raises:
@@ -240,19 +234,9 @@ def _scaled(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> KlCodec:
     return codec.with_settings(scale=scale)
 
 
-def _measured(run: LatentRun, codec: KlCodec, data: LatentBlocks) -> float:
+def _measured(run: LatentRun, codec: KlCodec, data: ItemBatches) -> float:
     if run.fit.threads:
         torch.set_num_threads(run.fit.threads)
     device = "cuda" if run.fit.device != "cpu" and torch.cuda.is_available() else "cpu"
-    blocks = (data[i].unpadded_hu.to(device) for i in range(min(run.scale_batches, len(data))))
+    blocks = (unpadded_hu(data[i], run.blocks.hu_window).to(device) for i in range(min(run.scale_batches, len(data))))
     return measure_scale(codec.to(device), blocks)
-
-
-def _about(run: LatentRun, done: int) -> dict[str, Any]:
-    s = run.fit
-    return {
-        "lamella": lamella.__version__,
-        "steps": done,
-        "samples_per_step": run.blocks.batch * s.accumulate * s.world,
-        "precision": precision_on(s.precision, s.device),
-    }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset, Subset
 
-if TYPE_CHECKING:
-    from lamella.train.fit_settings import FitSettings
+from lamella.train.fit_settings import FitSettings
 
 
 class Parts(pl.LightningDataModule):
-    """The run in parts of `checkpoint_every` steps; a resumed run begins with the part it was stopped in."""
+    """The run in parts between two checkpoints; a resumed run begins with the part it was stopped in."""
 
     def __init__(self, train: Dataset[Any], validation: Dataset[Any], settings: FitSettings) -> None:
         super().__init__()
@@ -25,7 +24,7 @@ class Parts(pl.LightningDataModule):
         assert self.trainer is not None, "Lightning gives the trainer before it asks for data"
         # by steps, not by parts: a run that ended within a part, or had parts of another length, goes on where it was
         done, rank = self.trainer.global_step, self.trainer.global_rank
-        end = min((done // s.checkpoint_every + 1) * s.checkpoint_every, s.steps)
+        end = min((done // s.part + 1) * s.part, s.steps)
         a_step = s.accumulate * s.world
         return self._loader(self._train, range(done * a_step + rank, end * a_step, s.world))
 

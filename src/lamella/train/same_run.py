@@ -14,7 +14,8 @@ _CHECKPOINTS = ("last.ckpt", "mean/last.ckpt", "flow/last.ckpt")
 _FREE = (
     *("run", "name", "licence", "card", "calibration", "limits"),  # what the result is called and said to be
     *("fit", "mean", "flow"),  # how long and how fast: a run can be prolonged, hastened, or moved to other processors
-    *("precision", "threads", "device", "workers", "validate_every", "validation_batches", "scale_batches"),
+    *("precision", "threads", "device", "workers", "devices", "nodes", "strategy", "accumulate"),
+    *("validate_every", "checkpoint_every", "validation_batches", "scale_batches"),
 )
 """Settings at the top of a run that may change when it goes on; `fit.seed` apart."""
 

@@ -1,111 +1,93 @@
-"""The two stages as Lightning modules: which network learns, from which loss."""
+"""The two stages of the embedded model: which network learns, from which loss."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
-import lightning.pytorch as pl
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lamella.data.patches import Pairs, cubic_error
-from lamella.diffusion.denoiser import Denoiser
-from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded.loss import MeanLossSettings, counted_mean, flow_loss, flow_network, flow_target, mean_scale_loss
-from lamella.embedded.networks import FlowNet, MeanScaleNet
-from lamella.errors import NonFiniteError
-from lamella.train.checkpoints import set_rates
-from lamella.train.settings import StageSettings
+from lamella.diffusion import Denoiser, FlowSchedule, trigflow
+from lamella.embedded.loss import (
+    MeanLossSettings,
+    counted_mean,
+    flow_loss,
+    flow_network,
+    flow_target,
+    mean_scale_loss,
+)
+from lamella.embedded.networks import FlowNet, MeanScaleNet, residual_noise
+from lamella.train.fit import FitModule
+from lamella.train.fit_settings import FitSettings
+from lamella.train.pictures import across
+
+_PICTURE_STEPS = 4
+"""Steps of the sample that a validation of the flow logs."""
 
 
-class Stage(pl.LightningModule):
-    """Optimiser, schedule, logging and the guard against non-finite losses; a stage adds its loss."""
-
-    def __init__(self, settings: StageSettings) -> None:
-        super().__init__()
-        self.settings = settings
-
-    def transfer_batch_to_device(self, batch: Pairs, device: torch.device, dataloader_idx: int) -> Pairs:
-        """Move the tensors of a batch; its geometry stays on the CPU, in float64."""
-        tensors = ("thin_hu", "thick_hu", "condition", "counted")
-        return dataclasses.replace(batch, **{name: getattr(batch, name).to(device) for name in tensors})
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with linear warm-up, perhaps a stretch at the peak, and a cosine to a hundredth of it."""
-        s = self.settings
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A run goes on at the rates of its settings."""
-        s = self.settings
-        set_rates(checkpoint, s.learning_rate, s.rate_factor, s.weight_decay)
-
-    def report(self, loss: Tensor, figures: dict[str, Tensor], batch: Pairs) -> Tensor:
-        """Log a training step; stop on a loss that is not finite, naming the batch."""
-        if not torch.isfinite(loss):
-            raise NonFiniteError(
-                f"The loss is not finite at step {self.global_step}. Batch: {', '.join(batch.names)}. "
-                "Lower the learning rate, or look for damaged values in these series."
-            )
-        self.log_dict({f"train/{k}": v for k, v in figures.items()}, batch_size=len(batch.names))
-        self.log("train/loss", loss.detach(), batch_size=len(batch.names), prog_bar=True)
-        return loss
-
-
-class MeanStage(Stage):
+class MeanStage(FitModule[Pairs]):
     """Mean and scale together."""
 
-    def __init__(self, network: MeanScaleNet, settings: StageSettings, loss: MeanLossSettings) -> None:
+    def __init__(self, network: MeanScaleNet, settings: FitSettings, loss: MeanLossSettings) -> None:
         super().__init__(settings)
         self.network = network
         self._loss = loss
 
-    def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:
-        """One optimiser step."""
-        return self.report(*mean_scale_loss(self.network, batch, batch.condition, self._loss), batch)
+    def names(self, batch: Pairs) -> Sequence[str]:
+        """Views of the batch."""
+        return batch.names
 
-    def validation_step(self, batch: Pairs, batch_idx: int) -> None:
-        """Squared errors of the mean and of the two interpolations it must beat."""
-        _, figures = mean_scale_loss(self.network, batch, batch.condition, self._loss)
-        start = cubic_error(batch, batch.grids.start_matrix)
-        for name, value in {**figures, "start_mse_hu2": start}.items():
-            self.log(f"val/{name}", value, batch_size=1)
-        self.log("val/gain_over_start_db", 10 * torch.log10(start / figures["mse_hu2"]), batch_size=1, prog_bar=True)
+    def loss(self, batch: Pairs, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Nothing is random. In validation also the squared error of the interpolation that the mean must beat."""
+        loss, figures = mean_scale_loss(self.network, batch, batch.condition, self._loss)
+        if not self.training:
+            start = cubic_error(batch, batch.grids.start_matrix)
+            figures |= {"start_mse_hu2": start, "gain_over_start_db": 10 * torch.log10(start / figures["mse_hu2"])}
+        return loss, figures
+
+    def pictures(self, batch: Pairs) -> dict[str, NDArray[np.float32]]:
+        """A held-out patch across the slice axis."""
+        mean, _ = self.network(batch.thick_hu[:1], batch.grids, batch.condition[:1])
+        start, found = batch.grids.start(batch.thick_hu[0, 0]), self.network.codec.decode(mean)[0, 0]
+        return {"interpolated, mean, true": across(start, found, batch.thin_hu[0, 0])}
 
 
-class FlowStage(Stage):
+class FlowStage(FitModule[Pairs]):
     """The flow on the standardised residual; mean and scale stay as they are."""
 
-    def __init__(
-        self, network: MeanScaleNet, flow: FlowNet, settings: StageSettings, times: FlowSchedule, seed: int
-    ) -> None:
+    def __init__(self, network: MeanScaleNet, flow: FlowNet, settings: FitSettings, times: FlowSchedule) -> None:
         super().__init__(settings)
         self.network = network.requires_grad_(False)
         self.flow = flow
-        self.seed = seed
         self.denoiser = Denoiser(flow_network(flow), times, "preconditioned")
 
-    def loss(self, batch: Pairs, seed: int) -> tuple[Tensor, Tensor]:
-        """The loss at times and noise that depend on the seed alone; and the power of the target, 1 if well scaled."""
-        generator = torch.Generator().manual_seed(seed)
+    def names(self, batch: Pairs) -> Sequence[str]:
+        """Views of the batch."""
+        return batch.names
+
+    def loss(self, batch: Pairs, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss at times and noise from the generator; and the power of the target, 1 if well scaled."""
         z, head_output = flow_target(self.network, batch, batch.condition)
         t = self.denoiser.schedule.draw_times(len(z), generator).to(z.device)
         white = torch.randn(z.shape, generator=generator).to(z.device)
         loss = flow_loss(self.denoiser, z, head_output, batch, batch.condition, t, white)
-        return loss, counted_mean(z.square(), batch.counted)
+        return loss, {"z_power": counted_mean(z.square(), batch.counted)}
 
-    def training_step(self, batch: Pairs, batch_idx: int) -> Tensor:
-        """One optimiser step."""
-        loss, power = self.loss(batch, 2 * (self.seed + self.global_step))
-        return self.report(loss, {"z_power": power}, batch)
-
-    def validation_step(self, batch: Pairs, batch_idx: int) -> None:
-        """The same loss at fixed times and noise."""
-        loss, power = self.loss(batch, 2 * batch_idx + 1)
-        self.log("val/loss", loss, batch_size=1, prog_bar=True)
-        self.log("val/z_power", power, batch_size=1)
+    def pictures(self, batch: Pairs) -> dict[str, NDArray[np.float32]]:
+        """A held-out patch across the slice axis."""
+        condition, grids = batch.condition[:1], batch.grids
+        mean, head_output = self.network(batch.thick_hu[:1], grids, condition)
+        scale = torch.exp(head_output.log_scale)
+        white = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0)).to(mean.device)
+        z = trigflow(
+            self.denoiser,
+            residual_noise(white, scale, grids),
+            (head_output, condition),
+            _PICTURE_STEPS,
+            project=lambda guess: grids.operator.null(scale * guess) / scale,
+        )
+        hu = (self.network.codec.decode(one)[0, 0] for one in (mean, mean + scale * z))
+        return {"mean, sampled, true": across(*hu, batch.thin_hu[0, 0])}

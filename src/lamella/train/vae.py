@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,12 +17,14 @@ import lamella
 from lamella.codecs.autoencoder_loss import AutoencoderLossSettings, autoencoder_loss
 from lamella.codecs.folder import save_codec
 from lamella.codecs.kl import CodecSettings, KlCodec, measure_scale
-from lamella.data.blocks import BlockSettings, LatentBatch, LatentBlocks, validation_blocks
+from lamella.data.collate import Batch, hu_of, unpadded_hu
+from lamella.data.items import BlockSettings, ItemBatches
+from lamella.data.load import DataSettings, load_sources
 from lamella.errors import UsageError
 from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.train.datasets import datasets
 from lamella.train.fit import FitModule, fit
 from lamella.train.fit_settings import FitSettings
-from lamella.train.sources import SourceSettings, load_sources, tell_left_out
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class VaeRun:
     """
 
     run: str
-    data: SourceSettings
+    data: DataSettings
     fit: FitSettings
     kind: Literal["autoencoder"] = "autoencoder"
     network: AutoencoderSettings = field(
@@ -61,53 +63,41 @@ class VaeRun:
     licence: str = "Apache-2.0"
 
 
-class VaeStage(FitModule):
+class VaeStage(FitModule[Batch]):
     """The autoencoder, its loss, and its error in HU."""
 
     def __init__(self, run: VaeRun) -> None:
         super().__init__(run.fit)
         self.network = Autoencoder(run.network)
         self.codec_settings = CodecSettings(run.network, run.low_hu, run.high_hu)
-        self._loss = run.loss
-        self._shown: tuple[Tensor, Tensor] | None = None
+        self._loss, self._window = run.loss, run.blocks.hu_window
 
-    def names(self, batch: LatentBatch) -> Sequence[str]:
-        """Cases of the batch."""
-        return batch.names
-
-    def loss(self, batch: LatentBatch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Half of the batches are thin stacks, half thick ones: both are encoded when the codec is used."""
         thick = bool(torch.rand((), generator=generator) < 0.5)
-        hu, mask = (batch.thick_hu, batch.thick_mask) if thick else (batch.thin_hu, batch.thin_mask)
-        unit, mask = self._unit(hu, mask)
-        factor = self.network.factor
-        cells = [n // factor for n in unit.shape[2:]]
+        unit, mask = self._unit(batch, thick)
+        cells = [n // self.network.factor for n in unit.shape[2:]]
         noise = torch.randn((len(unit), self.network.settings.latent_channels, *cells), generator=generator)
         answer, mean, log_var = self.network(unit, noise.to(unit.device))
         loss, figures = autoencoder_loss(answer, unit, mean, log_var, mask, self._loss)
         width = self.codec_settings.high_hu - self.codec_settings.low_hu
         squares = (answer.detach().float() - unit).square() * mask[..., None, None]
         mse = squares.sum() / (mask.sum() * unit.shape[-1] * unit.shape[-2])
-        figures["rmse_hu"] = width * mse.sqrt()
-        if not self.training:
-            self._shown = (unit[0, 0, unit.shape[2] // 2], answer[0, 0, unit.shape[2] // 2])
-        return loss, figures
+        return loss, {**figures, "rmse_hu": width * mse.sqrt()}
 
-    def pictures(self) -> dict[str, NDArray[np.float32]]:
+    def pictures(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """A slice, and what the codec makes of it."""
-        if self._shown is None:
-            return {}
-        both = torch.cat([one.detach().float().clamp(0, 1) for one in self._shown], dim=1)
-        return {"slice and its round trip": both.cpu().numpy()}
+        unit, _ = self._unit(batch, thick=False)
+        both = torch.cat([one[0, 0, unit.shape[2] // 2].float() for one in (unit, self.network(unit)[0])], dim=1)
+        return {"slice and its round trip": both.clamp(0, 1).cpu().numpy()}
 
-    def transfer_batch_to_device(self, batch: LatentBatch, device: torch.device, dataloader_idx: int) -> LatentBatch:
-        """Move a batch."""
-        return batch.to(device)
-
-    def _unit(self, hu: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """HU -> the network's range, [0, 1], padded at the end to whole latent cells as the codec does."""
+    def _unit(self, batch: Batch, thick: bool) -> tuple[Tensor, Tensor]:
+        """(stacks in the network's range, [0, 1], mask), both padded at the end to whole latent cells as the codec does."""
         s, factor = self.codec_settings, self.network.factor
-        unit = ((hu - s.low_hu) / (s.high_hu - s.low_hu)).clamp(0.0, 1.0)
+        stacks, counts, mask = batch["target"], batch["num_thin_slices"], batch["thin_mask"]
+        if thick:
+            stacks, counts, mask = batch["input"], batch["num_thick_slices"], batch["thick_mask"]
+        unit = ((hu_of(stacks, counts, self._window) - s.low_hu) / (s.high_hu - s.low_hu)).clamp(0.0, 1.0)
         short = [-n % factor for n in unit.shape[2:]]
         unit = F.pad(unit, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
         return unit, F.pad(mask, (0, short[0]))
@@ -127,23 +117,21 @@ def train_vae(run: VaeRun) -> Path:
         raise UsageError(
             f"An autoencoder codec has three levels, a factor of 4. Found a factor of {run.network.factor}."
         )
-    train, held_out = load_sources(run.data)
-    if not held_out:
-        raise UsageError("There is nothing to validate on. Name held-out series, or cases of the split validation.")
-    data = LatentBlocks(train, run.blocks, run.fit.items)
-    tell_left_out(data)
-    fixed = validation_blocks(held_out, run.blocks, run.validation_batches)
+    data = datasets(ItemBatches, load_sources(run.data), run.blocks, run.fit.items, run.validation_batches)
     torch.manual_seed(run.fit.seed)
     stage = VaeStage(run)
-    done = fit(Path(run.run), stage, data, fixed, run.fit)
-    out = Path(run.run) / "model"
-    if stage.leads:
-        codec = KlCodec(stage.network, stage.codec_settings)
-        scale = measure_scale(codec, (data[i].unpadded_hu for i in range(min(run.scale_batches, len(data)))))
-        about: dict[str, Any] = {
-            "name": run.name,
-            "licence": run.licence,
-            "training": {"lamella": lamella.__version__, "steps": done, "batch": run.blocks.batch},
-        }
-        save_codec(out, codec.with_settings(scale=scale), about)
-    return out
+    done = fit(Path(run.run), stage, *data, run.fit)
+    _export(run, stage, data[0], done)
+    return Path(run.run) / "model"
+
+
+@rank_zero_only
+def _export(run: VaeRun, stage: VaeStage, data: ItemBatches, done: int) -> None:
+    codec, count = KlCodec(stage.network, stage.codec_settings), min(run.scale_batches, len(data))
+    scale = measure_scale(codec, (unpadded_hu(data[i], run.blocks.hu_window) for i in range(count)))
+    about: dict[str, Any] = {
+        "name": run.name,
+        "licence": run.licence,
+        "training": {"lamella": lamella.__version__, "steps": done, "batch": run.blocks.batch},
+    }
+    save_codec(Path(run.run) / "model", codec.with_settings(scale=scale), about)
