@@ -76,7 +76,7 @@ def gathered() -> dict[str, Any]:
     import torch
     from pydicom.uid import UID
 
-    from lamella.dicom.decode import READABLE
+    from lamella.dicom.decode import SYNTAXES
     from lamella.models.registry import list_models
 
     return {
@@ -90,7 +90,7 @@ def gathered() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
         "models": [{"name": entry.name, "sha256": entry.sha256, "licence": entry.licence} for entry in list_models()],
-        "transfer_syntaxes": sorted(UID(syntax).name for syntax in READABLE),
+        "transfer_syntaxes": sorted(UID(syntax).name for syntax in SYNTAXES),
     }
 
 

@@ -1,7 +1,7 @@
 """One frame's bytes -> stored integers -> Hounsfield units.
 
 Every decoder gets a buffer of the size that Rows and Columns promise, so a code stream that claims a larger picture is
-an error and not an allocation. imagecodecs lets go of the interpreter lock while it decodes (pydicom's plugins do not:
+an error and not an allocation. imagecodecs releases the interpreter lock while it decodes (pydicom's plugins do not:
 2.3 s against 0.9 s for 275 JPEG-LS slices on two cores), and its `jpegsof3` reads JPEG lossless, for which the usual
 pydicom plugin is under the GPL.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import imagecodecs
 import numpy as np
@@ -23,25 +24,8 @@ from lamella.errors import RefusedInput
 from lamella.volume import AIR_HU
 
 Stored = NDArray[np.int16] | NDArray[np.uint16]
-
-_NATIVE = {
-    uid.ImplicitVRLittleEndian: "<",
-    uid.ExplicitVRLittleEndian: "<",
-    uid.DeflatedExplicitVRLittleEndian: "<",
-    uid.ExplicitVRBigEndian: ">",
-}
-_JPEG_LS = {uid.JPEGLSLossless, uid.JPEGLSNearLossless}
-_JPEG_2000 = {uid.JPEG2000Lossless, uid.JPEG2000}
-_JPEG_LOSSLESS = {uid.JPEGLossless, uid.JPEGLosslessSV1}
-_JPEG_LOSSY = {uid.JPEGExtended12Bit}
-LOSSY = {uid.JPEGLSNearLossless, uid.JPEG2000, uid.JPEGExtended12Bit}
-"""Transfer syntaxes that may have lost something. They are read, with a note; the flag is sticky for the writer."""
-
-ALWAYS_LOSSY = {uid.JPEGLSNearLossless, uid.JPEGExtended12Bit}
-"""Those that certainly have (JPEG 2000 4.91 may be lossless)."""
-
-READABLE = {*_NATIVE, *_JPEG_LS, *_JPEG_2000, *_JPEG_LOSSLESS, *_JPEG_LOSSY, uid.RLELossless}
-"""Transfer syntaxes that are read."""
+Frame = bytes | memoryview
+Decoder = Callable[[Frame, "PixelFormat"], NDArray[np.uint16]]
 
 _END_OF_IMAGE = b"\xff\xd9"
 _SIZ_SIGN_BYTE = 42  # ISO/IEC 15444-1 A.5.1: SOC, then SIZ with Ssiz of the first component at byte 42
@@ -60,9 +44,29 @@ class PixelFormat:
     overlaid: bool
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self.rows, self.columns
+
+    @property
     def frame_bytes(self) -> int:
         """Bytes of one uncompressed frame."""
         return self.rows * self.columns * 2
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """How a transfer syntax stores a frame.
+
+    Attributes:
+        decode: a frame's bytes -> its (rows, columns) 16-bit words.
+        encapsulated: frames are fragments of a sequence (PS3.5 A.4).
+        loss: whether compression may have lost something.
+    """
+
+    decode: Decoder
+    encapsulated: bool = True
+    loss: Literal["none", "possible", "certain"] = "none"
 
 
 def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
@@ -91,7 +95,7 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
         )
     meta = getattr(dataset, "file_meta", None)
     syntax = (meta.get("TransferSyntaxUID") if meta else None) or _native_syntax(dataset)
-    if syntax not in READABLE:
+    if syntax not in SYNTAXES:
         raise RefusedInput(
             f"The transfer syntax of {name} is not read: {uid.UID(syntax).name}. Expected uncompressed, deflated, RLE, "
             "JPEG-LS, JPEG 2000 or JPEG lossless. Convert it without loss, for example with dcmdjpeg or gdcmconv --raw."
@@ -104,17 +108,8 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
         bits=bits,
         signed=sign == 1,
         # Retired: overlays in the unused high bits (PS3.3-2004 C.9.2); OverlayBitPosition 0 means elsewhere.
-        overlaid=any(
-            (dataset.get((group, 0x0102)) or _ZERO).value not in (0, None) for group in range(0x6000, 0x6020, 2)
-        ),
+        overlaid=any(dataset[tag].value for group in range(0x6000, 0x6020, 2) if (tag := (group, 0x0102)) in dataset),
     )
-
-
-class _Zero:
-    value = 0
-
-
-_ZERO = _Zero()
 
 
 def _native_syntax(dataset: Dataset) -> str:
@@ -124,13 +119,13 @@ def _native_syntax(dataset: Dataset) -> str:
     return str(uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian)
 
 
-def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[bytes | memoryview]:
+def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[Frame]:
     """The bytes of each frame in file order, still encoded.
 
     Raises:
         RefusedInput: not as many bytes or frames as the header promises.
     """
-    if form.syntax in _NATIVE:
+    if not SYNTAXES[form.syntax].encapsulated:
         expected = form.frame_bytes * count
         if len(data) not in (expected, expected + 1):
             raise RefusedInput(
@@ -152,56 +147,57 @@ def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[bytes | me
         raise RefusedInput(f"{form.name} holds {found} encoded frames. Its header says {count}. Export it again.")
 
 
-def stored_values(frame: bytes | memoryview, form: PixelFormat) -> Stored:
+def stored_values(frame: Frame, form: PixelFormat) -> Stored:
     """(rows, columns) uint16 or int16 stored values of one frame.
 
     Raises:
         RefusedInput: the frame cannot be decoded, or holds values beyond BitsStored.
     """
     try:
-        if form.syntax in _NATIVE:
-            order = _NATIVE[uid.UID(form.syntax)]
-            raw = (
-                np.frombuffer(frame, dtype=f"{order}u2").reshape(form.rows, form.columns).astype(np.uint16, copy=False)
-            )
-        else:
-            raw = _decoded(bytes(frame), form)
+        raw = SYNTAXES[form.syntax].decode(frame, form)
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, NotImplementedError, AttributeError) as error:
         raise _undecodable(form, error) from None
     return _in_range(raw, form)
 
 
-def _decoded(frame: bytes, form: PixelFormat) -> NDArray[np.uint16]:
-    """The frame's 16-bit words."""
-    shape = (form.rows, form.columns)
-    if form.syntax == uid.RLELossless:
-        return _run_lengths(frame, form)
-    decoder: Callable[..., object]
-    dtype: type[np.generic] = np.uint16
-    if form.syntax in _JPEG_LS:
-        decoder = imagecodecs.jpegls_decode
-    elif form.syntax in _JPEG_2000:
-        decoder = imagecodecs.jpeg2k_decode
-        # The code stream has a sign of its own, which need not agree with PixelRepresentation.
-        dtype = np.int16 if len(frame) > _SIZ_SIGN_BYTE and frame[_SIZ_SIGN_BYTE] & 0x80 else np.uint16
-    elif form.syntax in _JPEG_LOSSLESS:
-        decoder = imagecodecs.jpegsof3_decode
-    else:
-        decoder = imagecodecs.jpeg8_decode
-        if not frame.rstrip(b"\0").endswith(_END_OF_IMAGE):
-            raise ValueError("no end-of-image marker")
-    out = np.empty(shape, dtype)
-    decoder(frame, out=out)
+def _words(order: str) -> Decoder:
+    """Uncompressed 16-bit words in one byte order."""
+    return lambda frame, form: np.frombuffer(frame, f"{order}u2").reshape(form.shape).astype(np.uint16, copy=False)
+
+
+def _imagecodec(decoder: Callable[..., object]) -> Decoder:
+    """One of imagecodecs' decoders."""
+
+    def decode(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
+        out = np.empty(form.shape, np.uint16)
+        decoder(bytes(frame), out=out)
+        return out
+
+    return decode
+
+
+def _jpeg_2000(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
+    """The code stream has a sign of its own, which need not agree with PixelRepresentation."""
+    signed = len(frame) > _SIZ_SIGN_BYTE and frame[_SIZ_SIGN_BYTE] & 0x80
+    out = np.empty(form.shape, np.int16 if signed else np.uint16)
+    imagecodecs.jpeg2k_decode(bytes(frame), out=out)
     return out.view(np.uint16)
 
 
-def _run_lengths(frame: bytes, form: PixelFormat) -> NDArray[np.uint16]:
+def _jpeg_extended(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
+    if not bytes(frame).rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise ValueError("no end-of-image marker")
+    return _imagecodec(imagecodecs.jpeg8_decode)(frame, form)
+
+
+def _run_lengths(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
     """PS3.5 annex G: a header of 16 words, then one PackBits segment of high bytes and one of low bytes."""
+    frame = bytes(frame)
     head = np.frombuffer(frame, "<u4", count=16)
     if head[0] != 2:
         raise ValueError("not two segments")
     ends = (int(head[2]), len(frame))
-    words = np.empty((form.rows, form.columns, 2), np.uint8)
+    words = np.empty((*form.shape, 2), np.uint8)
     for place, start, end in zip((1, 0), (int(head[1]), int(head[2])), ends, strict=True):
         segment = imagecodecs.packbits_decode(frame[start:end])
         # A segment may be padded to even length, which decodes to at most a stray byte.
@@ -209,6 +205,23 @@ def _run_lengths(frame: bytes, form: PixelFormat) -> NDArray[np.uint16]:
             raise ValueError("segment of another length")
         words[..., place] = np.frombuffer(segment, np.uint8, count=form.rows * form.columns).reshape(words.shape[:2])
     return words.view("<u2")[..., 0].astype(np.uint16, copy=False)
+
+
+SYNTAXES: dict[str, Syntax] = {
+    uid.ImplicitVRLittleEndian: Syntax(_words("<"), encapsulated=False),
+    uid.ExplicitVRLittleEndian: Syntax(_words("<"), encapsulated=False),
+    uid.DeflatedExplicitVRLittleEndian: Syntax(_words("<"), encapsulated=False),
+    uid.ExplicitVRBigEndian: Syntax(_words(">"), encapsulated=False),
+    uid.RLELossless: Syntax(_run_lengths),
+    uid.JPEGLossless: Syntax(_imagecodec(imagecodecs.jpegsof3_decode)),
+    uid.JPEGLosslessSV1: Syntax(_imagecodec(imagecodecs.jpegsof3_decode)),
+    uid.JPEGLSLossless: Syntax(_imagecodec(imagecodecs.jpegls_decode)),
+    uid.JPEG2000Lossless: Syntax(_jpeg_2000),
+    uid.JPEG2000: Syntax(_jpeg_2000, loss="possible"),
+    uid.JPEGLSNearLossless: Syntax(_imagecodec(imagecodecs.jpegls_decode), loss="certain"),
+    uid.JPEGExtended12Bit: Syntax(_jpeg_extended, loss="certain"),
+}
+"""Transfer syntaxes that are read; those with a possible loss are read with a note, and the flag is sticky for the writer."""
 
 
 def _in_range(raw: NDArray[np.uint16], form: PixelFormat) -> Stored:

@@ -10,6 +10,19 @@ from lamella.dicom.archive import Entry
 from lamella.dicom.elements import numbers, value_of
 from lamella.errors import RefusedInput
 
+NEEDED = {
+    "RescaleSlope": (1, "Without it stored values are not Hounsfield units"),
+    "RescaleIntercept": (1, "Without it stored values are not Hounsfield units"),
+    "SliceThickness": (1, "The width of the slab cannot be guessed from the spacing"),
+    "PixelSpacing": (2, "Without it there are no millimetres in the plane"),
+    "ImagePositionPatient": (3, "Without it the slice has no place in space"),
+    "ImageOrientationPatient": (6, "Without it the slice has no direction"),
+    "Rows": (1, "An image needs it"),
+    "Columns": (1, "An image needs it"),
+    "BitsStored": (1, "An image needs it"),
+}
+"""Elements that a slice must have: how many numbers, and why."""
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesHeader:
@@ -83,14 +96,10 @@ def slice_of(header: Dataset, entry: Entry, frame: int = 0, frames: int = 1) -> 
         RefusedInput: one of them is missing or malformed; the message names the file.
     """
     name = f"{entry.name} frame {frame + 1}" if frames > 1 else entry.name
-    slope = numbers(header, "RescaleSlope", 1, name, "Without it stored values are not Hounsfield units")[0]
-    intercept = numbers(header, "RescaleIntercept", 1, name, "Without it stored values are not Hounsfield units")[0]
+    stated = {keyword: numbers(header, keyword, count, name, why) for keyword, (count, why) in NEEDED.items()}
+    slope, thickness, pixel = stated["RescaleSlope"][0], stated["SliceThickness"][0], stated["PixelSpacing"]
     if slope <= 0:
         raise RefusedInput(f"RescaleSlope is not positive in {name}. Found {slope:g}. Expected a positive number.")
-    thickness = numbers(header, "SliceThickness", 1, name, "The width of the slab cannot be guessed from the spacing")[
-        0
-    ]
-    pixel = numbers(header, "PixelSpacing", 2, name, "Without it there are no millimetres in the plane")
     if min(*pixel, thickness) <= 0:
         raise RefusedInput(
             f"PixelSpacing and SliceThickness must be positive in {name}. Found {pixel[0]:g}, {pixel[1]:g} and "
@@ -101,16 +110,16 @@ def slice_of(header: Dataset, entry: Entry, frame: int = 0, frames: int = 1) -> 
         frame=frame,
         frames=frames,
         header=header,
-        position_mm=numbers(header, "ImagePositionPatient", 3, name, "Without it the slice has no place in space"),
-        orientation=numbers(header, "ImageOrientationPatient", 6, name, "Without it the slice has no direction"),
+        position_mm=stated["ImagePositionPatient"],
+        orientation=stated["ImageOrientationPatient"],
         pixel_mm=pixel,
-        rows=int(numbers(header, "Rows", 1, name, "An image needs it")[0]),
-        columns=int(numbers(header, "Columns", 1, name, "An image needs it")[0]),
+        rows=int(stated["Rows"][0]),
+        columns=int(stated["Columns"][0]),
         thickness_mm=thickness,
         slope=slope,
-        intercept=intercept,
+        intercept=stated["RescaleIntercept"][0],
         padding=_padding(header, name),
-        highest_stored=2 ** (int(numbers(header, "BitsStored", 1, name, "An image needs it")[0]) - _signed(header)) - 1,
+        highest_stored=2 ** (int(stated["BitsStored"][0]) - _signed(header)) - 1,
     )
 
 

@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
-from lamella.dicom.decode import ALWAYS_LOSSY, LOSSY, Stored, frames_of, pixel_format, stored_values
+from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stored_values
 from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
@@ -206,7 +206,7 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
             f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
             "Image Storage or Enhanced CT Image Storage."
         )
-    if pixel_format(header, entry.name).syntax in ALWAYS_LOSSY:
+    if SYNTAXES[pixel_format(header, entry.name).syntax].loss == "certain":
         # The writer looks at the element alone, and whoever compressed may have forgotten to set it.
         header.add_new("LossyImageCompression", "CS", "01")
     frames = frame_count(header)
@@ -259,7 +259,10 @@ def _stored(one: Slice) -> Stored:
 
 def _remarks(slices: Sequence[Slice]) -> list[str]:
     lossy = [
-        one for one in slices if text_of(one.header, "LossyImageCompression") == "01" or syntax_of(one.header) in LOSSY
+        one
+        for one in slices
+        if text_of(one.header, "LossyImageCompression") == "01"
+        or ((syntax := SYNTAXES.get(syntax_of(one.header))) and syntax.loss != "none")
     ]
     notes = [f"lossy compression: {len(lossy)} slices were or may have been compressed with loss"] if lossy else []
     if not all(text_of(one.header, "FrameOfReferenceUID") for one in slices):
