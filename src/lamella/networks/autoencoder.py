@@ -6,8 +6,8 @@ interpolation and a convolution on the way up, no attention. With `maisi.maisi_s
 are those of MONAI's `AutoencoderKlMaisi`, so that its published weights load completely (130 tensors, 20,944,897
 parameters). Nested names such as `conv.conv.weight` exist for that reason alone.
 
-`groups=0` is the same family without normalisation. A block of its answer then depends on nothing farther away than
-its reach, so tiles are exact; residual blocks start near the identity, as in EDSR (Lim et al., arXiv 1707.02921).
+`groups=0` is the same family without normalisation. Its output then depends on nothing beyond its reach, so tiles are exact;
+residual blocks start near the identity, as in EDSR (Lim et al., arXiv 1707.02921).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOG_VAR_RANGE = (-30.0, 20.0)
 
 FIRST_LOG_VAR = -6.0
 """Without normalisation training starts from latents of this log variance (deviation 0.05). From 0 the decoder's input
-is mostly noise, and the first steps blow up (seen at a learning rate of 2e-3; 3e-4 with a warm-up is calm)."""
+is mostly noise, and the first steps diverge (at a learning rate of 2e-3; 3e-4 with a warm-up is stable)."""
 
 
 @dataclass(frozen=True)
@@ -123,28 +123,13 @@ class Up(nn.Module):
         return out
 
 
-class Coder(nn.Module):
-    """One half of the autoencoder: its blocks one after the other."""
-
-    def __init__(self, blocks: list[nn.Module]) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Through all blocks."""
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
 class Autoencoder(nn.Module):
     """Image block (b, 1, z, y, x) in the network's own range <-> latent block; knows nothing of HU."""
 
     def __init__(self, settings: AutoencoderSettings) -> None:
         super().__init__()
         self.settings = s = settings
-        self.encoder = Coder(_encoder_blocks(s))
-        self.decoder = Coder(_decoder_blocks(s))
+        self.encoder, self.decoder = _encoder(s), _decoder(s)
         self.quant_conv_mu = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
         self.quant_conv_log_sigma = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
         self.post_quant_conv = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
@@ -163,7 +148,7 @@ class Autoencoder(nn.Module):
         """Mean and log variance of the latent, each (b, channels, z / f, y / f, x / f).
 
         Raises:
-            LamellaError: an axis is not divisible by the factor; `KlCodec` pads, this network does not.
+            LamellaError: an axis is not divisible by the factor (`KlCodec` pads).
         """
         if any(n % self.factor for n in x.shape[2:]):
             raise LamellaError(
@@ -179,11 +164,9 @@ class Autoencoder(nn.Module):
         return out
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """What training needs: (decoded, mean, log variance); the mean is decoded where there is no noise.
+        """What training needs: (decoded, mean, log variance).
 
-        Args:
-            x: (b, 1, z, y, x).
-            noise: (b, channels, z / f, y / f, x / f) standard normal, for a draw of the latent.
+        `noise` is standard normal, of the latent's shape, for a sample of the latent; without it the mean is decoded.
         """
         mean, log_var = self.moments(x)
         z = mean if noise is None else mean + torch.exp(0.5 * log_var) * noise
@@ -193,53 +176,64 @@ class Autoencoder(nn.Module):
     def encoder_reach(self) -> int:
         """Latent cells beyond which the image cannot change a latent cell, normalisation apart."""
         low, high = 0, 0  # what one latent cell reads, traced back to the image
-        for block in reversed(list(self.encoder.blocks)):
-            low, high = (
-                (2 * low, 2 * high + 2) if isinstance(block, Down) else (low - _reach(block), high + _reach(block))
-            )
+        for block in reversed(_blocks_of(self.encoder)):
+            low, high = low - _reach(block), high + _reach(block)
+            if isinstance(block, Down):
+                low, high = 2 * low, 2 * high + 2
         return -(-max(-low, high - (self.factor - 1)) // self.factor)
 
     @property
     def decoder_reach(self) -> int:
         """Latent cells beyond which the latent cannot change the image block of a latent cell, normalisation apart."""
         low, high = 0, self.factor - 1  # the image voxels of one latent cell, traced back to latents
-        for block in reversed(list(self.decoder.blocks)):
+        for block in reversed(_blocks_of(self.decoder)):
             low, high = low - _reach(block), high + _reach(block)
             if isinstance(block, Up):  # voxel 2 m reads m - 1 and m, voxel 2 m + 1 reads m and m + 1
                 low, high = (low - 1) // 2, (high + 1) // 2
         return max(-low, high)
 
 
-def _encoder_blocks(s: AutoencoderSettings) -> list[nn.Module]:
-    blocks: list[nn.Module] = [_conv(1, s.channels[0])]
+def _encoder(s: AutoencoderSettings) -> nn.Sequential:
     width = s.channels[0]
+    blocks: list[nn.Module] = [_conv(1, width)]
     for level, channels in enumerate(s.channels):
-        for _ in range(s.blocks[level]):
-            blocks.append(ResidualBlock(width, channels, s))
-            width = channels
+        blocks += _residual_blocks(width, channels, s.blocks[level], s)
+        width = channels
         if level < len(s.channels) - 1:
             blocks.append(Down(width))
-    return [*blocks, _norm(width, s), _conv(width, s.latent_channels)]
+    return _named([*blocks, _norm(width, s), _conv(width, s.latent_channels)])
 
 
-def _decoder_blocks(s: AutoencoderSettings) -> list[nn.Module]:
+def _decoder(s: AutoencoderSettings) -> nn.Sequential:
     width = s.channels[-1]
     blocks: list[nn.Module] = [_conv(s.latent_channels, width)]
     for level in reversed(range(len(s.channels))):
-        for _ in range(s.blocks[level]):
-            blocks.append(ResidualBlock(width, s.channels[level], s))
-            width = s.channels[level]
+        blocks += _residual_blocks(width, s.channels[level], s.blocks[level], s)
+        width = s.channels[level]
         if level:
             blocks.append(Up(width))
     # As MAISI: no activation between the last normalisation and the last convolution.
-    return [*blocks, _norm(width, s), _conv(width, 1)]
+    return _named([*blocks, _norm(width, s), _conv(width, 1)])
+
+
+def _residual_blocks(inside: int, outside: int, count: int, s: AutoencoderSettings) -> list[nn.Module]:
+    return [ResidualBlock(inside if i == 0 else outside, outside, s) for i in range(count)]
+
+
+def _named(blocks: list[nn.Module]) -> nn.Sequential:
+    """Blocks one after the other, with parameters called `blocks.0.…`."""
+    return nn.Sequential(OrderedDict(blocks=nn.Sequential(*blocks)))
+
+
+def _blocks_of(half: nn.Sequential) -> list[nn.Module]:
+    return list(half[0].children())
 
 
 def _reach(block: nn.Module) -> int:
-    """Voxels that a block reads to either side, on the block's own (for `Up`: its finer) grid."""
+    """Voxels that a block reads to either side on its own grid: the coarser of `Down`, the finer of `Up`."""
     if isinstance(block, ResidualBlock):
         return 2
-    return 0 if isinstance(block, nn.GroupNorm | nn.Identity) else 1
+    return 0 if isinstance(block, nn.GroupNorm | nn.Identity | Down) else 1
 
 
 def _norm(channels: int, s: AutoencoderSettings) -> nn.Module:

@@ -1,12 +1,12 @@
 """The reference system's denoising U-Net: three-dimensional, halved in the plane only, attention along z.
 
-Residual blocks and the U are those of Dhariwal and Nichol (arXiv 2105.05233), in three dimensions: group normalisation, the
+Residual blocks and the U are those of Dhariwal and Nichol (arXiv 2105.05233) in three dimensions: group normalisation, the
 time added as a shift between the two convolutions, skips concatenated, two blocks a level on the way down and three on the
-way up. z keeps its length throughout: it is the axis being restored, and the latent of 300 slices has only 75.
+way up. z keeps its length: it is the axis being restored, and the latent of 300 slices has only 75.
 
-Attention over all of 75 x 64 x 64 places is not possible (307,200 tokens). Along z it is: each (y, x) column is a sequence of
-its own, so the cost grows with the number of columns and a column's length squared. Places along z enter as rotations of
-queries and keys (Su et al., arXiv 2104.09864), hence any length works and only distances matter.
+Attention over all of 75 x 64 x 64 places is not possible (307,200 tokens). Along z it is: each (y, x) column is one sequence.
+Places along z enter as rotations of queries and keys (Su et al., arXiv 2104.09864), so any length works and only distances
+matter.
 
 Shapes: b batch, c channels, (z, y, x) latent cells, h heads.
 """
@@ -146,7 +146,7 @@ class AttentionAlongZ(nn.Module):
         self.out = _zeroed(nn.Linear(channels, channels))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """The time is not looked at; it is here so that every block is called alike."""
+        """`time` is not used: every block is called alike."""
         b, c, z, y, w = x.shape
         columns = self.norm(x).permute(0, 3, 4, 2, 1).reshape(b * y * w, z, c)
         q, k, v = (
@@ -168,7 +168,7 @@ def _turned(x: Tensor) -> Tensor:
 
 
 class Level(nn.Module):
-    """Residual blocks of one level on one way, each followed by attention if the level has it."""
+    """Residual blocks of one level, down or up, each followed by attention if the level has it."""
 
     def __init__(self, widths: list[tuple[int, int]], heads: int, time: int) -> None:
         super().__init__()
@@ -256,14 +256,15 @@ class DiffusionUNet(nn.Module):
 
 
 def _through(modules: list[nn.Module], h: Tensor, time: Tensor, skip: Tensor | None = None) -> Tensor:
-    h = h if skip is None else torch.cat([h, skip], dim=1)
+    if skip is not None:
+        h = torch.cat([h, skip], dim=1)
     for module in modules:
         h = module(h, time)
     return h
 
 
 BLOCKS = (TimedBlock, AttentionAlongZ)
-"""What is shared out, or computed anew, as one piece."""
+"""Modules that are sharded, or computed anew in the backward pass, as one piece."""
 
 
 def _norm(channels: int) -> nn.GroupNorm:

@@ -1,6 +1,6 @@
 """A model on disk: `weights.safetensors` and `model.yaml`, its card, checked against each other. No pickle.
 
-Every kind of model is read, verified and written here; what its card's settings mean, its own room knows.
+Every kind of model is read, verified and written here; the room of each kind knows what its card's settings mean.
 """
 
 from __future__ import annotations
@@ -63,10 +63,7 @@ class ModelFolder:
             raise ModelError(f"The card {self.path / CARD} does not describe {kind.__name__}. {error}") from error
 
     def fill_networks(self, networks: Mapping[str, nn.Module]) -> None:
-        """Put the tensors into networks, by the first part of their names; all of them or none.
-
-        Args:
-            networks: by that part; "" for a single network whose tensors have no such part.
+        """Put the tensors into networks by the first part of their names ("" for a single network); all of them or none.
 
         Raises:
             ModelError: tensors of no network, missing names or other shapes; all of them are listed.
@@ -140,18 +137,14 @@ def verify_weights(folder: str | Path) -> None:
 
 
 def save_folder(
-    folder: Path,
-    card: Mapping[str, Any],
-    networks: Mapping[str, nn.Module],
-    *,
-    overwrite: bool = True,
+    folder: Path, card: Mapping[str, Any], networks: Mapping[str, nn.Module], *, overwrite: bool = True
 ) -> None:
     """Write weights (float32) and card; the folder appears whole or not at all.
 
     Args:
         folder: the model folder; one that holds anything but a model's two files is never replaced.
-        card: kind, licence, settings (dataclasses become mappings), and what only the training run knows; the name is the
-            folder's own if left out. The SHA-256 is added.
+        card: kind, licence, settings (dataclasses become mappings), and what only the training run knows; the name defaults
+            to the folder's. The SHA-256 is added.
         networks: what to save, by the first part of the tensors' names; "" for a single network.
         overwrite: replace an earlier model.
 
@@ -170,11 +163,8 @@ def save_folder(
         save_file(tensors, new / WEIGHTS)
         (new / WEIGHTS).chmod(0o644)  # safetensors makes it private
         head = {"name": card.get("name", folder.name), "kind": card["kind"], "licence": card["licence"]}
-        whole = {
-            **head,
-            "weights_sha256": sha256_of(new / WEIGHTS),
-            **{k: plain(v) for k, v in card.items() if k not in head},
-        }
+        about = {k: plain(v) for k, v in card.items() if k not in head}
+        whole = {**head, "weights_sha256": sha256_of(new / WEIGHTS), **about}
         (new / CARD).write_text(yaml.safe_dump(whole, sort_keys=False, width=110), encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
 """The head that reads features on the thick grid at any thin slice's position.
 
-Each thick slice has `basis` sets of features. A thin slice takes a weighted sum of the sets of the thick slices within
-one thick spacing; the weights are a small function of where the thin slice lies and of the two grids, times a hat that
-falls to zero at one spacing, so the answer changes continuously with position and spacing.
+Each thick slice has `basis` sets of features. A thin slice takes a weighted sum of the sets of the thick slices within one
+thick spacing. The weights depend on where the thin slice lies and on the two grids, times a hat that falls to zero at one
+spacing, so the answer changes continuously with position and spacing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ThinHeadSettings:
         image_channels: channels of the packed starting image on the thin grid.
         out_channels: channels of the answer.
         hidden: width on the thin grid.
-        basis: sets of features each thick slice slice_features.
+        basis: sets of features of each thick slice.
         ratios: length of the vector that describes the two grids.
     """
 
@@ -59,7 +59,7 @@ class ThinHead(nn.Module):
                 parameter.zero_()
 
     def slice_features(self, trunk: Tensor) -> Tensor:
-        """(b, c, K, y, x) -> (b, basis * hidden, K, y, x): what each thick slice has to say; computed once a volume."""
+        """(b, c, K, y, x) -> (b, basis * hidden, K, y, x): the sets of each thick slice, computed once a volume."""
         return torch.as_tensor(self.offer(trunk))
 
     def forward(self, slice_features: Tensor, image: Tensor, offsets: Tensor, ratios: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,7 +82,7 @@ class ThinHead(nn.Module):
         b, _, k, y, x = slice_features.shape
         sets = slice_features.view(b, s.basis, s.hidden, k, y, x)
         read = torch.einsum("dkn,bnckyx->bcdyx", weights.to(slice_features.dtype), sets)
-        # The offset from the nearest thick slice tells the image path where in the slab this thin slice lies.
+        # The image path reads where in the slab this thin slice lies.
         nearest = offsets.gather(1, offsets.abs().argmin(dim=1, keepdim=True))
         place = torch.cat([nearest, nearest.abs(), ratios.expand(len(nearest), -1)], dim=-1)
         gain, shift = self.modulate(place).T[None, :, :, None, None].chunk(2, dim=1)

@@ -1,4 +1,4 @@
-"""A small 3-D U-Net without normalisation, so that a voxel's answer never depends on the size of the tile around it.
+"""A small 3-D U-Net without normalisation, so that a voxel's answer does not depend on the size of the tile around it.
 
 Shapes: b batch, c channels, (z, y, x) voxels. Down-sampling is in-plane only: z is the axis being restored.
 Residual blocks without normalisation follow EDSR (Lim et al., arXiv 1707.02921); modulation by a condition vector follows
@@ -26,8 +26,8 @@ class UNetSettings:
         out_channels: channels of the output.
         channels: width of each level; level i is down-sampled 2^i times in y and x.
         blocks: residual blocks on the way down of each level; the last level's are the bottom of the U.
-        z_kernels: for each block of the whole net, in order of execution, the reach along z (1 or 3) of its first
-            convolution; repeated as needed. Fewer threes make slab tiles cheaper.
+        z_kernels: size along z (1 or 3) of each block's first convolution, in order of execution; repeated as needed. Fewer
+            threes make slab tiles cheaper.
         condition: length of the condition vector.
     """
 
@@ -117,23 +117,22 @@ class UNet3d(nn.Module):
         # A strided cell adds up to (step - 1) on each way down and up.
         return z, plane + 2 * (self.factor - 1)
 
-    def _blocks(self, stage: str) -> nn.ModuleList:
-        return cast(nn.ModuleList, self.stages[stage])
+    def _through(self, stage: str, h: Tensor, condition: Tensor) -> Tensor:
+        for block in cast(nn.ModuleList, self.stages[stage]):
+            h = block(h, condition)
+        return h
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Down, bottom, up; skips are added, not joined: half the work, and enough at this size."""
+        """Skips are added, not concatenated: half the work, and enough at this size."""
         depth = len(self.downs)
         h = self.stem(x)
         skips: list[Tensor] = []
         for level in range(depth + 1):
-            for block in self._blocks(f"down{level}"):
-                h = block(h, condition)
+            h = self._through(f"down{level}", h, condition)
             if level < depth:
                 skips.append(h)
                 h = self.downs[level](h)
         for level in reversed(range(depth)):
-            h = skips[level] + self.ups[level](h)
-            for block in self._blocks(f"up{level}"):
-                h = block(h, condition)
+            h = self._through(f"up{level}", skips[level] + self.ups[level](h), condition)
         out: Tensor = self.out(F.silu(h))
         return out
