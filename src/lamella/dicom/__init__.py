@@ -1,8 +1,8 @@
 """DICOM files <-> `Volume`.
 
-Reading goes `archive` (where bytes come from) -> `parse` (bytes to headers) -> `series` and `header` (one record a
-slice) -> `checks` (order, geometry, refusals) -> `decode` (pixels to HU) -> `read` (the doors).
-Writing goes `write` (places, pixels) with `tags` (what is copied) and `labels` (what is said) -> `verify` (read back).
+Reading: `archive` (folder, ZIP or file) -> `parse` (bytes to headers) -> `series` and `header` (one record a slice) ->
+`checks` (order, geometry, refusals) -> `decode` (pixels to HU) -> `read` (the entry points).
+Writing: `write` (positions, pixels) with `tags` (what is copied) and `labels` (provenance) -> `verify` (read back).
 """
 
 from __future__ import annotations

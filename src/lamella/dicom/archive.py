@@ -1,8 +1,8 @@
 """Where the bytes come from: a folder (searched recursively), a ZIP or one file, all seen as a tuple of `Entry`.
 
-A ZIP is never extracted: members are read one at a time into memory, so nothing of a patient stays on the disk and no
-member name ever becomes a path. Its table of contents is checked against the limits below before any byte is inflated,
-and every read counts its bytes again, because a table of contents can lie.
+A ZIP is never extracted: members are read one at a time into memory, so nothing of a patient stays on the disk and no member
+name becomes a path. Its table of contents is checked against the limits below before any byte is inflated, and every read
+counts its bytes again, because a table of contents can be wrong.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ MAX_FILE_BYTES = 4 * 2**30
 """Most bytes of one file or member; an enhanced CT of 4,000 slices of 512 x 512 has 2 GiB."""
 
 MAX_RATIO = 100
-"""Most bytes out per byte in, beyond `SMALL_BYTES`. CT deflates 2 to 4 times, a drawn phantom perhaps 50; deflate can
+"""Most bytes out per byte in, beyond `SMALL_BYTES`. CT deflates 2 to 4 times, a phantom perhaps 50; deflate can
 reach 1,032."""
 
 SMALL_BYTES = 16 * 2**20
-"""Up to this size the ratio is not looked at: an empty slice of 512 x 512 deflates a thousandfold and harms nobody."""
+"""Up to this size the ratio is not checked: an empty slice of 512 x 512 deflates a thousandfold and is harmless."""
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1
@@ -43,7 +43,7 @@ class Entry:
     """One file of a source.
 
     Attributes:
-        name: base name, for messages (folder names are left out: they often hold a patient's name).
+        name: base name, for messages (folder names often hold a patient's name).
         size: bytes once inflated.
         read: `read(n)` gives the first n bytes, `read(-1)` all of them; raises RefusedInput where it cannot.
     """
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Archive:
-    """All files of a source, sorted by path, and what was passed over on the way."""
+    """All files of a source, sorted by path, and notes on what was left out."""
 
     entries: tuple[Entry, ...]
     notes: tuple[str, ...]
@@ -69,7 +69,7 @@ def inflation_limit(packed_bytes: int) -> int:
 
 @contextmanager
 def open_source(source: Path) -> Iterator[Archive]:
-    """Opens a folder, a ZIP (told by its content, not its suffix) or one file.
+    """Opens a folder, a ZIP (recognised by its content, not its suffix) or one file.
 
     Raises:
         UsageError: SOURCE does not exist.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +34,10 @@ AXIS_MM = 0.05
 """A slice may lie off the stack's common axis by this much, sideways."""
 
 DUPLICATE_MM = 0.01
-"""Slices closer than this lie at the same position: ten times below the finest CT spacing (0.1 mm, micro-CT aside)."""
+"""Slices closer than this lie at the same position: a tenth of the finest CT spacing (0.1 mm, micro-CT aside)."""
 
 COSINE = 1e-4
-"""Orientation cosines may differ by this much (0.006 degrees), within the series and from unit length and square."""
+"""Orientation cosines may differ by this much (0.006 degrees): within the series, from unit length, from perpendicular."""
 
 PIXEL_RELATIVE = 1e-4
 """PixelSpacing may differ by this much: 0.04 mm across 512 pixels of 0.8 mm."""
@@ -113,15 +113,17 @@ def _directions(one: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _check_alike(slices: Sequence[Slice]) -> None:
-    """Every slice must share the patient, the grid, the direction, the frame of reference and the thickness of the others."""
-    _check_same(slices, "matrix size", lambda one: (one.rows, one.columns), lambda one: f"{one.rows} x {one.columns}")
+    """Every slice must share patient, matrix, direction, frame of reference and thickness with the others."""
+    _check_same("matrix size", slices, [f"{one.rows} x {one.columns}" for one in slices], shown=True)
     _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
     _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, COSINE, "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
     for keyword in ("StudyInstanceUID", "PatientID"):
-        _check_one(slices, keyword)
-    _check_same(slices, "FrameOfReferenceUID", lambda one: text_of(one.header, "FrameOfReferenceUID"))
-    one = slices[0]
+        stating = [one for one in slices if text_of(one.header, keyword).strip()]
+        values = [text_of(one.header, keyword).strip() for one in stating]
+        _check_same(keyword, stating, values, why="Two patients or studies are mixed: put each in a folder of its own.")
+    keyword, one = "FrameOfReferenceUID", slices[0]
+    _check_same(keyword, slices, [text_of(one.header, keyword) for one in slices])
     if max(one.rows, one.columns) > MAX_SIDE_PX or min(one.rows, one.columns) < 1:
         raise RefusedInput(
             f"The matrix is no CT's in {one.name}. Found {one.rows} x {one.columns}; expected 1 to {MAX_SIDE_PX}."
@@ -129,28 +131,19 @@ def _check_alike(slices: Sequence[Slice]) -> None:
 
 
 def _check_same(
-    slices: Sequence[Slice],
     what: str,
-    of: Callable[[Slice], Hashable],
-    show: Callable[[Slice], str] | None = None,
+    slices: Sequence[Slice],
+    values: Sequence[str],
+    *,
+    shown: bool = False,
+    why: str = "These slices do not belong to one stack.",
 ) -> None:
-    usual, _ = Counter(map(of, slices)).most_common(1)[0]
-    odd = [one for one in slices if of(one) != usual]
-    if odd:
-        like = next(one for one in slices if of(one) == usual)
-        values = f" Found {show(odd[0])}; expected {show(like)} as in the others." if show else ""
-        raise RefusedInput(_differs(what, odd) + values + " These slices do not belong to one stack.")
-
-
-def _check_one(slices: Sequence[Slice], keyword: str) -> None:
-    """Two different values are refused, without quoting them; one that is missing says nothing."""
-    stated = [(one, value) for one in slices if (value := text_of(one.header, keyword).strip())]
-    if len({value for _, value in stated}) > 1:
-        usual, _ = Counter(value for _, value in stated).most_common(1)[0]
-        odd = [one for one, value in stated if value != usual]
-        raise RefusedInput(
-            _differs(keyword, odd) + " Two patients or studies are mixed: put each in a folder of its own."
-        )
+    """Different values are refused; they are quoted only where they cannot name a patient (`shown`)."""
+    if len(set(values)) > 1:
+        usual, _ = Counter(values).most_common(1)[0]
+        odd = [index for index, value in enumerate(values) if value != usual]
+        found = f" Found {values[odd[0]]}; expected {usual} as in the others." if shown else ""
+        raise RefusedInput(f"{_differs(what, [slices[i] for i in odd])}{found} {why}")
 
 
 def _check_close(
@@ -260,7 +253,7 @@ def _numbering(ordered: Sequence[Slice]) -> tuple[bool, tuple[str, ...]]:
 
 
 def _remarks(ordered: Sequence[Slice], spacing: float) -> list[str]:
-    """What a reader of the report should know about a stack that is accepted."""
+    """What the report says about a stack that is accepted."""
     thickness, allowed = ordered[0].thickness_mm, max(SPACING_MM, SPACING_RELATIVE * spacing)
     notes = []
     if thickness > spacing + allowed:

@@ -17,7 +17,7 @@ def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> t
     Raises:
         RefusedInput: missing, empty, not numbers, or another count; the message says `why` it is needed.
     """
-    label = f"{keyword} {_tag(keyword)}"
+    label = f"{keyword} {_tag(tag_for_keyword(keyword) or 0)}"
     value = value_of(header, keyword)
     if value is None or value == "":
         raise RefusedInput(
@@ -59,18 +59,15 @@ def text_of(header: Dataset, keyword: str) -> str:
     return value if isinstance(value, str) else "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
 
 
-def _tag(keyword: str) -> str:
-    tag = tag_for_keyword(keyword) or 0
+def _tag(tag: int) -> str:
     return f"({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
 
 def settle(header: Dataset) -> list[str]:
-    """Converts every element now, inside the caller's `quiet_pydicom`, and removes those that cannot be converted.
-
-    pydicom converts on first use and then warns with the value; after this no later use can.
+    """Converts every element now, inside the caller's `quiet_pydicom`, because later warnings would quote the value.
 
     Returns:
-        "(gggg,eeee)" of each top-level element that was removed.
+        "(gggg,eeee)" of each top-level element that was removed because it cannot be converted.
     """
     removed = []
     for tag in list(header.keys()):
@@ -79,8 +76,8 @@ def settle(header: Dataset) -> list[str]:
             if element.VR == "SQ":
                 for item in element.value:
                     settle(item)
-        # Whatever a converter raises on malformed bytes means the same here.
+        # Any error of a converter means malformed bytes.
         except Exception:
             del header[tag]
-            removed.append(f"({tag >> 16:04x},{tag & 0xFFFF:04x})")
+            removed.append(_tag(tag))
     return removed

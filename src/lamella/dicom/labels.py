@@ -1,8 +1,8 @@
-"""What a derived series says about itself: labels, provenance, identity.
+"""Labels, provenance and identity of a derived series.
 
 PS3.3 C.7.6.1.1.3 (derivation), C.7.6.1.1.5 (lossy compression), C.12.1.1.5 (contributing equipment), C.11.2.1.2
 (windows); codes from PS3.16 CID 7202, 7203 and 7005. CID 7203 has no code for super-resolution; "Spatial resampling"
-comes nearest and SyntheticData tells the rest.
+comes nearest; SyntheticData adds that content was made up.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TOUCHING_MM = 1e-3
 
 @dataclass(frozen=True)
 class Derivation:
-    """Everything the labels of a derived series say.
+    """What the labels of a derived series hold.
 
     Attributes:
         description: DerivationDescription: model, version, mode, seed, steps; cut to 1024 characters.
@@ -82,7 +82,7 @@ def derived_uid(*parts: str) -> str:
 
 
 def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
-    """Attributes by which people and machines tell the derived series from a measured one."""
+    """Attributes that distinguish the derived series from a measured one, for people and machines."""
     labels = Dataset()
     labels.SeriesNumber = _series_number(first, derivation)
     labels.SeriesDescription = _series_description(first, derivation.series_label)
@@ -100,7 +100,7 @@ def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
 
 
 def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime) -> Sequence:
-    """The source's contributors, then this program: processing and, where it made content, synthesizing equipment."""
+    """The source's contributors, then this program: as processing and, where a model made content, synthesizing equipment."""
     items = list(inherit(first, ("ContributingEquipmentSequence",)).get("ContributingEquipmentSequence", []))
     text = f"Mode {derivation.mode}. {RESEARCH_ONLY}"
     if derivation.model_name:
@@ -121,7 +121,7 @@ def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime
 
 
 def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> list[Sequence]:
-    """For every derived slice the source slices whose slabs overlap its own; in a gap, the two it lies between."""
+    """For every derived slice the source slices whose slabs overlap its own; in a gap, the two beside it."""
     items = [_source_image(s) for s in header.slices]  # None: the source file has no SOPInstanceUID to refer to
     reach = (source.thickness_mm + derived.thickness_mm) / 2 - _TOUCHING_MM
     distance = np.abs(derived.centres_mm[:, None] - source.centres_mm[None, :])

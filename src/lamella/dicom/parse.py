@@ -1,7 +1,7 @@
 """Bytes of one file -> pydicom header, or the reason why not. Nothing here trusts the file.
 
-pydicom quotes offending values in its warnings and log records ("Invalid value for VR DA: ..."), and those values may
-name a patient. So all parsing, and every later look at a lazily converted element, happens inside `quiet_pydicom`.
+pydicom quotes offending values in its warnings and log records ("Invalid value for VR DA: ..."), and those values may name a
+patient. So all parsing, and every later conversion of an element, happens inside `quiet_pydicom`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lamella.dicom.elements import settle, value_of
 from lamella.errors import RefusedInput
 
 HEAD_BYTES = 256
-"""Bytes looked at to tell whether a file is DICOM at all."""
+"""Bytes that decide whether a file is DICOM at all."""
 
 _PREAMBLE_BYTES = 128
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
@@ -41,10 +41,7 @@ class NotDicom(Exception):
 
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keeps pydicom's warnings and log records, which quote values of the file, from reaching anybody.
-
-    Not for several threads at once (as `warnings.catch_warnings`).
-    """
+    """Suppresses pydicom's warnings and log records, which quote values of the file. Not thread-safe."""
     logger = logging.getLogger("pydicom")
     logger.addFilter(_drop)
     try:
@@ -100,8 +97,8 @@ def _parsed(entry: Entry, bare: bool, pixels: bool) -> Dataset:
         return _parse(data, bare, pixels, entry.name)
     except RefusedInput:
         raise
-    # pydicom raises whatever its innards raise on a damaged file (struct.error, KeyError, RecursionError, ...). The
-    # message may quote a value, so only the kind of failure is passed on.
+    # pydicom raises many kinds of errors on a damaged file (struct.error, KeyError, RecursionError, ...). The message may
+    # quote a value, so only the kind of failure is passed on.
     except Exception as error:
         raise RefusedInput(
             f"The file {entry.name} starts as DICOM and cannot be parsed ({type(error).__name__}). "
@@ -112,7 +109,7 @@ def _parsed(entry: Entry, bare: bool, pixels: bool) -> Dataset:
 def _sniff(entry: Entry) -> bool:
     """Whether the file is DICOM without a preamble; raises NotDicom where it is no DICOM at all.
 
-    What is left of a slice whose copy failed is refused: without it the series would be short, and nobody would know.
+    The rest of a slice whose copy failed is refused: without it the series would be short without notice.
     """
     head = entry.read(HEAD_BYTES)
     if head[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM":
@@ -123,7 +120,7 @@ def _sniff(entry: Entry) -> bool:
         return True
     path = PurePosixPath(entry.name)
     named = path.suffix.lower() in _DICOM_SUFFIXES
-    # Scanners and archives name slices without a suffix or end their names in a number; other empty files are others' marks.
+    # Scanners and archives name slices without a suffix or end their names in a number; other empty files are markers.
     likely = named or not path.suffix or path.suffix[1:].isdigit()
     blank = likely and not head.strip(b"\0") and not entry.read(-1).strip(b"\0")
     if (named or blank) and not path.name.startswith(".") and path.name not in _MARKS:

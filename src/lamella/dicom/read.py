@@ -1,4 +1,4 @@
-"""The doors: `list_series` says what a source holds, `read_series` reads one series into a `Volume`."""
+"""Entry points: `list_series` summarises what a source holds, `read_series` reads one series into a `Volume`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAX_WORKERS = 4
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """What one series of a source is. Holds no free text of the file, so nothing of a patient.
+    """What one series of a source is. It holds no free text of the file, so nothing of a patient.
 
     Attributes:
         uid: SeriesInstanceUID.
@@ -80,12 +80,7 @@ def list_series(source: Path) -> tuple[SeriesSummary, ...]:
 
 
 def survey(source: Path) -> tuple[tuple[SeriesSummary, ...], str | None]:
-    """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
-
-    Raises:
-        UsageError: the source does not exist.
-        RefusedInput: it cannot be opened, or holds no DICOM at all.
-    """
+    """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not)."""
     with _scanned(source) as found:
         summaries = tuple(_summary(series, found) for series in found.series)
         try:
@@ -109,7 +104,7 @@ def read_series(source: Path, series_uid: str | None = None, progress: Progress 
 
     Raises:
         UsageError: the source does not exist.
-        RefusedInput: the series cannot be read rightly; the message names the file and the reason.
+        RefusedInput: the series cannot be read correctly; the message names the file and the reason.
     """
     with _scanned(source) as found:
         if found.damaged:

@@ -45,7 +45,7 @@ class RawSeries:
 
     @property
     def is_ct(self) -> bool:
-        """Whether it holds CT slices; pictures of a dose report and projections may say Modality CT, too."""
+        """Whether it holds CT slices; pictures of a dose report and projections may have Modality CT, too."""
         classes = {CTImageStorage, *ENHANCED_CLASSES}
         return self.modality == "CT" and any(
             value_of(header, "SOPClassUID") in classes and not projection_of(header) for _, header in self.images
@@ -164,9 +164,9 @@ def is_localizer(header: Dataset) -> bool:
 
 
 def projection_of(header: Dataset) -> str:
-    """What says that slices hold the largest or smallest values of a slab instead of its mean; empty where nothing does.
+    """The element that marks a projection, slices that hold the extreme values of a slab; empty where there is none.
 
-    Told by Volume Based Calculation Technique (PS3.3 C.8.16.2.1.5) or a word of ImageType, where scanners write it.
+    Scanners write it in VolumeBasedCalculationTechnique (PS3.3 C.8.16.2.1.5) or as a word of ImageType.
     """
     technique = text_of(header, "VolumeBasedCalculationTechnique").upper()
     if technique in ("MAX_IP", "MIN_IP"):
@@ -207,7 +207,7 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
             "Image Storage or Enhanced CT Image Storage."
         )
     if SYNTAXES[pixel_format(header, entry.name).syntax].loss == "certain":
-        # The writer looks at the element alone, and whoever compressed may have forgotten to set it.
+        # The writer reads this element alone, and the software that compressed may not have set it.
         header.add_new("LossyImageCompression", "CS", "01")
     frames = frame_count(header)
     if sop_class in ENHANCED_CLASSES:
@@ -220,9 +220,10 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
         kind = text_of(one.header, "RescaleType")
         if kind not in ("", "HU"):
             raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
-        if said := projection_of(one.header):
+        if projection := projection_of(one.header):
             raise RefusedInput(
-                f"{one.name} is an intensity projection. Found {said}; expected slices that average. Choose another series."
+                f"{one.name} is an intensity projection. Found {projection}; expected slices that average. "
+                "Choose another series."
             )
     return [one for one in found if not is_localizer(one.header)]
 
@@ -248,7 +249,7 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
 
 
 def _meaning(one: Slice) -> tuple[object, ...]:
-    """Where a slice lies and what its stored values mean; `_stored` tells signed from unsigned by their type."""
+    """Where a slice lies and what its stored values mean, apart from their sign, which is in the type of `_stored`."""
     return (one.position_mm, one.orientation, one.pixel_mm, one.thickness_mm, one.slope, one.intercept, one.padding)
 
 

@@ -1,7 +1,7 @@
 """Header policy of a derived CT series: which attribute is copied, recomputed, added or dropped, as tables.
 
-The tables list what may pass; everything else stays behind: private attributes, overlays, icons, digital signatures and
-attributes nobody thought of, because they may describe other pixels. Modules and types follow PS3.3 A.3 (CT Image IOD).
+The tables list what is copied; everything else is left out: private attributes, overlays, icons, digital signatures and
+unknown attributes, because they may describe other pixels. Modules and types follow PS3.3 A.3 (CT Image IOD).
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ DROPPED = MappingProxyType(
         "ClinicalTrialSeriesID": "names the source series",
     }
 )
-"""Left behind on purpose, with the reason; so is what no table names (private groups, overlay groups 60xx)."""
+"""Left out on purpose, with the reason; so is what no table names (private groups, overlay groups 60xx)."""
 
 
 def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:

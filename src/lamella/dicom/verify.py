@@ -1,4 +1,4 @@
-"""Read back what was written, before anybody sees it."""
+"""Read back what was written, before the output appears."""
 
 from __future__ import annotations
 

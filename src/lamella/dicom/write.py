@@ -217,8 +217,8 @@ def _slice_part(shared: Dataset, source_slice: Dataset) -> Dataset:
     dataset.update(windows(source_slice))
     part = str(dataset.get("BodyPartExamined", "")).upper()
     if not {"Laterality", "ImageLaterality"} & set(dataset.dir()) and not any(word in part for word in PAIRED_PARTS):
-        # Type 2C: a source without Laterality says thereby that the part is not paired (PS3.3 C.7.3.1). Said aloud,
-        # because readers cannot tell this from an omission where BodyPartExamined is free text or missing.
+        # Type 2C: a source without Laterality means that the part is not paired (PS3.3 C.7.3.1). It is written, because
+        # readers cannot tell this from an omission where BodyPartExamined is free text or missing.
         dataset.ImageLaterality = "U"
     return dataset
 
