@@ -1,4 +1,4 @@
-"""HU <-> network range, by named window: what to look at or learn from; the written series is never clipped to one."""
+"""HU <-> network range, by named window. Windows are for display and training; the written series is not clipped to one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HuWindow:
         return np.asarray((clipped - self.centre_hu) * (2.0 / self.width_hu), dtype=np.float32)
 
     def to_hu(self, unit: NDArray[np.floating]) -> NDArray[np.float32]:
-        """The way back, exact within the window."""
+        """[-1, 1] -> HU, exact within the window."""
         return np.asarray(np.asarray(unit, np.float32) * (self.width_hu / 2) + self.centre_hu, dtype=np.float32)
 
 

@@ -25,7 +25,7 @@ from lamella.embedded.noise_level import (
 )
 from lamella.embedded.noise_texture import NO_NOISE_TEXTURE, NoiseTexture, match_noise_texture, measure_noise_texture
 from lamella.embedded.predict import Advance, Job, Prediction, predict, prepare
-from lamella.embedded.sampling import draw, position_noise
+from lamella.embedded.sampling import position_noise, sample_residual
 from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.embedded.weights import EmbeddedWeights
 from lamella.embedded.wiener import shrink_correction
@@ -107,7 +107,7 @@ class EmbeddedModel(EmbeddedWeights):
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """One volume to thin: the computation, what is asked for, and who is told."""
+    """One volume to thin: the computation, the settings, and where progress goes."""
 
     job: Job
     volume: Volume
@@ -153,7 +153,7 @@ class _Work:
         depth, rows, columns = prediction.mean.shape[1:]
         white = position_noise((depth, rows * codec.side, columns * codec.side), codec, self.settings.seed, index)
         advance = self._advance("flow" if count == 1 else f"flow {index + 1} of {count}")
-        return draw(self.job, prediction, white, self.settings.step_count, advance)
+        return sample_residual(self.job, prediction, white, self.settings.step_count, advance)
 
     def image(self, packed: Tensor) -> Tensor:
         """(n, D, y', x') -> (D, y, x) without the padding."""

@@ -1,9 +1,8 @@
 """The embedded model's two networks, in HU.
 
-`MeanScaleNet` looks once at the thick slices and says, for every thin voxel, the least-error answer and how far off it
-expects to be. `FlowNet` is the denoiser of what is left: (thin - mean) / scale, drawn from noise by a rectified flow. This is
-CorrDiff's split (Mardani et al., arXiv 2309.15214) with a local scale. Both leave the measured part alone: only the null
-space of the slice operator is theirs.
+`MeanScaleNet` predicts from the thick slices, for every thin voxel, the least-error answer and its expected error. `FlowNet` is
+the denoiser of the residual, (thin - mean) / scale, sampled from noise by a rectified flow. This is CorrDiff's split (Mardani
+et al., arXiv 2309.15214) with a local scale. Both change only the null space of the slice operator, never what was measured.
 
 Shapes: b batch, K thick slices, D thin slices; (y, x) pixels, (y', x') = (y, x) / side packed pixels.
 """
@@ -45,8 +44,7 @@ class EmbeddedSettings:
         side: in-plane packing of `PackedCodec`.
         trunk_channels, trunk_blocks: levels of the U-Net on the thick grid.
         head_hidden, head_basis: width of the thin head and its sets of features per thick slice.
-        flow_hidden: channels of the summary of the thin head's features that the flow reads; 0: the features themselves, as in
-            cards from before there was a choice.
+        flow_hidden: channels of the summary of the thin head's features that the flow reads; 0: the features themselves.
         flow_channels, flow_blocks: levels of the flow's U-Net on the thin grid.
         compand_hu: HU enter as asinh(HU / compand_hu): linear in soft tissue, logarithmic in bone and air.
     """
@@ -64,7 +62,7 @@ class EmbeddedSettings:
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """What one look at the thick slices says about the thin ones; packed, on the thin grid.
+    """What the thin head predicts; packed, on the thin grid.
 
     Attributes:
         correction: (b, n, D, y', x') HU to add to the starting image, before the null-space projection.
@@ -78,14 +76,9 @@ class HeadOutput:
 
 
 def noise_level(thick_hu: Tensor, side: int) -> Tensor:
-    """Logarithm of the local in-plane high-pass magnitude of the thick slices.
+    """Local in-plane noise of the thick slices: (b, 1, K, y, x) HU -> (b, len(NOISE_WINDOWS), K, y', x').
 
-    Args:
-        thick_hu: (b, 1, K, y, x) HU.
-        side: pixels in a packed pixel.
-
-    Returns:
-        (b, len(NOISE_WINDOWS), K, y', x'): log of mean |HU - 3 x 3 mean|, in units of 20 HU, offset by 1 HU.
+    It is the logarithm of mean |HU - 3 x 3 mean|, in units of 20 HU, offset by 1 HU; `side` is the packing.
     """
     b, _, k, y, x = thick_hu.shape
     planes = thick_hu.reshape(b * k, 1, y, x)
@@ -104,15 +97,9 @@ def mean_around(planes: Tensor, n: int) -> Tensor:
 
 
 def residual_noise(white: Tensor, scale: Tensor, grids: GridPair) -> Tensor:
-    """White noise brought into the null space at the local scale, in units of that scale.
+    """White noise (..., D, y, x) projected onto the null space at the local scale in HU, in units of that scale.
 
-    Args:
-        white: (..., D, y, x) standard normal.
-        scale: as `white`, HU.
-        grids: the geometry.
-
-    Returns:
-        null(scale * gain * white) / scale: unit variance again where the scale varies slowly along z.
+    It is null(scale * gain * white) / scale: of unit variance where the scale varies slowly along z.
     """
     return grids.operator.null(scale * grids.null_gain.to(white.device) * white) / scale
 
@@ -151,18 +138,18 @@ class MeanScaleNet(nn.Module):
         return torch.cat([image, noise_level(thick_hu, self.codec.side)], dim=1)
 
     def slice_features(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features and geometry (b, 3) -> what each thick slice slice_features the head, (b, basis * hidden, K, y', x')."""
+        """Features and geometry (b, 3) -> what the head reads of each thick slice, (b, basis * hidden, K, y', x')."""
         return self.head.slice_features(self.trunk(features, self.embed(condition)))
 
     def read(self, slice_features: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> HeadOutput:
-        """SliceFeatures and the packed starting image (b, n, D, y', x') in HU -> the head_output at those D thin slices."""
+        """Slice features and the packed starting image (b, n, D, y', x') in HU -> the prediction at those D thin slices."""
         answer, hidden = self.head(slice_features, torch.asinh(start_hu / self.compand_hu), offsets, ratios)
         correction, log_scale = answer.float().chunk(2, dim=1)
         log_scale = log_scale.clamp(*LOG_SCALE_RANGE) + torch.log(torch.tensor(SCALE_HU))
         return HeadOutput(RESIDUAL_HU * correction, log_scale, hidden)
 
     def forward(self, thick_hu: Tensor, grids: GridPair, condition: Tensor) -> tuple[Tensor, HeadOutput]:
-        """(b, 1, K, y, x) HU -> mean (b, n, D, y', x') HU, packed and consistent; and the head_output."""
+        """(b, 1, K, y, x) HU -> mean (b, n, D, y', x') HU, packed and consistent; and the head's output."""
         packed = self.codec.encode(thick_hu)
         start = grids.start(packed)
         slice_features = self.slice_features(self.features(thick_hu), condition)
@@ -174,9 +161,9 @@ class MeanScaleNet(nn.Module):
 class FlowNet(nn.Module):
     """The raw network under the flow's denoiser: standardised noisy residual -> its raw prediction, on the thin grid.
 
-    Beside the U-Net runs a full-rank linear path, modulated by t: a trunk narrower than its input cannot copy noise, and at
-    small t most of the answer is a copy. The U-Net's own input of the noisy residual is gated by (1 - t): at t = 1 it holds
-    nothing, and the answer there is the mean alone.
+    A full-rank linear path, modulated by t, runs beside the U-Net: a trunk narrower than its input cannot copy noise, and at
+    small t most of the output is a copy. The U-Net's input of the noisy residual is gated by (1 - t): at t = 1 it holds
+    nothing, and the output there is the mean alone.
     """
 
     def __init__(self, settings: EmbeddedSettings) -> None:
@@ -202,7 +189,7 @@ class FlowNet(nn.Module):
         nn.init.zeros_(self.linear.weight)
 
     def summarise(self, hidden: Tensor) -> Tensor:
-        """What the flow reads of the head_output's features: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
+        """The part of the head's features that the flow reads: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
         return hidden if self.summary is None else torch.as_tensor(self.summary(hidden))
 
     def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, summary: Tensor, geometry: Tensor) -> Tensor:

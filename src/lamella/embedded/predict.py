@@ -47,7 +47,7 @@ class Job:
 
     @cached_property
     def condition(self) -> Tensor:
-        """(1, 3) what the networks are told about the geometry, on the device."""
+        """(1, 3) the geometry as the networks read it, on the device."""
         return torch.tensor([self.grids.condition], device=self.runtime.device)
 
     @contextmanager
@@ -90,7 +90,7 @@ def predict(job: Job, thick_hu: Tensor, *, summarised: bool, advance: Advance) -
         job: networks and geometry.
         thick_hu: (K, y, x) HU; y and x divisible by `EmbeddedWeights.pixel_step`.
         summarised: whether the flow's summary is wanted.
-        advance: told the fraction done.
+        advance: called with the fraction done.
     """
     packed = job.codec.encode(thick_hu[None, None])[0]
     prediction = _read(job, SliceFeatures(job, thick_hu), packed, summarised, advance)

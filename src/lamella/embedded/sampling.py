@@ -35,7 +35,7 @@ def _columns(packed: Tensor, log_scale: Tensor) -> Iterator[tuple[Tensor, Tensor
         yield from zip(part.split(_ROWS, dim=1), level.split(_ROWS, dim=1), strict=True)
 
 
-def draw(job: Job, prediction: Prediction, noise: Tensor, steps: int, advance: Advance) -> Tensor:
+def sample_residual(job: Job, prediction: Prediction, noise: Tensor, steps: int, advance: Advance) -> Tensor:
     """One sample of the residual in HU, (n, D, y', x'), within the null space of the measurement.
 
     Args:
@@ -43,7 +43,7 @@ def draw(job: Job, prediction: Prediction, noise: Tensor, steps: int, advance: A
         prediction: what the flow is conditioned on, with the scale of this mode.
         noise: (n, D, y', x') white; overwritten.
         steps: of the sampler; the first evaluates no network.
-        advance: told the fraction done.
+        advance: called with the fraction done.
 
     Raises:
         NonFiniteError: naming the step.

@@ -88,7 +88,7 @@ class EmbeddedWeights:
         )
 
     def save(self, folder: Path, about: Mapping[str, Any], *, overwrite: bool = True) -> None:
-        """Write weights and card; `about` holds what only the training run knows (data, steps, metrics, commit)."""
+        """Write weights and card; `about` is what only the training run knows (data, steps, metrics, commit)."""
         card = {
             "name": self.name,
             "kind": EMBEDDED,

@@ -1,9 +1,8 @@
 """NIfTI-1 and NIfTI-2 single files <-> `Volume`, with nibabel for the header and nothing else.
 
-NIfTI counts millimetres in RAS (x to the right, y to the front); `Volume` in LPS. Reading turns the axes so that the
-array looks as DICOM slices of that plane do (axial: rows to the back, columns to the left, slices to the head), because
-the networks have seen no other order; `NiftiHeader` remembers how, and writing turns them back, so that a viewer lays
-both files on each other voxel by voxel.
+NIfTI counts millimetres in RAS (x to the right, y to the front); `Volume` in LPS. Reading turns the axes into the order of
+DICOM slices of that plane (axial: rows to the back, columns to the left, slices to the head), because the networks were
+trained on no other; `NiftiHeader` keeps the turn, and writing undoes it, so that both files match voxel by voxel.
 
 Source of the format: nifti1.h (NIfTI-1.1 data format, https://nifti.nimh.nih.gov/nifti-1).
 """
@@ -121,14 +120,9 @@ def volume_of(
     axes, flipped = _axes(affine)
     if shape[axes[0]] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
-    turned = stored.transpose(axes)[tuple(slice(None, None, -1 if f else 1) for f in flipped)]
-    hu, notes = _hu(name, turned, scale)
-    for axis, flip in zip(axes, flipped, strict=True):
-        if flip:
-            affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
-            affine[:3, axis] *= -1
+    hu, notes = _hu(name, stored.transpose(axes)[_steps(flipped)], scale)
     spacing = float(np.linalg.norm(affine[:3, axes[0]]))
-    geometry = Geometry(hu.shape, affine[:, [*axes, 3]], thickness_mm or spacing)
+    geometry = Geometry(hu.shape, _reversed(affine[:, [*axes, 3]], hu.shape, flipped), thickness_mm or spacing)
     if thickness_mm is None:
         notes = [f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm", *notes]
     return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*notes, *unit_notes(header))))
@@ -154,14 +148,9 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) ->
         )
     kept = header if isinstance(header, NiftiHeader) else _PLAIN
     geometry = volumes[0].geometry
-    affine = np.array(geometry.affine)
-    for axis, flip in enumerate(kept.flipped):
-        if flip:
-            affine[:3, 3] += affine[:3, axis] * (geometry.shape[axis] - 1)
-            affine[:3, axis] *= -1
+    affine = _reversed(geometry.affine, geometry.shape, kept.flipped)
     back = np.argsort(kept.axes)
-    step = tuple(slice(None, None, -1 if flip else 1) for flip in kept.flipped)
-    arrays = [one.hu[step].transpose(back) for one in volumes]
+    arrays = [one.hu[_steps(kept.flipped)].transpose(back) for one in volumes]
     array = arrays[0] if len(arrays) == 1 else np.stack(arrays, axis=-1)
     image = nib.Nifti1Image(array, LPS_RAS @ affine[:, [*back, 3]], dtype=array.dtype)
     image.header.set_xyzt_units("mm")
@@ -199,6 +188,21 @@ def _load(path: Path) -> tuple[Any, bytes]:
     if len(data) < expected:
         raise cut_off(name, len(data), expected)
     return header, data
+
+
+def _steps(flipped: tuple[bool, bool, bool]) -> tuple[slice, ...]:
+    return tuple(slice(None, None, -1 if flip else 1) for flip in flipped)
+
+
+def _reversed(
+    affine: NDArray[np.float64], shape: tuple[int, ...], flipped: tuple[bool, bool, bool]
+) -> NDArray[np.float64]:
+    """The affine of an array that is read backwards along the flipped axes."""
+    affine = np.array(affine)
+    for axis in np.flatnonzero(flipped):
+        affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+        affine[:3, axis] *= -1
+    return affine
 
 
 def _axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

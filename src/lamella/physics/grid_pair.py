@@ -1,4 +1,4 @@
-"""One grids from a thick to a thin grid: every matrix and number that geometry alone decides, made once a series."""
+"""A thick and a thin grid of one scan: every matrix and number that geometry alone decides, made once a series."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lamella.volume import Geometry
 
 @dataclass(frozen=True, eq=False)
 class GridPair:
-    """Thick grid -> thin grid along z.
+    """A thick and a thin grid along z.
 
     Attributes:
         operator: the measurement, A.
         start_matrix: (D, K) float64: cubic interpolation projected onto the measurement.
-        linear_matrix: (D, K) float64: linear interpolation projected onto it; the calmest answer in homogeneous tissue.
+        linear_matrix: (D, K) float64: linear interpolation projected onto it; the least noisy answer in homogeneous tissue.
         offsets: (D, K) float64: (thin centre - thick centre) / thick spacing.
         spacing_mm: between thick slices.
         thickness_mm: of a thick slice.
@@ -39,7 +39,7 @@ class GridPair:
 
     @classmethod
     def between(cls, thin: Geometry, thick: Geometry, profile: Profile = "box") -> GridPair:
-        """The grids between two grids of one scan; `thin` must cover every slab (`covering_grid`)."""
+        """The pair of two grids of one scan; `thin` must cover every slab (`covering_grid`)."""
         return cls.along(
             thin.centres_mm, thin.spacing_mm, thick.centres_mm, thick.spacing_mm, thick.thickness_mm, profile
         )
@@ -62,12 +62,12 @@ class GridPair:
         return cls(operator, start, linear, offsets, spacing_mm, thickness_mm, thin_spacing_mm)
 
     def start(self, thick_hu: Tensor) -> Tensor:
-        """(..., K, y, x) HU -> (..., D, y, x) HU: the best guess without a network, consistent with the measurement."""
+        """(..., K, y, x) HU -> (..., D, y, x) HU: the starting image without a network, consistent with the measurement."""
         return along_z(self.start_matrix, thick_hu)
 
     @cached_property
     def ratios(self) -> Tensor:
-        """(2,) what the thin head knows of the two grids: log(thin spacing / spacing), log(thickness / spacing)."""
+        """(2,) input of the thin head: log(thin spacing / spacing), log(thickness / spacing)."""
         return torch.tensor(
             [math.log(self.thin_spacing_mm / self.spacing_mm), math.log(self.thickness_mm / self.spacing_mm)]
         )
@@ -79,12 +79,12 @@ class GridPair:
 
     @property
     def report(self) -> dict[str, float]:
-        """What a report says of the measurement."""
+        """Figures of the measurement in a report."""
         return {"condition_number": round(self.operator.condition, 2), "ridge": self.operator.ridge}
 
     @property
     def condition(self) -> tuple[float, float, float]:
-        """What the networks are told: log(spacing / 5 mm), log(thickness / spacing), log(thin spacing / 1 mm)."""
+        """Input of the networks: log(spacing / 5 mm), log(thickness / spacing), log(thin spacing / 1 mm)."""
         return (
             math.log(self.spacing_mm / 5.0),
             math.log(self.thickness_mm / self.spacing_mm),

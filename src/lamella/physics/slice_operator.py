@@ -1,8 +1,8 @@
 """The physics: a thick slice is a profile-weighted average of thin ones. The only code that averages slices.
 
 Everything acts along z alone, so each rule is one small matrix applied to every (y, x) column. `A` (thick x thin) is the
-measurement, rows summing to 1. The thin volume is taken as constant within each thin slice's cell, `spacing_mm` wide, and
-each weight is the exact integral of the slice profile over that cell, whatever the two grids are.
+measurement; its rows sum to 1. The thin volume counts as constant within each thin slice's cell, `spacing_mm` wide, and each
+weight is the exact integral of the slice profile over that cell, for any two grids.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SLOPE = 0.5
 """Trapezoid: the ramps are this fraction of the full width at half maximum, so top 0.5 and base 1.5 thicknesses."""
 
 SAFE_CONDITION = 50.0
-"""Condition number of A A^T up to which the exact projection (ridge 0) does not amplify noise to speak of."""
+"""Condition number of A A^T up to which the exact projection (ridge 0) hardly amplifies noise."""
 
 OVERLAP_RIDGE = 0.02
 """Ridge, relative to the mean diagonal of A A^T, where slabs overlap so much that the condition number is above that."""
@@ -118,8 +118,8 @@ def linear_matrix(thick_mm: NDArray[np.floating], thin_mm: NDArray[np.floating])
 def covering_grid(thin: Geometry, thick: Geometry, profile: Profile = "box") -> tuple[Geometry, slice]:
     """Extend a thin grid until it covers every thick slab.
 
-    Overlapping slabs and smooth profiles reach past the grid's ends. Renormalising their rows would claim a measurement
-    that was never made; so the work is done on a longer grid and the wanted slices are cut out afterwards.
+    Overlapping slabs and smooth profiles reach past the grid's ends. Renormalised rows would claim a measurement that was
+    never made; so a longer grid is computed and the wanted slices are cut out afterwards.
 
     Returns:
         The longer grid, and the slice that cuts the wanted slices out of it.
@@ -174,13 +174,7 @@ class SliceOperator:
     def between(
         cls, thin: Geometry, thick: Geometry, profile: Profile = "box", ridge: float | None = None
     ) -> SliceOperator:
-        """The operator that takes a volume on the thin grid to the thick grid.
-
-        Args:
-            thin: grid of x; its slice axis must be that of `thick`.
-            thick: grid of y.
-            profile: slice profile, full width at half maximum = thick.thickness_mm.
-            ridge: None for `default_ridge`.
+        """The operator that takes a volume on the thin grid to the thick grid; ridge None means `default_ridge`.
 
         Raises:
             LamellaError: the grids differ in direction, or a slab reaches past the thin grid (use `covering_grid`).
