@@ -14,14 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lamella.api import StudyResult as StudyResult
-    from lamella.api import from_nibabel as from_nibabel
-    from lamella.api import from_simpleitk as from_simpleitk
     from lamella.api import inspect as inspect
-    from lamella.api import load_model as load_model
     from lamella.api import read as read
     from lamella.api import read_series as read_series
-    from lamella.api import simulate_thick as simulate_thick
     from lamella.api import thin as thin
     from lamella.api import write as write
     from lamella.errors import LamellaError as LamellaError
@@ -29,32 +24,38 @@ if TYPE_CHECKING:
     from lamella.errors import NonFiniteError as NonFiniteError
     from lamella.errors import RefusedInput as RefusedInput
     from lamella.errors import UsageError as UsageError
+    from lamella.models.registry import load_model as load_model
+    from lamella.nifti.memory import from_nibabel as from_nibabel
+    from lamella.nifti.memory import from_simpleitk as from_simpleitk
+    from lamella.physics.simulate import simulate_thick as simulate_thick
     from lamella.volume import Geometry as Geometry
     from lamella.volume import Volume as Volume
+    from lamella.workflow.study import StudyResult as StudyResult
 
 __version__ = "0.1.0"
 
 RESEARCH_ONLY = "For research use only. Not a medical device. Not for diagnosis."
 """What every result and every page says."""
 
-_ROOMS = {
+_HOMES = {
+    "api": ("inspect", "read", "read_series", "thin", "write"),
     "errors": ("LamellaError", "ModelError", "NonFiniteError", "RefusedInput", "UsageError"),
+    "models.registry": ("load_model",),
+    "nifti.memory": ("from_nibabel", "from_simpleitk"),
+    "physics.simulate": ("simulate_thick",),
     "volume": ("Geometry", "Volume"),
-    "api": (
-        "StudyResult", "from_nibabel", "from_simpleitk", "inspect", "load_model", "read", "read_series",
-        "simulate_thick", "thin", "write",
-    ),
-}  # fmt: skip
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+    "workflow.study": ("StudyResult",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["RESEARCH_ONLY", "__version__", *_ROOM_OF]
+__all__ = ["RESEARCH_ONLY", "__version__", *_HOME_OF]
 
 
 def __getattr__(name: str) -> object:
     """Load what is asked for on first use: `lamella --help` and `lamella inspect` must not pay for torch."""
-    if name not in _ROOM_OF:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'lamella' has no attribute {name!r}")
-    found: object = getattr(import_module(f"lamella.{_ROOM_OF[name]}"), name)
+    found: object = getattr(import_module(f"lamella.{_HOME_OF[name]}"), name)
     globals()[name] = found
     return found
 

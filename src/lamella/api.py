@@ -22,9 +22,7 @@ from typing import Any
 
 from lamella.errors import UsageError
 from lamella.models.registry import load_model
-from lamella.nifti.memory import from_nibabel, from_simpleitk
-from lamella.physics.simulate import simulate_thick
-from lamella.sources.source import Inspection, inspect_source, read_source
+from lamella.sources.source import inspect_source, read_source
 from lamella.thinning.model import ThinModel
 from lamella.thinning.result import Progress, silent
 from lamella.thinning.settings import ThinSettings
@@ -33,45 +31,8 @@ from lamella.volume import Volume
 from lamella.workflow.outputs import NIFTI, check_side_file, is_nifti_name, refuse_others_slices, write_result
 from lamella.workflow.study import StudyResult, filled_in, plan_study, study_result
 
-__all__ = [
-    "StudyResult",
-    "from_nibabel",
-    "from_simpleitk",
-    "inspect",
-    "load_model",
-    "read",
-    "read_series",
-    "simulate_thick",
-    "thin",
-    "write",
-]
-
-
-def read(source: str | Path, series_uid: str | None = None) -> Volume:
-    """Read one series: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
-
-    Args:
-        source: where it is.
-        series_uid: which series, where there are several.
-
-    Raises:
-        UsageError: the source does not exist.
-        RefusedInput: the series cannot be treated rightly; the message says why.
-    """
-    return read_source(Path(source), series_uid)
-
-
-read_series = read
-
-
-def inspect(source: str | Path) -> Inspection:
-    """What a source holds, series by series, and why reading it would be refused.
-
-    Raises:
-        UsageError: the source does not exist.
-        RefusedInput: it cannot be opened, or nothing in it is an image.
-    """
-    return inspect_source(Path(source))
+read = read_series = read_source
+inspect = inspect_source
 
 
 def thin(

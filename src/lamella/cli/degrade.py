@@ -30,7 +30,6 @@ def degrade(quiet: Quiet = False, debug: Debug = False, **asked: Any) -> None:
     request = ThickRequest(**asked)
     with Progress(quiet) as progress:
         thick = simulate_thick_study(request, progress.update)
-        progress.finish()
         progress.say(
             f"wrote   {request.output}: {thick.geometry.shape[0]} slices, {request.thickness_mm:g} mm every "
             f"{request.spacing_mm:g} mm"

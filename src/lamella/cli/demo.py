@@ -25,7 +25,6 @@ def demo(
 
     with Progress(quiet) as progress:
         done = run_demo(out, overwrite=overwrite, progress=progress.update)
-        progress.finish()
         progress.say("\nAgainst the phantom's own thin slices, inside the body:")
         for name, rmse in done.rmse_hu.items():
             progress.say(f"  {name:<14}{rmse:6.1f} HU RMSE")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lamella.cli.options import SOME_FAILED, Debug, Quiet
+from lamella.cli.options import SOME_FAILED, Debug, Overrides, Quiet
 from lamella.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ def evaluate(
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="YAML of the evaluation, such as configs/evaluate-phantom.yaml.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that differ, such as out=results/mine.")
-    ] = None,
+    overrides: Overrides = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -34,10 +32,9 @@ def evaluate(
 
     settings = load(EvaluationSettings, config, overrides or ())
     with Progress(quiet) as progress:
-        progress.begin("load")
+        progress.update("load", 0.0)
         done = run(settings, progress.update)
         save(settings, Path(settings.out) / "settings.yaml")
-        progress.finish()
         _tell(done, progress)
     if done.failures:
         raise typer.Exit(SOME_FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lamella.cli.options import Debug, Json, Quiet
-from lamella.errors import RefusedInput
+from lamella.errors import ModelError, RefusedInput
 
 if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
@@ -36,11 +36,12 @@ def inspect(
     checkpoint. Whether a series suits the model `lamella thin --dry-run` says.
     """
     if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
-        from lamella.cli.inspect_model import of_checkpoint, of_model, refuse
+        from lamella.cli.inspect_model import of_checkpoint, of_model
 
         facts, text, wrong = of_model(source) if source.is_dir() else of_checkpoint(source)
         _show(facts, text, as_json, quiet)
-        refuse(wrong)
+        if wrong is not None:
+            raise ModelError(wrong)
         return
     if (source / _CASE).is_file():
         from lamella.cli.inspect_case import of_case

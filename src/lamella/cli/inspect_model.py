@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lamella.errors import ModelError
-
 
 def of_model(folder: Path) -> tuple[dict[str, Any], str, str | None]:
     """(facts, the same for people, what is wrong) of a model folder."""
@@ -50,13 +48,3 @@ def of_checkpoint(path: Path) -> tuple[dict[str, Any], str, str | None]:
 
 def _networks(tensors: dict[str, int], parameters: dict[str, int]) -> list[str]:
     return [f"  {name}: {tensors[name]} tensors, {parameters[name]:,} parameters" for name in sorted(tensors)]
-
-
-def refuse(wrong: str | None) -> None:
-    """Raise what is wrong, if anything.
-
-    Raises:
-        ModelError: a damaged model or checkpoint.
-    """
-    if wrong is not None:
-        raise ModelError(wrong)

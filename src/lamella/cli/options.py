@@ -15,6 +15,10 @@ SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, wher
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]
+Overrides = Annotated[
+    list[str] | None,
+    Argument(metavar="KEY=VALUE", help="Settings that differ from CONFIG, such as out=results/mine or mean.steps=100."),
+]
 Quiet = Annotated[bool, Option("--quiet", help="No progress, no summary.")]
 Debug = Annotated[
     bool,

@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lamella.cli.options import SOME_FAILED, Debug, Quiet
+from lamella.cli.options import SOME_FAILED, Debug, Overrides, Quiet
 from lamella.cli.progress import Progress
 
 
 def prepare(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of the data set, such as configs/ape.yaml.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that differ, such as data=/data/ape.")
-    ] = None,
+    overrides: Overrides = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -31,10 +29,9 @@ def prepare(
 
     settings = load(PrepareSettings, config, overrides or ())
     with Progress(quiet) as progress:
-        progress.begin("prepare")
+        progress.update("prepare", 0.0)
         done = run(settings, progress.update)
         save(settings, Path(settings.out) / "settings.yaml")
-        progress.finish()
         progress.say(f"wrote   {settings.out}: {done.cases} cases, {done.made} of them now")
         if done.rejected:
             progress.say(f"note    {len(done.rejected)} sources were rejected: {Path(settings.out) / REJECTS} says why")

@@ -1,10 +1,9 @@
-"""What a user sees while a verb works: a bar on a terminal, plain lines otherwise. Also the stopwatch of the report."""
+"""What a user sees while a verb works: a bar on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,14 +11,9 @@ _LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """Stages, one after the other. Bars and lines go to standard error, `say` to standard output.
-
-    Attributes:
-        seconds: how long each finished stage took.
-    """
+    """Stages, one after the other. Bars and lines go to standard error, `say` to standard output."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.seconds: dict[str, float] = {}
         self._quiet = quiet
         self._stage = ""
         self._began_s = self._spoke_s = 0.0
@@ -39,51 +33,36 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self.finish()
+            self._finish()
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
 
-    def begin(self, stage: str) -> None:
-        """Ends the running stage and starts another."""
-        self.finish()
-        self._stage, self._began_s = stage, time.perf_counter()
-        self._spoke_s = self._began_s
-        if self._bars is not None:
-            self._bar = self._bars.add_task(stage, total=1.0)
-
     def update(self, stage: str, fraction: float) -> None:
-        """Moves `stage` on to `fraction` (0 to 1); a stage that is not running begins."""
+        """Moves `stage` on to `fraction` (0 to 1); where another is running, that ends and `stage` begins."""
         if stage != self._stage:
-            self.begin(stage)
+            self._finish()
+            self._stage, self._began_s = stage, time.perf_counter()
+            self._spoke_s = self._began_s
+            if self._bars is not None:
+                self._bar = self._bars.add_task(stage, total=1.0)
         if self._bars is not None:
             self._bars.update(self._bar, completed=fraction)
         elif not self._quiet and time.perf_counter() - self._spoke_s > _LINE_EVERY_S:
             self._spoke_s = time.perf_counter()
             print(f"{stage}: {100 * fraction:.0f} %", file=sys.stderr, flush=True)
 
-    def counter(self, stage: str) -> Callable[[int, int], None]:
-        """Begins a stage that counts; returns what takes (done, in all)."""
-        self.begin(stage)
-        return lambda done, total: self.update(stage, done / max(total, 1))
-
-    def finish(self) -> None:
-        """Ends the running stage."""
-        if not self._stage:
-            return
-        took = time.perf_counter() - self._began_s
-        self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + took
-        if self._bars is not None:
-            self._bars.update(self._bar, completed=1.0)
-        elif not self._quiet:
-            print(f"{self._stage}: {took:.1f} s", file=sys.stderr, flush=True)
-        self._stage = ""
-
     def say(self, text: str) -> None:
-        """A line of the verb's answer."""
-        if self._quiet:
-            return
+        """A line of the verb's answer, after the running stage has ended."""
+        self._finish()
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
-        else:
+        elif not self._quiet:
             print(text, flush=True)
+
+    def _finish(self) -> None:
+        if self._bars is not None and self._stage:
+            self._bars.update(self._bar, completed=1.0)
+        elif self._stage and not self._quiet:
+            print(f"{self._stage}: {time.perf_counter() - self._began_s:.1f} s", file=sys.stderr, flush=True)
+        self._stage = ""

@@ -80,7 +80,6 @@ def make(
     )
     with Progress(quiet) as progress:
         made = make_study(request, progress.update)
-        progress.finish()
         for line in made.lines():
             progress.say(line)
 

@@ -34,7 +34,7 @@ def report(
         raise UsageError(f"OUT must end in {PAGE} or {DOCUMENT}. Found {out}.")
     check_output(out, None, overwrite=overwrite, folder=False)
     with Progress(quiet) as progress:
-        progress.begin("report")
+        progress.update("report", 0.0)
         if out.suffix.lower() == PAGE:
             from lamella.report.evaluation import render_results
 
@@ -43,5 +43,4 @@ def report(
             from lamella.report.document import write_document
 
             write_document(results, out, overwrite=overwrite)
-        progress.finish()
         progress.say(f"wrote   {out}")

@@ -58,14 +58,12 @@ def thin(dry_run: DryRun = False, quiet: Quiet = False, debug: Debug = False, **
             _say_files("would write", request, study.settings.draw_count, progress)
             return
         result = thin_study(request, progress.update, lambda study: _announce(study, progress))
-        progress.finish()
         _say_files("wrote  ", request, len(result.samples), progress)
         _summarise(result, progress)
 
 
 def _announce(study: Study, progress: Progress) -> None:
     """What will be done, before it is done."""
-    progress.finish()
     rows, columns = study.source.geometry.shape[1:]
     first, last = study.grid.centres_mm[[0, -1]]
     progress.say(f"source  {_line(study.source.geometry)}, {rows} x {columns} pixels")

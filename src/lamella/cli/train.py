@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lamella.cli.options import Debug, Quiet
+from lamella.cli.options import Debug, Overrides, Quiet
 from lamella.errors import UsageError
 
 _KINDS = ("embedded", "autoencoder", "latent")
@@ -16,9 +16,7 @@ _KINDS = ("embedded", "autoencoder", "latent")
 
 def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML of the run, such as configs/embedded.yaml.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings that differ, such as mean.steps=100.")
-    ] = None,
+    overrides: Overrides = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:

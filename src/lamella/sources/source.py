@@ -42,12 +42,12 @@ class Inspection:
 
 
 def read_source(
-    path: Path, series_uid: str | None = None, progress: Callable[[int, int], None] | None = None
+    path: str | Path, series_uid: str | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Volume:
-    """Reads one CT from a DICOM folder (recursive), ZIP or file, or from NIfTI.
+    """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
     Args:
-        path: the source.
+        path: where it is.
         series_uid: SeriesInstanceUID; needed where the source holds several CT series.
         progress: called with (slices done, slices in all).
 
@@ -66,8 +66,8 @@ def read_source(
     return volume
 
 
-def inspect_source(path: Path) -> Inspection:
-    """Looks at everything in a source without decoding DICOM pixels (NIfTI is read whole).
+def inspect_source(path: str | Path) -> Inspection:
+    """Look at everything in a source without decoding DICOM pixels (NIfTI is read whole): what it holds, what is refused.
 
     Raises:
         UsageError: the source does not exist.

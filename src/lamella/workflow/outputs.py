@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -141,13 +140,6 @@ def write_json(output: Path, content: dict[str, Any], *, overwrite: bool) -> Non
     """Write a report; a number that is not finite becomes null, since JSON has none."""
     from lamella.files.atomic import staged_file
 
+    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
     with staged_file(output, overwrite=overwrite) as file:
-        file.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        file.write_text(json.dumps(finite, indent=2, allow_nan=False) + "\n", encoding="utf-8")
