@@ -14,10 +14,10 @@ import pytest
 from pydicom.dataelem import DataElement
 from tests.dicom_builder import PATIENT_NAME
 
-import lamella
 from lamella.cli import main
 from lamella.cli.thin import OPTIONS
 from lamella.embedded import model as embedded
+from lamella.phantom import PhantomSettings
 from lamella.report import preview as pictures
 from lamella.report.layout import PreviewPanel
 from lamella.thinning.settings import ThinSettings
@@ -26,6 +26,7 @@ from lamella.workflow.study import Study
 from lamella.workflow.thin_study import ThinRequest, thin_study
 
 Capture = pytest.CaptureFixture[str]
+SMALL_PHANTOM = PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0)
 
 
 @pytest.fixture
@@ -144,12 +145,25 @@ def test_preview_and_page_are_of_the_answer_itself(
 def test_the_demonstration_shows_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, panels_drawn: list[list[str]]
 ) -> None:
-    small = lamella.phantom.PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0)  # type: ignore[attr-defined]
-    monkeypatch.setattr("lamella.phantom.PhantomSettings", lambda: small)
+    monkeypatch.setattr("lamella.phantom.PhantomSettings", lambda: SMALL_PHANTOM)
     done = demo.run_demo(tmp_path / "demo")
     assert panels_drawn == [["Thick, as measured", "Cubic interpolation", "Lamella mean", "Truth, measured thin"]]
     assert set(done.rmse_hu) == {"cubic", "Lamella mean"}
     assert done.truth.is_dir()
+
+
+def test_without_the_extra_the_demonstration_draws_nothing_and_a_preview_is_refused_first(
+    thin_command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("lamella.machine.extras.EXTRAS", {"report": ("no_such_package",)})
+    monkeypatch.setattr("lamella.phantom.PhantomSettings", lambda: SMALL_PHANTOM)
+    assert main(["demo", str(tmp_path / "demo")]) == 0
+    assert not (tmp_path / "demo" / "preview.png").exists()
+    assert "pip install 'lamella[report]'" in capsys.readouterr().out
+    monkeypatch.setattr("lamella.sources.source.read_source", None)
+    for more in (["--preview", str(tmp_path / "p.png")], ["--report", str(tmp_path / "r.html")]):
+        assert main([*thin_command, str(tmp_path / "out"), *more]) == 2
+        assert "no_such_package" in capsys.readouterr().err
 
 
 def test_answers_to_one_series_have_numbers_of_their_own(thin_command: list[str], tmp_path: Path) -> None:  # SPEC C5

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamella.files.output_checks import check_output
+from lamella.machine.extras import missing
 from lamella.thinning.result import Progress, silent
 from lamella.workflow.outputs import REPLACEABLE, refuse_others_slices
 from lamella.workflow.simulate_thick import ThickRequest, simulate_thick_study
@@ -38,18 +39,19 @@ class Demo:
 
 
 def run_demo(out: Path, *, overwrite: bool = False, progress: Progress = silent) -> Demo:
-    """Write a phantom study, the same thickened, the thinned series, a preview and a report into `out`.
+    """Write a phantom study, the same thickened, the thinned series, a report and, if it can be drawn, a preview into `out`.
 
     Raises:
         UsageError: a result is there already, or could not be written; nothing was painted then.
     """
-    truth, thick = out / "phantom-1mm", out / "phantom-5mm"
-    thin, report, preview = out / "thin-1mm", out / "report.json", out / "preview.png"
+    truth, thick, thin, report = (out / name for name in ("phantom-1mm", "phantom-5mm", "thin-1mm", "report.json"))
+    preview = None if missing("report") else out / "preview.png"
     for folder, replaceable in ((truth, _PHANTOM_FILES), (thick, REPLACEABLE), (thin, REPLACEABLE)):
         check_output(folder, None, overwrite=overwrite, replaceable=replaceable)
         refuse_others_slices(folder)
     for file in (report, preview):
-        check_output(file, None, overwrite=overwrite, folder=False)
+        if file is not None:
+            check_output(file, None, overwrite=overwrite, folder=False)
     progress("phantom", 0.0)
     painted = _phantom(truth, overwrite)
     simulate_thick_study(ThickRequest(truth, thick, _THICK_MM, _THICK_MM, overwrite=overwrite), progress)

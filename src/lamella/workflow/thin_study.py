@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella.errors import UsageError
+from lamella.machine.extras import require
 from lamella.sources.like import read_like
 from lamella.thinning.result import Progress, Stopwatch, silent
 from lamella.thinning.settings import ThinSettings
@@ -183,3 +184,5 @@ def _check(request: ThinRequest) -> None:
             check_side_file(option, path, suffixes, inputs, request.output, overwrite=request.overwrite)
     if len({path.resolve() for path in request.beside}) < len(request.beside):
         raise UsageError("--spread, --report and --preview need different names. Found the same name twice.")
+    if request.preview is not None or request.page is not None:
+        require("report", "A preview or a page")
