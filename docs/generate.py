@@ -19,6 +19,7 @@ import yaml
 
 from lamella.cli.app import command
 from lamella.files.aliases import ALIASES
+from lamella.results.schema import Results
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -39,6 +40,7 @@ def generate() -> None:
     pages = {
         "_generated/commands": commands(),
         "_generated/config": config(),
+        "_generated/results": results(),
         "_generated/model-card": model_card(),
         "start/tutorial": tutorial(),
         "project/contributing": of_root("CONTRIBUTING.md"),
@@ -106,14 +108,19 @@ def config() -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def tables(kind: Any, done: set[type]) -> Iterator[str]:
+def results() -> str:
+    """The schema of results.json, one table a dataclass."""
+    return "\n\n".join(tables(Results, set(), "field")) + "\n"
+
+
+def tables(kind: Any, done: set[type], name: str = "key") -> Iterator[str]:
     """The table of a dataclass, then those of the dataclasses within it that were not shown before."""
     if kind in done:
         return
     done.add(kind)
     hints, meanings = get_type_hints(kind), attributes(kind)
     inner = []
-    rows = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    rows = [f"| {name} | value | default | meaning |", "|---|---|---|---|"]
     for one in dataclasses.fields(kind):
         rows.append(
             f"| `{one.name}` | {type_text(hints[one.name])} | {default_text(one)} | {cell(meanings.get(one.name, ''))} |"
@@ -122,7 +129,7 @@ def tables(kind: Any, done: set[type]) -> Iterator[str]:
     heading = f"({anchor(kind)})=\n### {kind.__name__}\n\n{summary(kind)}\n\n"
     yield heading + "\n".join(rows)
     for part in inner:
-        yield from tables(part, done)
+        yield from tables(part, done, name)
 
 
 def parts_of(hint: Any) -> list[Any]:
@@ -142,7 +149,17 @@ def type_text(hint: Any) -> str:
         return " or ".join(type_text(one) for one in inner)
     if origin is tuple:
         return f"list of {type_text(inner[0])}" if inner[-1] is Ellipsis else ", ".join(map(type_text, inner))
-    names = {int: "integer", float: "number", str: "text", bool: "true or false", Path: "path", type(None): "null"}
+    if origin is dict:
+        return f"mapping of name to {type_text(inner[1])}"
+    names = {
+        int: "integer",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        Path: "path",
+        type(None): "null",
+        Any: "any value",
+    }
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
