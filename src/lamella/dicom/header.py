@@ -50,9 +50,7 @@ class Slice:
     """One image plane with everything the geometry and the HU scale need, checked for presence and form only.
 
     Attributes:
-        entry: the file it lies in.
-        frame: its index within the file (0 in a classic file).
-        frames: how many frames the file holds.
+        entry, frame, frames: the file, the index of the frame in it, and how many frames it holds.
         header: classic data set without pixel data.
         position_mm: ImagePositionPatient, LPS.
         orientation: ImageOrientationPatient: direction of rising column index, then of rising row index.

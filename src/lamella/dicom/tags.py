@@ -148,18 +148,10 @@ DROPPED = MappingProxyType(
 
 
 def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:
-    """Copy the named attributes that `source` holds with a value.
+    """Copy the named attributes that `source` holds with a value; the copy shares nothing with `source`.
 
     Private attributes inside copied sequences are removed. An attribute whose value cannot be decoded, or breaks the
-    rules of its value representation, is left out with a log entry that names the attribute, never its value.
-
-    Args:
-        source: header of one source slice.
-        keywords: DICOM keywords from the tables above.
-        exact: copy values that break the rules too.
-
-    Returns:
-        A new dataset that shares nothing with `source`.
+    rules of its value representation (unless `exact`), is left out with a log entry that names it, never its value.
     """
     copied = Dataset()
     with config.disable_value_validation():  # its warnings would quote the value, which may name a patient

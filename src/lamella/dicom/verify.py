@@ -20,14 +20,10 @@ _NUMBER = 1e-6
 
 
 def verify_written(folder: Path, volume: Volume) -> None:
-    """Compare the files of a written series with the volume they should hold.
+    """Compare the files that `write_series` wrote with the int16 volume that they should hold.
 
     Every slice must be there once, within 0.001 mm of its place, with exactly its voxels; numbering, spacing, thickness
     and identity must be consistent. Nothing is taken from file names.
-
-    Args:
-        folder: the files that `lamella.dicom.write.write_series` wrote, and nothing else.
-        volume: the int16 volume that was given to it.
 
     Raises:
         LamellaError: any difference; the message names the file.

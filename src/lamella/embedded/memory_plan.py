@@ -22,9 +22,7 @@ class MemoryPlan:
     """Block sizes and the memory they need.
 
     Attributes:
-        slab_thick: thick slices a block of the trunk.
-        slab_thin: thin slices a block of the head.
-        slab_flow: thin slices a block of the flow.
+        slab_thick, slab_thin, slab_flow: slices a block of the trunk, the head and the flow.
         tile: pixels a side of a block; the flow's have half as many rows.
         peak_bytes: expected peak of the process.
         available_bytes: what may be used.

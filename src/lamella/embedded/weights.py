@@ -42,9 +42,7 @@ class EmbeddedWeights:
     """What the model folder holds.
 
     Attributes:
-        name: of the folder's card.
-        sha256: of the weights file; empty for a model that was never saved.
-        licence: of the weights.
+        name, sha256, licence: see `ThinModel`.
         settings: shape of the networks.
         limits: geometry it was trained for.
         calibration: figures chosen after training.

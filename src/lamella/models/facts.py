@@ -23,12 +23,9 @@ class ModelFacts:
     """A model folder.
 
     Attributes:
-        name, kind, licence: of its card.
-        sha256: of the weights file as it is.
-        intact: whether that is the one its card names.
+        sha256: of the weights file as it is; `intact`: whether the card names the same.
         tensors, parameters: how many, by the first part of the tensors' names.
         dtypes: number formats of the weights.
-        card: the whole card.
     """
 
     name: str
@@ -47,9 +44,6 @@ class CheckpointFacts:
     """A checkpoint of a training run.
 
     Attributes:
-        name: of the file.
-        step, epoch: where training stood.
-        size_bytes: of the file.
         tensors, parameters: of the networks, by the first part of the tensors' names.
         not_finite: tensors of the networks that hold NaN or infinity.
         holds: the parts of the checkpoint (optimizer, schedule, callbacks and so on).

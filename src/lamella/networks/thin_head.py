@@ -21,9 +21,7 @@ class ThinHeadSettings:
     """Shape of a `ThinHead`.
 
     Attributes:
-        trunk_channels: channels of the thick-grid features.
-        image_channels: channels of the packed starting image on the thin grid.
-        out_channels: channels of the answer.
+        trunk_channels, image_channels, out_channels: of the thick-grid features, the packed starting image and the output.
         hidden: width on the thin grid.
         basis: sets of features of each thick slice.
         ratios: length of the vector that describes the two grids.

@@ -22,8 +22,7 @@ class UNetSettings:
     """Shape of a `UNet3d`.
 
     Attributes:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
+        in_channels, out_channels: of input and output.
         channels: width of each level; level i is down-sampled 2^i times in y and x.
         blocks: residual blocks on the way down of each level; the last level's are the bottom of the U.
         z_kernels: size along z (1 or 3) of each block's first convolution, in order of execution; repeated as needed. Fewer

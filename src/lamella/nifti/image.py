@@ -106,14 +106,9 @@ def read_nifti(path: Path) -> Volume:
 def volume_of(
     name: str, header: Any, stored: NDArray[Any], scale: tuple[float, float], thickness_mm: float | None = None
 ) -> Volume:
-    """What a NIfTI header and the array beside it mean; see `read_nifti`.
+    """The volume of nibabel's header and the array of stored values beside it, in the header's axis order; see `read_nifti`.
 
-    Args:
-        name: in messages.
-        header: nibabel's.
-        stored: in the header's axis order.
-        scale: (slope, intercept) from stored values to HU.
-        thickness_mm: of the slabs, where it is known.
+    `scale` is (slope, intercept) from stored values to HU; `name` is for messages.
     """
     shape = shape_of(name, header)
     affine, code = affine_of(name, header, shape)

@@ -2,8 +2,8 @@
 
 `phantom_nodules` lists the nodules of a chest.
 
-Nothing of a patient is in it. The anatomy depends on the seed alone and is fixed in LPS millimetres; the settings
-choose the grid that looks at it. Thin slices only: thick ones are made from thin ones by `lamella.physics.slice_operator`.
+It holds nothing of a patient. The anatomy depends on the seed alone and is fixed in LPS millimetres; the settings choose the
+grid on which it is sampled. Thin slices only: `lamella.physics` makes thick slices from thin ones.
 """
 
 from lamella.phantom.dicom import write_phantom_study
@@ -26,6 +26,6 @@ __all__ = [
 
 
 def paint_phantom(settings: PhantomSettings) -> Volume:
-    """The phantom of `settings.region`: float32 HU, the same for the same settings."""
+    """The phantom of `settings.region`: float32 HU in [-1024, 3071], the same for the same settings."""
     painters = {"chest": thorax_phantom, "head": head_phantom, "solids": solids_phantom}
     return painters[settings.region](settings)

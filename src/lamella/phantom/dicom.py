@@ -53,13 +53,10 @@ def write_phantom_study(
     thick one lie in the same space.
 
     Args:
-        folder: where the files go; made if missing.
+        folder: made if missing.
         volume: HU on any geometry; rounded to whole HU, clipped to [-1024, 3071].
-        seed: the phantom's, names the study.
-        series_number: SeriesNumber (0020,0011).
-        description: SeriesDescription (0008,103E); by default thickness and spacing.
-        kernel: ConvolutionKernel (0018,1210).
-        region: what was painted.
+        seed, region: of the phantom; the seed names the study.
+        series_number, description, kernel: of the header; the description defaults to thickness and spacing.
 
     Returns:
         The files, in slice order.

@@ -64,9 +64,6 @@ def head_phantom(settings: PhantomSettings) -> Volume:
     Scalp, muscles and fat; skull with its two tables, sutures left out, base, petrous bones with air cells and the inner
     ear; jaws and teeth; sinuses, nose, throat and ear canals; brain with folded cortex, ventricles, calcified pineal and
     choroid; arteries and venous sinuses; eyes; head rest; noise.
-
-    Returns:
-        Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
     seed = settings.seed
     size, contrast = head_build(seed)

@@ -32,14 +32,7 @@ _COARSE_MM = 6.0
 
 
 def add_noise(hu: Array, grid: Grid, level_hu: float, rng: np.random.Generator) -> None:
-    """Add noise to `hu` (z, y, x) in place.
-
-    Args:
-        hu: the noiseless volume.
-        grid: where it is.
-        level_hu: standard deviation in the volume's soft tissue (median over voxels of 0 to 120 HU).
-        rng: source of the noise.
-    """
+    """Add noise to `hu` (z, y, x) in place; `level_hu` is its median standard deviation in voxels of 0 to 120 HU."""
     levels = _levels(hu, grid, level_hu)
     filters = _filters(grid)
     smoothing = _smoothing(grid)

@@ -1,4 +1,4 @@
-"""What a phantom is asked for: the grid that looks at it, and what is random."""
+"""Settings of a phantom: the grid, the seed and the noise."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lamella.volume import Geometry
 Region = Literal["chest", "head", "solids"]
 
 THICKEST_MM = 3.0
-"""Edges are soft as in a thin slice; a slice thicker than this would not look like one."""
+"""Edges are as soft as in a thin slice; thicker slices would need softer ones."""
 
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """The grid that looks at the phantom, and what is random.
+    """The grid on which a phantom is sampled, and what is random.
 
     Attributes:
         shape: (slices, rows, columns); the grid is centred on the origin, in the heart or the middle of the brain.
         spacing_mm: distance between slice centres.
         pixel_mm: distance between rows and between columns.
-        thickness_mm: slab width of a slice, recorded in the geometry.
+        thickness_mm: slab width that the geometry records.
         seed: chooses vessels, nodules, textures and noise; of a head also size, folds and contrast medium.
         noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
         nodules: how many, with diameters from 3 to 12 mm; in a chest alone.

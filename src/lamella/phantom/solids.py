@@ -31,9 +31,6 @@ def solids_phantom(settings: PhantomSettings) -> Volume:
 
     A cylinder of water or an empty shell; in it ellipsoids, boxes and rods of 3 to 72 mm, solid or hollow, some hardly
     denser than what surrounds them; noise.
-
-    Returns:
-        Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
     rng = np.random.default_rng([settings.seed, 41])
     canvas = Canvas(np.full(settings.shape, _GAS_HU, dtype=np.float32), Grid.of(settings.geometry))

@@ -26,14 +26,7 @@ _WITHIN_MM = 62.0
 
 @dataclass(frozen=True)
 class Nodule:
-    """A ball of tissue in the lung.
-
-    Attributes:
-        centre_mm: LPS position.
-        diameter_mm: of the ball, before the scanner's blur.
-        hu: value inside.
-        kind: solid, or ground glass (lung still shows through).
-    """
+    """A ball of tissue in the lung, at an LPS position; lung still shows through ground glass."""
 
     centre_mm: tuple[float, float, float]
     diameter_mm: float
@@ -91,9 +84,6 @@ def thorax_phantom(settings: PhantomSettings) -> Volume:
     Body with skin, fat and muscle; lungs with branching vessels, airways, fissures and nodules; heart and great vessels
     (with a small embolus in the right pulmonary artery); diaphragm, liver, spleen, stomach; ribs, spine, breastbone,
     shoulder blades; couch; noise as filtered back projection leaves it.
-
-    Returns:
-        Volume of float32 HU, clipped to [-1024, 3071]; the same for the same settings.
     """
     seed = settings.seed
     canvas = Canvas(np.empty(settings.shape, dtype=np.float32), Grid.of(settings.geometry))

@@ -28,15 +28,7 @@ _LOWER_VEIN_ROOT = {-1.0: (-40.0, 20.0, -14.0), 1.0: (46.0, 22.0, -12.0)}
 
 
 def grow(points: Vector, root: Vector, heading: Vector, radius_mm: float, rng: np.random.Generator) -> Branches:
-    """A tree from `root` that ends once near each of the (n, 3) points.
-
-    Args:
-        points: region to be served, LPS mm.
-        root: where the tree begins.
-        heading: direction in which it begins.
-        radius_mm: at the root.
-        rng: source of small irregularities.
-    """
+    """A tree that begins at `root` with this heading and radius, and ends once near each of the (n, 3) points in LPS mm."""
     per_leaf = radius_mm / len(points) ** (1.0 / _MURRAY)
     pieces: list[tuple[Vector, Vector, float, float]] = []
     todo = [(root, heading / np.linalg.norm(heading), points, radius_mm)]
@@ -74,10 +66,10 @@ def _bisect(region: Vector, along: Vector, rng: np.random.Generator) -> tuple[Ve
 
 def lung_points(side: float, count: int, rng: np.random.Generator) -> Vector:
     """(about `count`, 3) points spread evenly over one lung (side +1 left, -1 right), 2 mm from its surface."""
-    draws = rng.uniform([6.0, -90.0, -88.0], [128.0, 84.0, 96.0], (count * 6, 3))
-    draws[:, 0] *= side
-    x, y, z = draws.T.astype(np.float32)
-    return draws[np.asarray(lungs(x, y, z)) < -2.0][:count]
+    candidates = rng.uniform([6.0, -90.0, -88.0], [128.0, 84.0, 96.0], (count * 6, 3))
+    candidates[:, 0] *= side
+    x, y, z = candidates.T.astype(np.float32)
+    return candidates[np.asarray(lungs(x, y, z)) < -2.0][:count]
 
 
 @lru_cache(maxsize=2)

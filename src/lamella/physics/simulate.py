@@ -13,11 +13,7 @@ from lamella.volume import Volume, round_hu
 def simulate_thick(thin: Volume, thickness_mm: float, spacing_mm: float, profile: Profile = "box") -> Volume:
     """Average thin slices into thick ones, in whole HU; the slabs all lie within the thin series and are centred in it.
 
-    Args:
-        thin: the scan.
-        thickness_mm: width of a thick slice, the full width at half maximum of its profile.
-        spacing_mm: distance between the centres of thick slices.
-        profile: shape of the slab.
+    `thickness_mm` is the full width at half maximum of the slice profile.
 
     Raises:
         RefusedInput: the slices asked for are thinner or closer than the scan's.
