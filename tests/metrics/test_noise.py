@@ -5,8 +5,7 @@ import pytest
 from scipy import ndimage
 
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.metrics import noise_floor_rmse_hu, noise_sd_along_z, noise_sd_in_plane
-from lamella.physics.slice_operator import SliceOperator, profile_matrix
+from lamella.metrics import noise_sd_along_z, noise_sd_in_plane
 
 SHAPE = (8, 48, 48)
 EVERYWHERE = np.ones(SHAPE, dtype=np.bool_)
@@ -68,14 +67,6 @@ def test_smoothing_is_seen_in_its_own_direction_only():
     assert noise_sd_in_plane(in_plane, EVERYWHERE) < 9.5
     assert noise_sd_in_plane(along_z, EVERYWHERE) == pytest.approx(10, rel=0.05)
     assert noise_sd_along_z(along_z, EVERYWHERE) < 7
-
-
-def test_floor_is_what_the_measurement_leaves_of_white_noise():  # SPEC B13
-    thin_mm, thick_mm = np.arange(40) + 0.5, 5.0 * np.arange(8) + 2.5
-    operator = SliceOperator.from_matrix(profile_matrix(thin_mm, 1.0, thick_mm, 5.0))
-    left_over = 30.0 * np.sqrt(operator.null_fraction.mean())
-    assert noise_floor_rmse_hu(30.0, 8, 40) == pytest.approx(left_over)
-    assert noise_floor_rmse_hu(30.0, 40, 40) == 0.0
 
 
 def test_refuses_empty_masks_and_nan():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,10 @@ class Sheet:
             if not known:
                 self.absent.setdefault(name, "There is nothing of the kind in this case to measure it on.")
 
+    def measure(self, name: str, metric: Callable[..., float], *arguments: Any, **options: Any) -> None:
+        """Add one figure: what a metric makes of its arguments."""
+        self.add(lambda: {name: metric(*arguments, **options)}, name)
+
 
 def score(answer: Answer, reference: Reference) -> Sheet:
     """Every figure of an answer on the scored slices.
@@ -97,54 +102,43 @@ def _floor(sheet: Sheet, answer: Answer, reference: Reference) -> None:
 
 def _errors(sheet: Sheet, answer: Answer, case: Case) -> None:
     hu, truth, masks, name = answer.hu, case.scan.volume.hu, case.scan.masks, answer.method
-    sheet.add(lambda: {"rmse_hu": metrics.rmse_hu(hu, truth, case=name)}, "rmse_hu")
+    sheet.measure("rmse_hu", metrics.rmse_hu, hu, truth, case=name)
     for region in REGIONS:
-        key = f"rmse_{region}_hu"
-        sheet.add(lambda key=key, region=region: {key: metrics.rmse_hu(hu, truth, masks[region], name)}, key)  # type: ignore[misc]  # binds this round's names
-    sheet.add(lambda: {"mae_body_hu": metrics.mae_hu(hu, truth, masks["body"], name)}, "mae_body_hu")
+        sheet.measure(f"rmse_{region}_hu", metrics.rmse_hu, hu, truth, masks[region], name)
+    sheet.measure("mae_body_hu", metrics.mae_hu, hu, truth, masks["body"], name)
     for span, window in metrics.PSNR_WINDOWS_HU.items():
-        key = f"psnr_{span}_db"
-        sheet.add(lambda key=key, window=window: {key: metrics.psnr_windowed(hu, truth, *window, case=name)}, key)  # type: ignore[misc]  # binds this round's names
-    body = masks["body"]
+        sheet.measure(f"psnr_{span}_db", metrics.psnr_windowed, hu, truth, *window, case=name)
     full = metrics.PSNR_WINDOWS_HU[4095]
-    sheet.add(lambda: {"psnr_body_db": metrics.psnr_windowed(hu, truth, *full, body, name)}, "psnr_body_db")
+    sheet.measure("psnr_body_db", metrics.psnr_windowed, hu, truth, *full, masks["body"], name)
     # Per slice, for gains and intervals; clipped as PSNR is, so that a gain is the difference of two PSNRs.
     error = np.clip(hu, *full).astype(np.float32) - np.clip(truth, *full)
     sheet.curves["squares"] = np.einsum("zyx,zyx->z", error, error, dtype=np.float64).tolist()
-    error[~body] = 0.0
+    error[~masks["body"]] = 0.0
     sheet.curves["squares_body"] = np.einsum("zyx,zyx->z", error, error, dtype=np.float64).tolist()
 
 
 def _similarity(sheet: Sheet, answer: Answer, case: Case) -> None:
-    hu, truth = answer.hu, case.scan.volume.hu
     low, high = metrics.PSNR_WINDOWS_HU[3072]
     for plane, planes in SSIM_PLANES.items():
-        key = f"ssim_{plane}"
-        sheet.add(
-            lambda key=key, plane=plane, planes=planes: {  # type: ignore[misc]  # binds this round's names
-                key: metrics.ssim(hu, truth, high - low, answer.method, plane=plane, planes=planes, black_hu=low)
-            },
-            key,
-        )
+        which = {"plane": plane, "planes": planes, "black_hu": low}
+        truth = case.scan.volume.hu
+        sheet.measure(f"ssim_{plane}", metrics.ssim, answer.hu, truth, high - low, answer.method, **which)
 
 
 def _structure(sheet: Sheet, answer: Answer, reference: Reference) -> None:
-    case = reference.case
-    hu, truth, body, name = answer.hu, case.scan.volume.hu, case.scan.masks["body"], answer.method
-    step = case.scan.volume.geometry.spacing_mm
-    sheet.add(lambda: {"gradient_error_z": metrics.gradient_error_z(hu, truth, step, body, name)}, "gradient_error_z")
+    scan = reference.case.scan
+    images = answer.hu, scan.volume.hu, scan.volume.geometry.spacing_mm, scan.masks["body"], answer.method
+    sheet.measure("gradient_error_z", metrics.gradient_error_z, *images)
 
     def width() -> dict[str, float]:
         if reference.edges is None:
             raise LamellaError("The truth has no strong edge along the slice axis.")
         edges, true_mm = reference.edges
-        return {"edge_width_z_ratio": metrics.edge_width_z_mm(hu, edges, step, name) / true_mm}
+        width_mm = metrics.edge_width_z_mm(answer.hu, edges, scan.volume.geometry.spacing_mm, answer.method)
+        return {"edge_width_z_ratio": width_mm / true_mm}
 
     sheet.add(width, "edge_width_z_ratio")
-    sheet.add(
-        lambda: {"edge_roughness_ratio": metrics.edge_second_difference_ratio(hu, truth, step, body, name)},
-        "edge_roughness_ratio",
-    )
+    sheet.measure("edge_roughness_ratio", metrics.edge_second_difference_ratio, *images)
 
 
 def _noise_of_truth(reference: Reference) -> tuple[float, float]:
@@ -171,7 +165,7 @@ def _noise(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     sheet.add(levels, "noise_in_plane_ratio", "noise_along_z_ratio")
     for where in ("in_plane", "along_z"):
         keys = [f"noise_power_{where}_{band}" for band, _, _ in BANDS]
-        sheet.add(lambda where=where: _bands(sheet, where, answer, reference), *keys)  # type: ignore[misc]  # binds this round's name
+        sheet.add(partial(_bands, sheet, where, answer, reference), *keys)
 
     def stripes() -> dict[str, float]:
         per_slice = metrics.noise_per_slice(hu, soft, name)
@@ -199,8 +193,7 @@ def _bands(sheet: Sheet, where: str, answer: Answer, reference: Reference) -> di
 def _densitometry(sheet: Sheet, answer: Answer, case: Case) -> None:
     hu, truth, masks, name = answer.hu, case.scan.volume.hu, case.scan.masks, answer.method
     for region in ("body", "lung", "soft", "bone"):
-        key = f"bias_{region}_hu"
-        sheet.add(lambda key=key, region=region: {key: metrics.mean_error_hu(hu, truth, masks[region], name)}, key)  # type: ignore[misc]  # binds this round's names
+        sheet.measure(f"bias_{region}_hu", metrics.mean_error_hu, hu, truth, masks[region], name)
 
     def lung() -> dict[str, float]:
         where = case.scan.lung_region
@@ -247,7 +240,7 @@ def _calibration(sheet: Sheet, answer: Answer, reference: Reference) -> None:
 
     sheet.add(coverage, *keys)
     sheet.add(in_tissue, "spread_soft_ratio")
-    sheet.add(lambda: {"error_detection_auc": metrics.error_detection_auc(error, spread, body)}, "error_detection_auc")
+    sheet.measure("error_detection_auc", metrics.error_detection_auc, error, spread, body)
 
 
 def _placement(sheet: Sheet, answer: Answer, case: Case) -> None:

@@ -3,6 +3,7 @@
 Arrays are (z, y, x) in HU, positions and spacings in mm. Nothing here draws, reads files or knows a model.
 """
 
+# fmt: off
 from lamella.metrics.baseline import (
     INTERPOLATIONS,
     SHIFTS_MM,
@@ -11,14 +12,14 @@ from lamella.metrics.baseline import (
     best_shift_mm,
     refined_shift_mm,
 )
-from lamella.metrics.calibration import coverage, coverage_curve, error_detection_auc
+from lamella.metrics.calibration import coverage_curve, error_detection_auc
 from lamella.metrics.coarse_noise import WIDE_MM, coarse_noise_ratio, slices_apart, window_side_px
 from lamella.metrics.densitometry import histogram_distance_hu, laa_percent, perc15_hu
 from lamella.metrics.edge_width import EdgeSet, edge_width_z_mm, edge_widths_z_mm, find_edges_z
 from lamella.metrics.edges import edge_second_difference_ratio, gradient_error_z, steep_edges
 from lamella.metrics.error import PSNR_WINDOWS_HU, mae_hu, mean_error_hu, psnr, psnr_windowed, rmse_hu
 from lamella.metrics.floor import noise_correlation_z, noise_floor_hu
-from lamella.metrics.foci import DenseParts, Foci, compare_foci, dense_parts, foci
+from lamella.metrics.foci import DenseParts, compare_foci, dense_parts
 from lamella.metrics.masks import (
     body_mask,
     bone_mask,
@@ -28,13 +29,7 @@ from lamella.metrics.masks import (
     soft_tissue_mask,
     vessel_mask,
 )
-from lamella.metrics.noise import (
-    IN_PLANE_WINDOW_PX,
-    LEAST_NOISE_VOXELS,
-    noise_floor_rmse_hu,
-    noise_sd_along_z,
-    noise_sd_in_plane,
-)
+from lamella.metrics.noise import IN_PLANE_WINDOW_PX, LEAST_NOISE_VOXELS, noise_sd_along_z, noise_sd_in_plane
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
 from lamella.metrics.sphere_places import place_spheres
@@ -50,70 +45,16 @@ from lamella.metrics.statistics import bootstrap_interval, paired_test, slab_boo
 from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 
 __all__ = [
-    "INTERPOLATIONS",
-    "IN_PLANE_WINDOW_PX",
-    "LEAST_NOISE_VOXELS",
-    "PSNR_WINDOWS_HU",
-    "SHELL_MM",
-    "SHIFTS_MM",
-    "WIDE_MM",
-    "DenseParts",
-    "EdgeSet",
-    "Foci",
-    "Spectrum",
-    "Sphere",
-    "aligned_cubic",
-    "aligned_interpolation",
-    "band_ratio",
-    "best_shift_mm",
-    "body_mask",
-    "bone_mask",
-    "bootstrap_interval",
-    "coarse_noise_ratio",
-    "compare_foci",
-    "coverage",
-    "coverage_curve",
-    "dense_parts",
-    "edge_second_difference_ratio",
-    "edge_width_z_mm",
-    "edge_widths_z_mm",
-    "error_detection_auc",
-    "find_edges_z",
-    "foci",
-    "gradient_error_z",
-    "histogram_distance_hu",
-    "insert_spheres",
-    "laa_percent",
-    "lung_mask",
-    "lung_region",
-    "mae_hu",
-    "mean_error_hu",
-    "noise_correlation_z",
-    "noise_floor_hu",
-    "noise_floor_rmse_hu",
-    "noise_per_slice",
-    "noise_power_along_z",
-    "noise_power_in_plane",
-    "noise_sd_along_z",
-    "noise_sd_in_plane",
-    "paired_test",
-    "perc15_hu",
-    "place_spheres",
-    "psnr",
-    "psnr_windowed",
-    "refined_shift_mm",
-    "rmse_hu",
-    "shrunk_along_z",
-    "slab_bootstrap_gain_db",
-    "slab_bootstrap_rmse",
-    "slices_apart",
-    "soft_tissue_mask",
-    "sphere_contrast",
-    "sphere_recovery",
-    "sphere_volume_ratio",
-    "ssim",
-    "steep_edges",
-    "stripe_power_ratio",
-    "vessel_mask",
-    "window_side_px",
+    "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM",
+    "WIDE_MM", "DenseParts", "EdgeSet", "Spectrum", "Sphere", "aligned_cubic", "aligned_interpolation", "band_ratio",
+    "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval", "coarse_noise_ratio", "compare_foci",
+    "coverage_curve", "dense_parts", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm",
+    "error_detection_auc", "find_edges_z", "gradient_error_z", "histogram_distance_hu", "insert_spheres",
+    "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "noise_correlation_z", "noise_floor_hu",
+    "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane",
+    "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu",
+    "shrunk_along_z", "slab_bootstrap_gain_db", "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask",
+    "sphere_contrast", "sphere_recovery", "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio",
+    "vessel_mask", "window_side_px",
 ]
+# fmt: on

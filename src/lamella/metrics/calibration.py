@@ -12,32 +12,13 @@ from lamella.errors import LamellaError
 from lamella.metrics.checks import Hu, Mask, check_grid, check_mask, finite, some_voxels
 
 NOMINAL = (0.5, 0.68, 0.8, 0.9, 0.95)
-"""Shares of a normal distribution at which a calibration curve is drawn."""
+"""Shares of a normal distribution of a calibration curve."""
 
 LARGE_SHARE = 0.1
 """Errors above this top share of their size count as large."""
 
 MOST_VOXELS = 1_000_000
 """More voxels than this are not ranked: the area under the curve is then within about 0.001 of the whole volume's."""
-
-
-def coverage(error_hu: Hu, spread_hu: Hu, k: float = 1.0, mask: Mask | None = None, case: str = "prediction") -> float:
-    """Fraction of voxels whose error lies within `k` predicted standard deviations.
-
-    A calibrated normal prediction gives 0.683 at k = 1 and 0.954 at k = 2; a Laplace one 0.757 and 0.941.
-
-    Args:
-        error_hu: (z, y, x) prediction minus truth, HU.
-        spread_hu: (z, y, x) predicted standard deviation, HU, at least 0.
-        k: how many standard deviations.
-        mask: (z, y, x) voxels that count; None counts every voxel.
-        case: name of the prediction for error messages.
-
-    Raises:
-        NonFiniteError: a counted voxel is not finite.
-        LamellaError: shapes differ, a spread is negative, or no voxel counts.
-    """
-    return _within(error_hu, spread_hu, [k], mask, case)[0]
 
 
 def coverage_curve(
@@ -61,7 +42,7 @@ def coverage_curve(
 
     Raises:
         NonFiniteError: a counted voxel is not finite.
-        LamellaError: a share is not between 0 and 1; else as `coverage`.
+        LamellaError: shapes differ, a share is not between 0 and 1, a spread is negative, or no voxel counts.
     """
     wrong = [share for share in nominal if not 0.0 < share < 1.0]
     if wrong:

@@ -54,245 +54,113 @@ class Figure:
     digits: int = 2
 
 
-def _errors() -> dict[str, Figure]:
-    figures = {"rmse_hu": Figure("RMSE", "HU", "low", "error", "Root mean squared error over all scored voxels.", 1)}
-    for name, words in REGIONS.items():
-        figures[f"rmse_{name}_hu"] = Figure(
-            f"RMSE, {name}", "HU", "low", "error", f"Root mean squared error in {words}.", 1
-        )
-    figures["mae_body_hu"] = Figure("MAE, body", "HU", "low", "error", "Mean absolute error in the body.", 1)
-    for span, (low, high) in PSNR_WINDOWS_HU.items():
-        figures[f"psnr_{span}_db"] = Figure(
-            f"PSNR {span}",
-            "dB",
-            "high",
-            "error",
-            f"Peak signal-to-noise ratio for a range of {span} HU, both images clipped to {low:g} to {high:g} HU. "
-            "Figures of different ranges cannot be compared.",
-        )
-    figures["psnr_body_db"] = Figure(
-        "PSNR, body", "dB", "high", "error", "The same for a range of 4095 HU, over the voxels of the body alone."
-    )
-    for plane in ("axial", "coronal", "sagittal"):
-        figures[f"ssim_{plane}"] = Figure(
-            f"SSIM {plane}",
-            "",
-            "high",
-            "error",
-            f"Structural similarity of {plane} planes, range 3072 HU from -1024.",
-            4,
-        )
-    return figures
-
-
-def _structure() -> dict[str, Figure]:
-    return {
-        "gradient_error_z": Figure(
-            "Gradient error z",
-            "HU/mm",
-            "low",
-            "structure",
-            "RMSE of the gradient along the slice axis, in the body.",
-            1,
-        ),
-        "edge_width_z_ratio": Figure(
-            "Edge width z",
-            "",
-            "one",
-            "structure",
-            "10 to 90 % width along the slice axis of strong edges, over the truth's; above 1 is blurred.",
-        ),
-        "edge_roughness_ratio": Figure(
-            "Edge roughness",
-            "",
-            "one",
-            "structure",
-            "In-plane second differences at edges steep along the slice axis, over the truth's; above 1 is speckle.",
-        ),
-    }
-
-
-def _noise() -> dict[str, Figure]:
-    figures = {
-        "noise_in_plane_ratio": Figure(
-            "Noise in plane", "", "one", "noise", "Noise in soft tissue in the slice, over the real thin scan's."
-        ),
-        "noise_along_z_ratio": Figure(
-            "Noise along z", "", "one", "noise", "Noise in soft tissue from slice to slice, over the real thin scan's."
-        ),
-    }
-    for where, words in (("in_plane", "in the slice"), ("along_z", "along the slice axis")):
-        for band, low, high in BANDS:
-            figures[f"noise_power_{where}_{band}"] = Figure(
-                f"Noise power {where.replace('_', ' ')}, {band}",
-                "",
-                "one",
-                "noise",
-                f"Noise power {words} between {low:.2g} and {high:.2g} of the highest frequency, over the truth's.",
-            )
-    figures["stripe_ratio"] = Figure(
-        "Stripes",
-        "",
-        "none",
-        "noise",
-        "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; compare "
-        "with the truth's own, which lies about 1 or below: well above it means stripes.",
-        1,
-    )
-    return figures
-
-
-def _densitometry() -> dict[str, Figure]:
-    figures = {
-        f"bias_{region}_hu": Figure(
-            f"Bias, {region}", "HU", "zero", "densitometry", f"Mean of result minus truth in {REGIONS[region]}."
-        )
-        for region in ("body", "lung", "soft", "bone")
-    }
-    figures["laa_950_bias_pp"] = Figure(
-        "LAA-950 bias",
-        "pp",
-        "zero",
-        "densitometry",
-        "Share of the lungs (with vessels) below -950 HU minus the truth's, percentage points.",
-    )
-    figures["perc15_bias_hu"] = Figure(
-        "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU (with vessels) minus the truth's.", 1
-    )
-    figures["histogram_distance_lung_hu"] = Figure(
-        "Histogram, lung",
-        "HU",
-        "low",
-        "densitometry",
-        "Distance of the lungs' histogram (with vessels) from the truth's (Wasserstein).",
-        1,
-    )
-    return figures
-
-
-def _foci() -> dict[str, Figure]:
-    figures = {}
-    for mm in SPHERES_MM:
-        figures[f"sphere_{mm:g}mm_contrast"] = Figure(
-            f"Contrast, {mm:g} mm",
-            "",
-            "one",
-            "foci",
-            f"Contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.",
-        )
-    for mm in SPHERES_MM:
-        figures[f"sphere_{mm:g}mm_volume"] = Figure(
-            f"Volume, {mm:g} mm",
-            "",
-            "one",
-            "foci",
-            f"Volume above half contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.",
-        )
-    figures["foci_fabricated_rate"] = Figure(
-        "Fabricated foci", "", "low", "foci", "Share of the result's small dense foci in lungs that the truth lacks.", 3
-    )
-    figures["foci_erased_rate"] = Figure(
-        "Erased foci", "", "low", "foci", "Share of the truth's small dense foci in the lungs that the result lacks.", 3
-    )
-    return figures
-
-
-def _calibration() -> dict[str, Figure]:
-    figures = {
-        f"coverage_{round(100 * share)}": Figure(
-            f"Coverage {round(100 * share)} %",
-            "%",
-            "none",
-            "calibration",
-            f"Share of the body's voxels whose error lies in the predicted {round(100 * share)} % interval; "
-            f"{round(100 * share)} would be calibrated.",
-            1,
-        )
-        for share in NOMINAL
-    }
-    figures["spread_soft_ratio"] = Figure(
-        "Spread over error, soft",
-        "",
-        "one",
-        "calibration",
-        "Predicted over true error inside soft tissue, both as RMS.",
-    )
-    figures["error_detection_auc"] = Figure(
-        "Error detection",
-        "",
-        "high",
-        "calibration",
-        "Area under the ROC curve of the predicted spread as a detector of the largest tenth of the errors; 0.5 is chance.",
-    )
-    return figures
-
-
-def _measurement() -> dict[str, Figure]:
-    return {
-        "consistency_rmse_hu": Figure(
-            "Consistency",
-            "HU",
-            "low",
-            "measurement",
-            "RMSE of the result averaged over the thick slices against these, on whole HU.",
-        ),
-        "consistency_mean_hu": Figure(
-            "Consistency, mean", "HU", "zero", "measurement", "Mean of the same difference: a drift of the HU scale.", 4
-        ),
-        "best_shift_mm": Figure(
-            "Best shift",
-            "mm",
-            "zero",
-            "measurement",
-            "Shift along the slice axis at which the result fits best; away from 0 it is misplaced.",
-        ),
-        "best_shift_rmse_hu": Figure(
-            "RMSE at best shift", "HU", "low", "measurement", "RMSE once that shift is taken back, inner slices.", 1
-        ),
-        "floor_soft_ratio": Figure(
-            "RMSE over floor",
-            "",
-            "none",
-            "measurement",
-            "RMSE inside soft tissue over the least its own noise allows; near 1 nothing is left to gain there.",
-        ),
-        "seconds": Figure(
-            "Seconds",
-            "s",
-            "none",
-            "measurement",
-            "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.",
-            1,
-        ),
-    }
-
-
-FIGURES: dict[str, Figure] = {
-    **_errors(),
-    **_structure(),
-    **_noise(),
-    **_densitometry(),
-    **_foci(),
-    **_calibration(),
-    **_measurement(),
+# fmt: off
+_ERROR = {
+    "rmse_hu": Figure("RMSE", "HU", "low", "error", "Root mean squared error over all scored voxels.", 1),
+    **{f"rmse_{name}_hu": Figure(f"RMSE, {name}", "HU", "low", "error", f"Root mean squared error in {words}.", 1)
+       for name, words in REGIONS.items()},
+    "mae_body_hu": Figure("MAE, body", "HU", "low", "error", "Mean absolute error in the body.", 1),
+    **{f"psnr_{span}_db": Figure(
+        f"PSNR {span}", "dB", "high", "error",
+        f"Peak signal-to-noise ratio for a range of {span} HU, both images clipped to {low:g} to {high:g} HU. "
+        "Figures of different ranges cannot be compared.")
+       for span, (low, high) in PSNR_WINDOWS_HU.items()},
+    "psnr_body_db": Figure(
+        "PSNR, body", "dB", "high", "error", "The same for a range of 4095 HU, over the voxels of the body alone."),
+    **{f"ssim_{plane}": Figure(
+        f"SSIM {plane}", "", "high", "error", f"Structural similarity of {plane} planes, range 3072 HU from -1024.", 4)
+       for plane in ("axial", "coronal", "sagittal")},
 }
+_STRUCTURE = {
+    "gradient_error_z": Figure(
+        "Gradient error z", "HU/mm", "low", "structure", "RMSE of the gradient along the slice axis, in the body.", 1),
+    "edge_width_z_ratio": Figure(
+        "Edge width z", "", "one", "structure",
+        "10 to 90 % width along the slice axis of strong edges, over the truth's; above 1 is blurred."),
+    "edge_roughness_ratio": Figure(
+        "Edge roughness", "", "one", "structure",
+        "In-plane second differences at edges steep along the slice axis, over the truth's; above 1 is speckle."),
+}
+_NOISE = {
+    "noise_in_plane_ratio": Figure(
+        "Noise in plane", "", "one", "noise", "Noise in soft tissue in the slice, over the real thin scan's."),
+    "noise_along_z_ratio": Figure(
+        "Noise along z", "", "one", "noise", "Noise in soft tissue from slice to slice, over the real thin scan's."),
+    **{f"noise_power_{where}_{band}": Figure(
+        f"Noise power {where.replace('_', ' ')}, {band}", "", "one", "noise",
+        f"Noise power {words} between {low:.2g} and {high:.2g} of the highest frequency, over the truth's.")
+       for where, words in (("in_plane", "in the slice"), ("along_z", "along the slice axis"))
+       for band, low, high in BANDS},
+    "stripe_ratio": Figure(
+        "Stripes", "", "none", "noise",
+        "Periodicity of the noise level at the distance of the thick slices, over that of the neighbouring periods; compare "
+        "with the truth's own, which lies about 1 or below: well above it means stripes.", 1),
+}
+_DENSITOMETRY = {
+    **{f"bias_{region}_hu": Figure(
+        f"Bias, {region}", "HU", "zero", "densitometry", f"Mean of result minus truth in {REGIONS[region]}.")
+       for region in ("body", "lung", "soft", "bone")},
+    "laa_950_bias_pp": Figure(
+        "LAA-950 bias", "pp", "zero", "densitometry",
+        "Share of the lungs (with vessels) below -950 HU minus the truth's, percentage points."),
+    "perc15_bias_hu": Figure(
+        "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU (with vessels) minus the truth's.", 1),
+    "histogram_distance_lung_hu": Figure(
+        "Histogram, lung", "HU", "low", "densitometry",
+        "Distance of the lungs' histogram (with vessels) from the truth's (Wasserstein).", 1),
+}
+_FOCI = {
+    **{f"sphere_{mm:g}mm_contrast": Figure(
+        f"Contrast, {mm:g} mm", "", "one", "foci",
+        f"Contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.")
+       for mm in SPHERES_MM},
+    **{f"sphere_{mm:g}mm_volume": Figure(
+        f"Volume, {mm:g} mm", "", "one", "foci",
+        f"Volume above half contrast of {mm:g} mm spheres inserted into the lungs, over that in the thin truth.")
+       for mm in SPHERES_MM},
+    "foci_fabricated_rate": Figure(
+        "Fabricated foci", "", "low", "foci", "Share of the result's small dense foci in lungs that the truth lacks.", 3),
+    "foci_erased_rate": Figure(
+        "Erased foci", "", "low", "foci", "Share of the truth's small dense foci in the lungs that the result lacks.", 3),
+}
+_CALIBRATION = {
+    **{f"coverage_{percent}": Figure(
+        f"Coverage {percent} %", "%", "none", "calibration",
+        f"Share of the body's voxels whose error lies in the predicted {percent} % interval; {percent} would be calibrated.",
+        1)
+       for percent in (round(100 * share) for share in NOMINAL)},
+    "spread_soft_ratio": Figure(
+        "Spread over error, soft", "", "one", "calibration",
+        "Predicted over true error inside soft tissue, both as RMS."),
+    "error_detection_auc": Figure(
+        "Error detection", "", "high", "calibration",
+        "Area under the ROC curve of the predicted spread as a detector of the largest tenth of the errors; 0.5 is chance."),
+}
+_MEASUREMENT = {
+    "consistency_rmse_hu": Figure(
+        "Consistency", "HU", "low", "measurement",
+        "RMSE of the result averaged over the thick slices against these, on whole HU."),
+    "consistency_mean_hu": Figure(
+        "Consistency, mean", "HU", "zero", "measurement", "Mean of the same difference: a drift of the HU scale.", 4),
+    "best_shift_mm": Figure(
+        "Best shift", "mm", "zero", "measurement",
+        "Shift along the slice axis at which the result fits best; away from 0 it is misplaced."),
+    "best_shift_rmse_hu": Figure(
+        "RMSE at best shift", "HU", "low", "measurement", "RMSE once that shift is taken back, inner slices.", 1),
+    "floor_soft_ratio": Figure(
+        "RMSE over floor", "", "none", "measurement",
+        "RMSE inside soft tissue over the least its own noise allows; near 1 nothing is left to gain there."),
+    "seconds": Figure(
+        "Seconds", "s", "none", "measurement",
+        "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.", 1),
+}
+FIGURES: dict[str, Figure] = _ERROR | _STRUCTURE | _NOISE | _DENSITOMETRY | _FOCI | _CALIBRATION | _MEASUREMENT
 """Name of the figure -> what it is; the order is that of the tables."""
 
 SHORT = (
-    "psnr_4095_db",
-    "rmse_body_hu",
-    "rmse_lung_hu",
-    "rmse_soft_hu",
-    "rmse_bone_hu",
-    "rmse_vessel_hu",
-    "gradient_error_z",
-    "edge_width_z_ratio",
-    "edge_roughness_ratio",
-    "noise_in_plane_ratio",
-    "noise_along_z_ratio",
-    "stripe_ratio",
-    "laa_950_bias_pp",
-    "consistency_rmse_hu",
-    "best_shift_mm",
+    "psnr_4095_db", "rmse_body_hu", "rmse_lung_hu", "rmse_soft_hu", "rmse_bone_hu", "rmse_vessel_hu",
+    "gradient_error_z", "edge_width_z_ratio", "edge_roughness_ratio", "noise_in_plane_ratio", "noise_along_z_ratio",
+    "stripe_ratio", "laa_950_bias_pp", "consistency_rmse_hu", "best_shift_mm",
 )
 """The figures of a short table, in its order."""
+# fmt: on

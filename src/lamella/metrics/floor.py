@@ -3,8 +3,8 @@
 A thin scan is anatomy plus noise. Even who knew the anatomy would still have to guess the noise, and knows only its
 averages over the thick slices. For Gaussian noise of covariance C along z, seen through A, the best guess leaves the
 covariance C - C A^T (A C A^T)^-1 A C (the posterior of a linear Gaussian model, e.g. Rasmussen and Williams, "Gaussian
-Processes for Machine Learning", MIT Press 2006, equation A.6). For white noise and abutting slabs that is
-`noise_floor_rmse_hu`; noise correlated along z can be guessed better, so its floor is lower.
+Processes for Machine Learning", MIT Press 2006, equation A.6). K abutting slabs fix K of the N degrees of freedom of white
+noise and leave the share 1 - K / N of its variance; noise correlated along z can be guessed better, so its floor is lower.
 
 The floor holds where the noise was measured: compare it with the RMSE in the same soft tissue, not in the lungs.
 """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.errors import LamellaError
-from lamella.metrics.checks import Hu, Mask, check_grid, check_mask, finite
+from lamella.metrics.checks import Hu, Mask, check_mask, finite
 from lamella.volume import Geometry
 
 FOCUS_HU = -400.0
@@ -131,22 +131,3 @@ def compare_foci(prediction: DenseParts, truth: DenseParts) -> Foci:
         fabricated=unmatched[0],
         erased=unmatched[1],
     )
-
-
-def foci(prediction: Hu, truth: Hu, region: Mask, geometry: Geometry, case: str = "prediction") -> Foci:
-    """Fabricated and erased foci of a restoration: `compare_foci` of the `dense_parts` of both.
-
-    Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
-        region: (z, y, x) from `lung_region` of the truth.
-        geometry: their geometry.
-        case: name of the prediction for error messages.
-
-    Raises:
-        NonFiniteError: a voxel in use is not finite.
-        LamellaError: shapes differ, or the region is empty.
-    """
-    check_grid(prediction, truth, case)
-    found = dense_parts(prediction, region, geometry, case)
-    return compare_foci(found, dense_parts(truth, region, geometry, f"truth of {case}"))

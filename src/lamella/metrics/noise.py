@@ -76,20 +76,6 @@ def noise_sd_along_z(hu: Hu, mask: Mask, case: str = "image") -> float:
     return _robust_sd(parts, case)
 
 
-def noise_floor_rmse_hu(noise_sd_hu: float, thick_count: int, thin_count: int) -> float:
-    """Least RMSE in HU any restoration can reach on a noisy thin scan whose noise is white along z.
-
-    K thick slices fix K of the N degrees of freedom of each column; the rest of the noise, (1 - K/N) of its variance,
-    was never measured (SPEC B13). Real noise is correlated along z, which lowers the floor: an orientation, no bound.
-
-    Args:
-        noise_sd_hu: standard deviation of the thin scan's noise, HU.
-        thick_count: K, independent thick slices.
-        thin_count: N, thin slices over the same range.
-    """
-    return noise_sd_hu * math.sqrt(max(0.0, 1.0 - thick_count / thin_count))
-
-
 def _robust_sd(parts: list[NDArray[np.float64]], case: str) -> float:
     values = np.concatenate(parts) if parts else np.empty(0)
     if values.size < 2:

@@ -85,28 +85,31 @@ def render_page(
         if not re.fullmatch(r"[A-Za-z0-9+/=]*", text) or not re.fullmatch(r"[\w-]+", name):
             raise LamellaError(f"The block {name!r} of a page must be base64 and its name letters, digits and hyphens.")
     # What is marked as safe here: files of the package, and JSON without "<".
-    return (
-        _environment(package)
-        .get_template(template)
-        .render(
-            content,
-            policy=Markup(_policy(texts)),
-            title=title,
-            style=Markup(web_file("style.css") + (web_file(style, package) if style else "")),
-            data=Markup(_json(data)),
-            scripts=[Markup(script) for script in texts],
-            blocks=blocks or {},
-        )
+    return render(
+        template,
+        package,
+        **content,
+        policy=Markup(_policy(texts)),
+        title=title,
+        style=Markup(web_file("style.css") + (web_file(style, package) if style else "")),
+        data=Markup(_json(data)),
+        scripts=[Markup(script) for script in texts],
+        blocks=blocks or {},
     )
 
 
-def _environment(package: str) -> Environment:
-    loaders = [PackageLoader(name, "web") for name in dict.fromkeys((package, "lamella.report"))]
+def render(template: str, package: str = "lamella.report", **content: Any) -> str:
+    """Fill a template of the package's folder `web`; what it is given is escaped in HTML, and must be all it asks for."""
     environment = Environment(
-        loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=ChoiceLoader([PackageLoader(name, "web") for name in dict.fromkeys((package, "lamella.report"))]),
+        autoescape=lambda name: name is None or name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.globals["research_only"] = RESEARCH_ONLY
-    return environment
+    return environment.get_template(template).render(content)
 
 
 def _policy(scripts: list[str]) -> str:
