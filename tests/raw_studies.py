@@ -1,4 +1,4 @@
-"""ZIPs of drawn studies as a hospital would deliver them, and what is asked of `lamella prepare`."""
+"""ZIPs of phantom studies as a hospital would deliver them, and what is asked of `lamella prepare`."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_whatever_the_network_guesses_the_noise_part_comes_out_as_measured(guess
     scale_to_noise(prediction.log_scale, fit, sampled=False)
     expected = 0.9 * THIN_SD * np.sqrt(0.8)
     assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
-    # doubt about structure stays: 100 m^2 loses or gains one m^2 at most
+    # uncertain structure stays: 100 m^2 loses or gains one m^2 at most
     edge = float(torch.exp(prediction.log_scale[0, 0, 0, 0]))
     assert edge == pytest.approx(np.sqrt((10 * guess_hu) ** 2 - guess_hu**2 + expected**2), rel=0.02)
 
@@ -86,7 +86,7 @@ def scaled(fit: NoiseFit, scales_hu: list[float], *, sampled: bool) -> list[floa
     return torch.exp(log_scale).flatten().tolist()
 
 
-def test_a_draw_of_a_quiet_scan_takes_guesses_around_the_median_for_noise_and_its_spread_does_not() -> None:
+def test_a_sample_of_a_quiet_scan_counts_scales_near_the_median_as_noise_and_its_spread_does_not() -> None:
     # SPEC C3: a head of 3 HU of noise, for which the network expects 20
     quiet = NoiseFit(predicted_hu=20.0, measured_hu=3.0)
     assert scaled(quiet, [10.0, 20.0, 40.0], sampled=True) == pytest.approx([1.5, 3.0, 6.0], rel=1e-3)
@@ -98,7 +98,7 @@ def test_a_draw_of_a_quiet_scan_takes_guesses_around_the_median_for_noise_and_it
 
 
 @pytest.mark.parametrize("measured_hu", [20.0, 35.0])
-def test_a_scan_no_quieter_than_expected_is_drawn_at_the_scale_of_its_spread(measured_hu: float) -> None:
+def test_a_scan_no_quieter_than_expected_is_sampled_at_the_scale_of_its_spread(measured_hu: float) -> None:
     fit = NoiseFit(predicted_hu=20.0, measured_hu=measured_hu)
     assert scaled(fit, [10.0, 30.0, 90.0], sampled=True) == scaled(fit, [10.0, 30.0, 90.0], sampled=False)
 
@@ -115,7 +115,7 @@ def test_noise_that_the_mean_adds_counts_as_its_error() -> None:
     assert float(torch.exp(prediction.log_scale[0, 0, 12, 12])) == pytest.approx(expected, rel=0.05)
 
 
-def test_without_soft_tissue_nothing_is_changed_and_it_is_said(
+def test_without_soft_tissue_nothing_is_changed_and_a_warning_says_so(
     small_model: EmbeddedModel, thick_volume: Volume
 ) -> None:
     # SPEC C6
@@ -165,7 +165,7 @@ def test_an_image_narrower_than_the_window_has_no_tissue_to_measure() -> None:
 
 
 def test_a_small_field_of_view_takes_fat_for_want_of_muscle() -> None:
-    # SPEC C3: 15 HU of noise were drawn in scans of 3, whose few voxels of muscle were not enough
+    # SPEC C3: 15 HU of noise were sampled in scans of 3, whose few voxels of muscle were not enough
     volume, grids, _ = noisy_tissue()
     fat = np.full(volume.hu.shape, 900, np.int16)
     fat[:, 30:66, 30:66] = volume.hu[:, 30:66, 30:66] - 140
@@ -178,12 +178,12 @@ def test_a_small_field_of_view_takes_fat_for_want_of_muscle() -> None:
     np.testing.assert_array_equal(both.soft, soft_tissue_mask(fat, volume.geometry))  # muscle enough: no fat
 
 
-def test_where_noise_cannot_be_measured_a_draw_is_calmed_towards_the_typical_scale(
+def test_where_noise_cannot_be_measured_a_sample_is_tempered_towards_the_typical_scale(
     small_model: EmbeddedModel, thick_volume: Volume
 ) -> None:
-    # SPEC C3: no draw runs away because a scan has no soft tissue
-    def away_from_mean(calm: float) -> float:
-        figures = dataclasses.replace(small_model.calibration, sample_temperature=calm)
+    # SPEC C3: no sample runs away because a scan has no soft tissue
+    def away_from_mean(temperature: float) -> float:
+        figures = dataclasses.replace(small_model.calibration, sample_temperature=temperature)
         model = dataclasses.replace(small_model, calibration=figures)
         grid = thin_grid(thick_volume.geometry, spacing_mm=1.0)
         done = [thin(thick_volume, model, grid, ThinSettings(m, precision="fp32", device="cpu")) for m in MODES]
@@ -212,7 +212,7 @@ def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: Emb
 
 @pytest.mark.parametrize("factor", [2, 3, 5])
 @pytest.mark.parametrize("weight", [0.0, 1.0], ids=["noise-free mean", "interpolated mean"])
-def test_mean_and_draw_together_are_as_noisy_in_every_slice(factor: int, weight: float) -> None:
+def test_mean_and_sample_together_are_as_noisy_in_every_slice(factor: int, weight: float) -> None:
     # SPEC C3: no stripes at the distance of the thick slices, whatever noise the mean holds where
     volume, grids, grid = noisy_tissue(factor)
     packed = CODEC.encode(torch.from_numpy(volume.hu).float()[None, None])[0]
@@ -226,9 +226,9 @@ def test_mean_and_draw_together_are_as_noisy_in_every_slice(factor: int, weight:
         torch.exp(prediction.log_scale[0, :, 12, 12].float()), levels.flatten(), rtol=0.02, atol=0
     )
     white = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
-    drawn = grids.operator.null(torch.exp(prediction.log_scale.float()) * grids.null_gain * white)
+    sampled = grids.operator.null(torch.exp(prediction.log_scale.float()) * grids.null_gain * white)
     inner = slice(4, -4)
-    noise = (mean + drawn)[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
+    noise = (mean + sampled)[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
     alone = mean[:, :, inner, inner].std(dim=(0, 2, 3)).numpy()[2 * factor : -2 * factor]
     assert noise.mean() == pytest.approx(THIN_SD, rel=0.07)
     assert np.ptp(noise) / noise.mean() < 0.15
@@ -248,7 +248,7 @@ def test_slices_without_tissue_are_levelled_as_their_neighbours() -> None:
 
 
 def test_the_last_slice_with_tissue_does_not_speak_for_all_above_it() -> None:
-    # a field of prediction that leaves the heart: most slices have no soft tissue, the last that has is full of doubt
+    # a field of view that leaves the heart: most slices have no soft tissue, the last that has is uncertain
     volume, grids, grid = noisy_tissue()
     hu = volume.hu.copy()
     hu[4:] = 900  # the mask keeps away from it
@@ -272,7 +272,7 @@ def test_the_scale_approaches_its_limit_and_small_ones_stay() -> None:
     np.testing.assert_allclose(torch.exp(log_scale.float()).flatten().numpy(), expected, rtol=5e-3)
 
 
-def test_calming_leaves_noise_alone_and_shrinks_structure() -> None:
+def test_a_temperature_leaves_noise_alone_and_shrinks_structure() -> None:
     log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1).half()
     untouched = log_scale.clone()
     temper_structure(untouched, torch.tensor(20.0), 1.0)

@@ -31,15 +31,15 @@ def tissue(rows: int = 128) -> tuple[Volume, GridPair, ScanNoise]:
     return Volume(measured, thick), grids, ScanNoise(np.ones(thick.shape, bool), grids, 30.0)
 
 
-def white_draw(grids: GridPair, rows: int) -> torch.Tensor:
-    """A packed draw of white noise within the null space."""
+def white_sample(grids: GridPair, rows: int) -> torch.Tensor:
+    """A packed sample of white noise within the null space."""
     white = torch.randn((1, 1, len(grids.offsets), rows, rows), generator=torch.Generator().manual_seed(1))
-    drawn: torch.Tensor = grids.operator.null(LEVEL_HU * CODEC.encode(white)[0])
-    return drawn
+    sampled: torch.Tensor = grids.operator.null(LEVEL_HU * CODEC.encode(white)[0])
+    return sampled
 
 
-def matched(drawn: torch.Tensor, log_scale: torch.Tensor, grids: GridPair, noise_texture: NoiseTexture) -> np.ndarray:
-    residual = drawn.clone()
+def matched(sampled: torch.Tensor, log_scale: torch.Tensor, grids: GridPair, noise_texture: NoiseTexture) -> np.ndarray:
+    residual = sampled.clone()
     prediction = Prediction(residual, log_scale, torch.empty(0), CODEC)
     match_noise_texture(residual, prediction, torch.full((len(grids.offsets), 1, 1), LEVEL_HU), noise_texture)
     # SPEC C1: still within the null space
@@ -47,14 +47,14 @@ def matched(drawn: torch.Tensor, log_scale: torch.Tensor, grids: GridPair, noise
     return CODEC.decode(residual[None])[0, 0].numpy()
 
 
-def test_drawn_noise_gets_the_spectrum_of_the_thick_slices_and_keeps_its_strength() -> None:
+def test_sampled_noise_gets_the_spectrum_of_the_thick_slices_and_keeps_its_strength() -> None:
     # SPEC C8: noise power
     thick, grids, noise = tissue()
     noise_texture = measure_noise_texture(thick, noise)
     assert noise_texture is not None
-    drawn = white_draw(grids, 128)
-    before = CODEC.decode(drawn[None])[0, 0].numpy()
-    after = matched(drawn, torch.full(drawn.shape, float(np.log(LEVEL_HU))), grids, noise_texture)
+    sampled = white_sample(grids, 128)
+    before = CODEC.decode(sampled[None])[0, 0].numpy()
+    after = matched(sampled, torch.full(sampled.shape, float(np.log(LEVEL_HU))), grids, noise_texture)
     soft, pixel_mm = np.ones(after.shape, bool), thick.geometry.pixel_mm
     spectra = [noise_power_in_plane(hu, soft, pixel_mm) for hu in (before, after)]
     ratios = [each.power / noise_texture.power.power for each in spectra]
@@ -66,15 +66,15 @@ def test_drawn_noise_gets_the_spectrum_of_the_thick_slices_and_keeps_its_strengt
     np.testing.assert_allclose(strengths[1], strengths[0], rtol=0.02)
 
 
-def test_structure_is_left_as_it_was_drawn() -> None:
+def test_structure_is_left_as_it_was_sampled() -> None:
     thick, grids, noise = tissue()
     noise_texture = measure_noise_texture(thick, noise)
     assert noise_texture is not None
-    drawn = white_draw(grids, 128)
-    log_scale = torch.full(drawn.shape, float(np.log(LEVEL_HU)))
-    log_scale[..., 24:] = float(np.log(50 * LEVEL_HU))  # an edge: the noise is a fiftieth of what is drawn there
-    after = matched(drawn, log_scale, grids, noise_texture)
-    before = CODEC.decode(drawn[None])[0, 0].numpy()
+    sampled = white_sample(grids, 128)
+    log_scale = torch.full(sampled.shape, float(np.log(LEVEL_HU)))
+    log_scale[..., 24:] = float(np.log(50 * LEVEL_HU))  # an edge: the noise is a fiftieth of what is sampled there
+    after = matched(sampled, log_scale, grids, noise_texture)
+    before = CODEC.decode(sampled[None])[0, 0].numpy()
     assert np.abs(after - before)[..., 106:122].std() < 0.05 * before.std()
     assert np.abs(after - before)[..., 6:88].std() > 0.2 * before.std()
 

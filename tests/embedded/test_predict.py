@@ -12,7 +12,7 @@ from lamella.thinning.grid import thin_grid
 
 
 @pytest.mark.parametrize("asked", [[(0, 4), (2, 7), (6, 13)], [(0, 1), (9, 12), (10, 13)], [(0, 13)]])
-def test_thick_slices_offer_the_same_a_slab_at_a_time_as_all_at_once(asked: list[tuple[int, int]]) -> None:
+def test_features_of_thick_slices_are_the_same_a_slab_at_a_time_as_all_at_once(asked: list[tuple[int, int]]) -> None:
     model = awake(SUMMARISED)
     network = model.mean
     thick = upright((13, 32, 48), 5.0, 5.0)

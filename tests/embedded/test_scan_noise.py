@@ -96,8 +96,8 @@ def test_too_little_tissue_is_measured_with_the_narrow_window_alone() -> None:
         assert noise.wide_px == noise.window_px
 
 
-def test_a_draw_is_measured_whole_where_it_has_another_texture() -> None:
-    # SPEC C8: noise as strong before and after it was given the scan's noise_texture
+def test_a_sample_is_measured_whole_where_it_has_another_texture() -> None:
+    # SPEC C8: noise as strong before and after it was given the scan's texture
     coarse = measured(tissue(1.2))
     inside = np.s_[:, 12:]
     fine, same = (tissue(smoothing_mm).hu[inside] - 40.0 for smoothing_mm in (0.3, 1.2))

@@ -31,7 +31,7 @@ def prediction_of(correction_hu: float, scale_hu: float, grids: GridPair = GRIDS
     return Prediction(line + away, log_scale.half(), torch.empty((0, *line.shape[1:])), PackedCodec(2))
 
 
-def test_a_correction_is_weighed_by_its_local_power_beside_its_doubt() -> None:
+def test_a_correction_is_weighed_by_its_local_power_beside_its_error() -> None:
     prediction = prediction_of(20.0, 50.0)
     away = (prediction.mean - along_z(GRIDS.linear_matrix, THICK_HU)).double().numpy()
     error = (0.4**2 / (np.exp(-2 * prediction.log_scale.double().numpy()) + 1 / 50**2)).mean(axis=0)
@@ -54,7 +54,7 @@ def test_a_large_correction_stays_and_a_small_one_goes(correction_hu: float, kep
     assert float((prediction.mean - line).norm() / before) == pytest.approx(kept, abs=0.01)
 
 
-def test_what_was_measured_stays_and_no_doubt_changes_nothing() -> None:
+def test_what_was_measured_stays_and_no_share_changes_nothing() -> None:
     prediction = prediction_of(20.0, 50.0)
     before = prediction.mean.clone()
     shrink_correction(prediction, THICK_HU, GRIDS, 0.0)
@@ -76,15 +76,15 @@ def test_slices_beyond_the_outer_slabs_stay() -> None:
 
 
 @pytest.mark.parametrize("mode", ["mean", "sample"])
-def test_the_cards_figure_shrinks_the_mean_and_no_draw(mode: str) -> None:
+def test_the_cards_figure_shrinks_the_mean_and_no_sample(mode: str) -> None:
     geometry = upright((6, 16, 16), 5.0, 5.0)
     rng = np.random.default_rng(0)
     hu = (40 + 25 * rng.standard_normal(geometry.shape)).astype(np.int16)
     model = awake(SUMMARISED)
-    doubtful = dataclasses.replace(model, calibration=dataclasses.replace(model.calibration, wiener_share=0.5))
+    shrinking = dataclasses.replace(model, calibration=dataclasses.replace(model.calibration, wiener_share=0.5))
     settings = ThinSettings(mode=mode, steps=None if mode == "mean" else 2)  # type: ignore[arg-type]
     plain, shrunk = (
-        thin(Volume(hu, geometry), one, thin_grid(geometry, spacing_mm=1.0), settings) for one in (model, doubtful)
+        thin(Volume(hu, geometry), one, thin_grid(geometry, spacing_mm=1.0), settings) for one in (model, shrinking)
     )
     assert np.array_equal(plain.volume.hu, shrunk.volume.hu) == (mode != "mean")
     assert shrunk.report["consistency_rmse_hu"] < 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.drawn_chest import case_of, settings_of
+from tests.phantom_case import case_of, settings_of
 
 from lamella.evaluate import evaluate
 from lamella.evaluate.cases import Case

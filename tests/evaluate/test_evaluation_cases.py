@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.drawn_chest import CHEST, FIVE, TINY, case_of, settings_of
+from tests.phantom_case import CHEST, FIVE, TINY, case_of, settings_of
 from tests.small_model import upright
 
 from lamella.errors import RefusedInput, UsageError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.drawn_chest import TINY, settings_of
+from tests.phantom_case import TINY, settings_of
 
 from lamella.cli import main
 from lamella.errors import LamellaError

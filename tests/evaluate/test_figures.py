@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 from scipy.linalg import toeplitz
-from tests.drawn_chest import answers
+from tests.phantom_case import answers
 from tests.small_model import upright
 
 from lamella.errors import NonFiniteError

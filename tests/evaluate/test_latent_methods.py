@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.drawn_chest import answers, settings_of
+from tests.phantom_case import answers, settings_of
 from tests.small_latent import small_latent_model
 
 from lamella.errors import UsageError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.drawn_chest import answers, settings_of
+from tests.phantom_case import answers, settings_of
 
 import lamella.metrics as metrics
 from lamella.embedded.model import EmbeddedModel

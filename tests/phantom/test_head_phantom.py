@@ -1,4 +1,4 @@
-"""The drawn head: tissues at their places, the same in every millimetre, other heads for other seeds."""
+"""The head phantom: tissues at their places, the same in every millimetre, other heads for other seeds."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_noise_has_its_level_in_soft_tissue() -> None:
     assert field[(clean > 0) & (clean < 120)].std() == pytest.approx(4.0, rel=0.15)
 
 
-def test_a_drawn_head_is_a_series_to_learn_from() -> None:
+def test_a_head_phantom_is_a_series_to_learn_from() -> None:
     # SPEC C2: heads are in no scan of the training
     phantom = replace(HEAD, shape=(24, 32, 32))
     views = load_views(Path("nowhere"), [SeriesSettings(phantom=phantom, axial=1.0)])

@@ -1,4 +1,4 @@
-"""The drawn test object: what is painted has the densities said, the same in every millimetre."""
+"""The test object: what is painted has the densities said, the same in every millimetre."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def operator(thickness_mm: float, spacing_mm: float, profile: str = "box", ridge
     return SliceOperator.between(thin, thick_grid(thin, thickness_mm, spacing_mm, profile), profile, ridge)  # type: ignore[arg-type]
 
 
-def test_a_hand_drawn_example() -> None:
+def test_an_example_by_hand() -> None:
     """Ten 1 mm slices; 2.5 mm slabs every 4 mm, the first centred on the border between slices 1 and 2 (at 1.5).
 
     slab 0 covers [0.25, 2.75]: 1/4 of slice 0 (its cell ends at 0.5), all of 1 and 2, 1/4 of slice 3.

@@ -191,7 +191,10 @@ def _jpeg_extended(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
 
 
 def _run_lengths(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
-    """PS3.5 annex G: a header of 16 words, then one PackBits segment of high bytes and one of low bytes."""
+    """PS3.5 annex G: a header of 16 words, then one PackBits segment of high bytes and one of low bytes.
+
+    imagecodecs' own decoder of this format ends the process on some damaged frames (seen in 2026.3.6); its PackBits does not.
+    """
     frame = bytes(frame)
     head = np.frombuffer(frame, "<u4", count=16)
     if head[0] != 2:

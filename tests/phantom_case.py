@@ -1,4 +1,4 @@
-"""A small drawn chest as a case of an evaluation."""
+"""A small phantom chest as a case of an evaluation."""
 
 from __future__ import annotations
 
