@@ -32,7 +32,7 @@ def demo(
         for name, rmse in done.rmse_hu.items():
             progress.say(f"  {name:<14}{rmse:6.1f} HU RMSE")
         picture = (
-            "There is no preview. For one, run: pip install 'lamella[report]'"
+            "There is no preview: it needs the extra, pip install 'lamella[report]'."
             if done.request.preview is None
             else f"Open {done.request.preview} for the picture."
         )
