@@ -35,7 +35,7 @@ def test_the_demonstration_does_without(tmp_path: Path, monkeypatch: pytest.Monk
     small = phantom.PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0)
     monkeypatch.setattr(phantom, "PhantomSettings", lambda: small)
     assert main(["demo", str(tmp_path / "demo")]) == 0
-    assert "There is no preview: it needs the extra, pip install 'lamella[report]'." in capsys.readouterr().out
+    assert "For a picture, pip install 'lamella[report]' first." in capsys.readouterr().out
     assert sorted(one.name for one in (tmp_path / "demo").iterdir()) == [
         "phantom-1mm",
         "phantom-5mm",

@@ -31,11 +31,6 @@ def demo(
         progress.say("\nAgainst the phantom's own thin slices, inside the body:")
         for name, rmse in done.rmse_hu.items():
             progress.say(f"  {name:<14}{rmse:6.1f} HU RMSE")
-        picture = (
-            "There is no preview: it needs the extra, pip install 'lamella[report]'."
-            if done.request.preview is None
-            else f"Open {done.request.preview} for the picture."
-        )
         progress.say(
             f"  gain {done.gain_db:+.2f} dB (the phantom is synthetic: see the README for figures on real CT)\n\n"
             f"{picture} In a DICOM viewer load {done.request.source} and "
