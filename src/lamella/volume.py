@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # mypy: disallow-untyped-calls=False
 # nibabel is annotated in part only.
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -193,8 +194,8 @@ class Volume:
         *,
         spacing_mm: float,
         thickness_mm: float,
-        pixel_mm: float | tuple[float, float],
-        origin_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        pixel_mm: float | Sequence[float],
+        origin_mm: Sequence[float] = (0.0, 0.0, 0.0),
     ) -> Volume:
         """A volume of axial slices from an array.
 
@@ -212,7 +213,7 @@ class Volume:
         array = np.asarray(hu)
         if array.dtype.kind not in "iuf" or array.ndim != 3:
             raise LamellaError(f"HU must be a (z, y, x) array of numbers. Found {array.dtype}, {array.ndim} axes.")
-        row_mm, column_mm = pixel_mm if isinstance(pixel_mm, tuple) else (pixel_mm, pixel_mm)
+        row_mm, column_mm = (float(one) for one in np.broadcast_to(pixel_mm, 2))
         if not min(spacing_mm, row_mm, column_mm) > 0:
             raise LamellaError(f"Spacings must be above 0 mm. Found {spacing_mm:g}, {row_mm:g} and {column_mm:g}.")
         affine = np.zeros((4, 4))

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pydicom
 import pytest
@@ -18,10 +18,12 @@ from lamella.cli import main
 from lamella.cli.thin import OPTIONS
 from lamella.embedded import model as embedded
 from lamella.phantom import PhantomSettings
+from lamella.physics.slice_operator import Profile
 from lamella.report import preview as pictures
 from lamella.report.layout import PreviewPanel
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow import demo
+from lamella.workflow.simulate_thick import ProfileName
 from lamella.workflow.study import Study
 from lamella.workflow.thin_study import ThinRequest, thin_study
 
@@ -210,3 +212,7 @@ def test_seconds_by_stage(thin_command: list[str], tmp_path: Path) -> None:
     assert list(report["seconds"])[:3] == ["start", "read", "load"]
     assert list(report["seconds"])[-1] == "write"
     assert list(dict.fromkeys(told)) == ["start", "read", "load", "mean", "write"]
+
+
+def test_profiles_are_those_of_physics() -> None:
+    assert get_args(ProfileName) == get_args(Profile)

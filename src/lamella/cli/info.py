@@ -104,43 +104,35 @@ def _version(name: str) -> str | None:
 def _text(found: dict[str, Any]) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items() if number)
     models = ", ".join(f"{one['name']} ({one['sha256'][:12]}, {one['licence']})" for one in found["models"]) or "none"
-    return "\n".join(
-        [
-            f"lamella {found['lamella']}  {found['notice']}",
-            f"python {found['python']} on {found['platform']}",
-            packages,
-            f"devices: {', '.join(found['devices'])}; {found['cores']} cores, {found['threads']} threads, "
-            f"{found['memory_bytes'] / 2**30:.1f} GiB memory",
-            f"models: {models}",
-            f"reads: {', '.join(found['transfer_syntaxes'])}; NIfTI",
-        ]
+    return (
+        f"lamella {found['lamella']}  {found['notice']}\n"
+        f"python {found['python']} on {found['platform']}\n"
+        f"{packages}\n"
+        f"devices: {', '.join(found['devices'])}; {found['cores']} cores, {found['threads']} threads, "
+        f"{found['memory_bytes'] / 2**30:.1f} GiB memory\n"
+        f"models: {models}\n"
+        f"reads: {', '.join(found['transfer_syntaxes'])}; NIfTI"
     )
 
 
 def _cost_text(found: dict[str, Any]) -> str:
     unet, vae, run = found["unet"], found["autoencoder"], found["codec_pass"]
 
-    def size(shape: tuple[int, ...]) -> str:
-        return " x ".join(map(str, shape))
-
-    def gb(count: int) -> str:
-        return f"{count / 1e9:.2f} GB"
-
-    return "\n".join(
-        [
-            f"U-Net {found['preset']}: {unet['parameters'] / 1e6:.1f} M parameters ({unet['parameters']:,}) in "
-            f"{unet['tensors']} tensors, width {unet['settings']['width']}; weights {gb(unet['weight_bytes'])}",
-            f"one latent of {unet['settings']['out_channels']} channels and {size(unet['latent_shape'])} cells, "
-            f"{unet['precision']}:",
-            f"  {unet['step_pflop']:.4f} PFLOP a step (twice the multiplications of one evaluation)",
-            f"  inference {gb(unet['inference_bytes'])}",
-            f"  training {gb(unet['training_bytes'])}, with gradient checkpointing "
-            f"{gb(unet['checkpointed_training_bytes'])} (weights, gradients, AdamW and average included)",
-            f"autoencoder (MAISI): {vae['parameters']:,} parameters in {vae['tensors']} tensors",
-            f"{size(run['shape'])} voxels, float32:",
-            f"  encode {run['encode_flop'] / 1e15:.4f} PFLOP, {gb(run['encode_bytes'])}; "
-            f"decode {run['decode_flop'] / 1e15:.4f} PFLOP, {gb(run['decode_bytes'])}",
-            f"  in tiles that read at most {size(run['tile_shape'])}: {gb(run['tile_bytes'])}",
-            "Memory is computed, not measured; kernels' workspaces and the device's context come on top.",
-        ]
+    cells, voxels, tile = (" x ".join(map(str, s)) for s in (unet["latent_shape"], run["shape"], run["tile_shape"]))
+    gb = {key: f"{n / 1e9:.2f} GB" for part in (unet, run) for key, n in part.items() if key.endswith("_bytes")}
+    return (
+        f"U-Net {found['preset']}: {unet['parameters'] / 1e6:.1f} M parameters ({unet['parameters']:,}) in "
+        f"{unet['tensors']} tensors, width {unet['settings']['width']}; weights {gb['weight_bytes']}\n"
+        f"one latent of {unet['settings']['out_channels']} channels and {cells} cells, "
+        f"{unet['precision']}:\n"
+        f"  {unet['step_pflop']:.4f} PFLOP a step (twice the multiplications of one evaluation)\n"
+        f"  inference {gb['inference_bytes']}\n"
+        f"  training {gb['training_bytes']}, with gradient checkpointing "
+        f"{gb['checkpointed_training_bytes']} (weights, gradients, AdamW and average included)\n"
+        f"autoencoder (MAISI): {vae['parameters']:,} parameters in {vae['tensors']} tensors\n"
+        f"{voxels} voxels, float32:\n"
+        f"  encode {run['encode_flop'] / 1e15:.4f} PFLOP, {gb['encode_bytes']}; "
+        f"decode {run['decode_flop'] / 1e15:.4f} PFLOP, {gb['decode_bytes']}\n"
+        f"  in tiles that read at most {tile}: {gb['tile_bytes']}\n"
+        "Memory is computed, not measured; kernels' workspaces and the device's context come on top."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -68,6 +67,7 @@ def import_(
     """Import an autoencoder's published weights as a model folder; nothing is downloaded."""
     from lamella.codecs.folder import load_codec, save_codec
     from lamella.codecs.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
+    from lamella.files.atomic import sha256_of
     from lamella.files.output_checks import check_output
     from lamella.networks.folder import CARD, WEIGHTS, read_card
 
@@ -77,13 +77,11 @@ def import_(
         raise UsageError("Nothing was imported. Read the terms named above, then give --accept-licence.")
     check_output(output, file, overwrite=overwrite, replaceable=(WEIGHTS, CARD))
     codec = import_maisi(file)
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
     about = {
         "name": "maisi",
         "licence": LICENCE,
         "description": "MAISI's autoencoder: 4 x 4 x 4 voxels to 4 channels. The latent scale is not measured yet.",
-        "source": {"family": family, "repository": REPOSITORY, "file": file.name, "sha256": digest},
+        "source": {"family": family, "repository": REPOSITORY, "file": file.name, "sha256": sha256_of(file)},
         "terms_accepted": True,
     }
     save_codec(output, codec, about, overwrite=overwrite)
