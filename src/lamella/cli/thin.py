@@ -55,7 +55,7 @@ def thin(dry_run: DryRun = False, quiet: Quiet = False, debug: Debug = False, **
         if dry_run:
             study, _ = open_study(request, progress.update)
             _announce(study, progress)
-            _say_files("would write", request, study.settings.draw_count, progress)
+            _say_files("would write", request, study.settings.sample_count, progress)
             return
         result = thin_study(request, progress.update, lambda study: _announce(study, progress))
         _say_files("wrote  ", request, len(result.samples), progress)

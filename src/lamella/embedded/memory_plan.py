@@ -94,7 +94,7 @@ def _peak(
     finishing = 3.5 * thin_volume
     worst = max(predicting, finishing, sampling if settings.mode != "mean" else 0)
     # several samples are kept as int16, and once more while NIfTI of four axes is written
-    kept = settings.draw_count * thin_volume if settings.draw_count > 1 else 0
+    kept = settings.sample_count * thin_volume if settings.sample_count > 1 else 0
     return int(BASE_BYTES + source + 3 * thick_volume + worst + kept)
 
 

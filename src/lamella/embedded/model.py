@@ -149,7 +149,7 @@ class _Work:
 
     def sample(self, prediction: Prediction, index: int) -> Tensor:
         """One sample of the residual, (n, D, y', x') HU."""
-        codec, count = self.job.codec, self.settings.draw_count
+        codec, count = self.job.codec, self.settings.sample_count
         depth, rows, columns = prediction.mean.shape[1:]
         white = position_noise((depth, rows * codec.side, columns * codec.side), codec, self.settings.seed, index)
         advance = self._advance("flow" if count == 1 else f"flow {index + 1} of {count}")
@@ -180,14 +180,14 @@ def _answers(
         cap_structure(prediction.log_scale, level_hu, figures.texture_cap)
     else:
         temper_structure(prediction.log_scale, level_hu, figures.sample_temperature)
-    for index in range(work.settings.draw_count):
+    for index in range(work.settings.sample_count):
         with work.stopwatch.stage("flow"):
             residual = work.sample(prediction, index)
             if texture is not None:
                 match_noise_texture(residual, prediction, level_hu, texture)
             image = work.image(residual.add_(prediction.mean))
         del residual  # as large as the image, and not needed beside it
-        if index == work.settings.draw_count - 1:
+        if index == work.settings.sample_count - 1:
             del prediction
         yield image
 

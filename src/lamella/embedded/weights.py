@@ -87,13 +87,6 @@ class EmbeddedWeights:
 
     def save(self, folder: Path, about: Mapping[str, Any], *, overwrite: bool = True) -> None:
         """Write weights and card; `about` is what only the training run knows (data, steps, metrics, commit)."""
-        card = {
-            "name": self.name,
-            "kind": EMBEDDED,
-            "licence": self.licence,
-            "settings": self.settings,
-            "limits": self.limits,
-            "calibration": self.calibration,
-            **about,
-        }
-        save_folder(folder, card, {"mean": self.mean, "flow": self.flow}, overwrite=overwrite)
+        own = {key: getattr(self, key) for key in ("name", "licence", "settings", "limits", "calibration")}
+        networks = {"mean": self.mean, "flow": self.flow}
+        save_folder(folder, {"kind": EMBEDDED, **own, **about}, networks, overwrite=overwrite)

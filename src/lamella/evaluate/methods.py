@@ -156,7 +156,7 @@ def tasks_of(
         for mode in one.modes:
             asked = _asked(one, mode, models[one.model], extras=extras)
             names: tuple[str, ...] = (f"{_prefix(one, settings)}{mode}",)
-            if mode == "sample" and asked.draw_count > 1:
+            if mode == "sample" and asked.sample_count > 1:
                 names += (_samples_name(one, settings),)
             yield Task(names, partial(_of_model, case, models[one.model], asked, names))
     for result in settings.outside if extras else ():

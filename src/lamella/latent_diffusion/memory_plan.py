@@ -99,8 +99,8 @@ def _first_that_fits(choices: list[tuple[Tile, int]], room: float) -> tuple[Tile
 def _volumes(thick: Geometry, longer: Geometry, settings: ThinSettings) -> int:
     """Bytes of whole volumes in main memory."""
     plane = math.prod(thick.shape[1:])
-    thin, kept = longer.shape[0] * plane * 4, settings.draw_count if settings.mode == "sample" else 1
-    sums = 2 if settings.draw_count > 1 else 0
+    thin, kept = longer.shape[0] * plane * 4, settings.sample_count if settings.mode == "sample" else 1
+    sums = 2 if settings.sample_count > 1 else 0
     copies = 2 if kept > 1 else 1  # draws stand in memory once more while NIfTI of four axes is written
     return int(3 * thick.shape[0] * plane * 4 + (_VOLUMES + sums + copies * kept / 2) * thin)
 

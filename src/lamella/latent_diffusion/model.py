@@ -115,7 +115,7 @@ class LatentModel(LatentWeights):
             "condition": self.settings.condition,
             "sampler": settings.sampler,
             "steps": settings.step_count,
-            "draws": settings.draw_count,
+            "draws": settings.sample_count,
             "projected": settings.project,
             "warnings": [],
         }
@@ -199,7 +199,7 @@ def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Te
         condition = task.condition()
     progress("encode", 1.0)
     asked = denoiser(_network(task), task.model.settings)
-    steps, count = task.settings.step_count, task.settings.draw_count
+    steps, count = task.settings.step_count, task.settings.sample_count
     for sample in range(count):
         name = "sample" if count == 1 else f"sample {sample + 1} of {count}"
         with stopwatch.stage("sample"):

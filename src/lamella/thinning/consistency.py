@@ -1,4 +1,4 @@
-"""The last touches of every answer: nothing below air, consistent with the measurement, whole numbers; and how consistent."""
+"""The last step of every answer: nothing below air, consistent with the measurement, whole HU; and how consistent it is."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from lamella.physics.slice_operator import SliceOperator, along_z
 from lamella.volume import AIR_HU, Volume, round_hu
 
 _ROUNDS = 200
-"""At most this many alternations between "a value that can be stored" and "consistent with the measurement"; most columns
-need a few."""
+"""At most this many alternations between "can be stored" and "consistent with the measurement"; most columns need a few."""
 
 _PLAIN_ROUNDS = 40
 _RELAXATION = 1.9
-"""A column that is not there after the plain rounds goes this many times as far as the projection; anything below 2 converges.
-The plain rounds go no further than they must, so they come first."""
+"""After the plain rounds the rest of the columns go this many times as far as the projection; anything below 2 converges. The
+plain rounds change least, so they come first."""
 
 _CHECK_ROUNDS = 20
 _PROGRESS = 0.95
-"""After so many rounds a column must have come nearer to the range by this factor, or it is left: no answer lies in both."""
+"""After so many rounds a column must be nearer to the range by this factor, or it is left as it is: no answer lies in both."""
 
 _HIGHEST_HU = float(np.iinfo(np.int16).max)
 """The highest value that int16 stores."""
@@ -31,7 +30,7 @@ _OUTSIDE_HU = 0.25
 """A column is done when nothing in it lies further outside the range than this: rounding does the rest."""
 
 _TOUCH = 1e-6
-"""A thin slice with less weight than this in a slab only touches it, by the rounding of positions."""
+"""A thin slice with less weight than this in a slab touches it only by the rounding of positions."""
 
 _MISFIT_HU = 1.0
 _WORST_HU = 30.0
@@ -42,8 +41,8 @@ stay below."""
 def to_stored_hu(image: Tensor, thick: Tensor, grids: GridPair) -> NDArray[np.int16]:
     """Nothing below air, consistent with the measurement, whole numbers.
 
-    It is done in the columns that need it, before rounding. A slab that averages to the lowest value holds nothing else, but a
-    thin slice that also lies in another slab is left to the projections: that slab has a say in it.
+    Only the columns that need it are changed, before rounding. A slab that averages to the lowest value holds nothing else; a
+    thin slice that also lies in another slab is left to the projections.
 
     Args:
         image: (D, y, x) HU, changed in place.
@@ -54,7 +53,7 @@ def to_stored_hu(image: Tensor, thick: Tensor, grids: GridPair) -> NDArray[np.in
     hu = round_hu(image.numpy())
     if bool(touched.any()):
         columns, measured = image[:, touched][..., None], thick[:, touched][..., None]
-        _meet(columns, measured, grids.operator)
+        _alternate(columns, measured, grids.operator)
         lies_in = (grids.operator.matrix > _TOUCH).T.astype(np.float64)
         empty = (measured <= AIR_HU).float()
         columns[(along_z(lies_in, empty) > 0) & (along_z(lies_in, 1 - empty) == 0)] = AIR_HU
@@ -62,7 +61,7 @@ def to_stored_hu(image: Tensor, thick: Tensor, grids: GridPair) -> NDArray[np.in
     return hu
 
 
-def _meet(columns: Tensor, measured: Tensor, operator: SliceOperator) -> None:
+def _alternate(columns: Tensor, measured: Tensor, operator: SliceOperator) -> None:
     """Make (D, n, 1) columns consistent and keep them in the range, in place, where both can be had.
 
     Both conditions are convex: alternating projections reach what they have in common, the sooner for going too far each
@@ -112,7 +111,7 @@ def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
 
 
 def misfit_warnings(kept: dict[str, float], ridge: float) -> list[str]:
-    """What a reader must know where `consistency` found more than rounding."""
+    """Warnings where `consistency` found more than rounding."""
     misfit, worst = kept["consistency_rmse_hu"], kept["consistency_worst_hu"]
     if not (misfit > _MISFIT_HU or worst > _WORST_HU):
         return []

@@ -1,4 +1,4 @@
-"""Which thin slices to make."""
+"""The grid of the thin slices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIKE_COSINE = 2e-4
 """Orientation cosines of the two series of --like may differ by this much: 0.05 mm at 250 mm from the middle."""
 
 _LIKE_TOLERANCE_MM = 0.01
-"""How far beyond the thick slices' extent a slice of --like may reach and still be asked for."""
+"""How far beyond the thick slices' extent a slice of --like may reach."""
 
 
 def thin_grid(
@@ -25,7 +25,7 @@ def thin_grid(
         spacing_mm: s; slice i lies at first centre - S/2 + (i + 0.5) s, and there are round(n S / s) of them.
         slices: a count N instead; s = n S / N.
         like: the grid of another series of the same scan: its centres within the covered range. The slices made there are
-            as thick as they are apart, however thick the other's are: nothing else is known of them.
+            as thick as they are apart, whatever the thickness of the other series.
 
     Returns:
         The grid; the in-plane grid is that of `thick`.

@@ -1,4 +1,4 @@
-"""Is this geometry one the model was trained for?"""
+"""Whether a geometry is one that the model was trained for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lamella.thinning.model import Limits
 from lamella.volume import Geometry
 
 _FAR = 1.5
-"""Up to this factor beyond the trained range a warning will do; further out the input is refused."""
+"""Up to this factor beyond the trained range there is a warning; further out the input is refused."""
 
 _TOLERANCE = 0.02
 """Scanners round: a range is exceeded only beyond this share."""
@@ -19,16 +19,16 @@ _CONSTANT_GAP = 1.05
 
 
 def range_warnings(thick: Geometry, grid: Geometry, limits: Limits) -> list[str]:
-    """What a reader of the result must know about its geometry.
+    """Warnings about the geometry of a result.
 
     Raises:
-        RefusedInput: a value so far outside the trained range that no answer is worth having.
+        RefusedInput: a value far outside the trained range.
     """
     warnings = []
     checks = (
         ("slice thickness", thick.thickness_mm, limits.thickness_mm, _FAR),
         ("slice spacing", thick.spacing_mm, limits.spacing_mm, _FAR),
-        # The projection holds for any target, and a coarser or finer read-out of the same answer misleads nobody.
+        # The projection holds for any target, and a coarser or finer sampling of the same answer is not misleading.
         ("target spacing", grid.spacing_mm, limits.target_mm, math.inf),
     )
     for name, value, (low, high), far in checks:

@@ -1,4 +1,4 @@
-"""What every model promises that `thin` can use."""
+"""The protocol of models that `thin` can use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an answer comes from: two answers of equal provenance and source are the same image.
+    """Where an answer comes from: answers of equal provenance and source are the same image.
 
     Attributes:
         name, sha256, licence: of the model.
@@ -78,7 +78,7 @@ class ThinModel(Protocol):
 
     @property
     def sampled_modes(self) -> tuple[Mode, ...]:
-        """Those of them that are drawn in steps from a seed."""
+        """Those of them that are sampled in steps from a seed."""
 
     def defaults(self, settings: ThinSettings) -> ThinSettings:
         """The same settings with every None filled in; a second time changes nothing.
@@ -103,4 +103,4 @@ class ThinModel(Protocol):
         """
 
     def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
-        """Of one draw, by its number from 0; of the mean, its first."""
+        """Of one sample, by its number from 0; the mean is number 0."""

@@ -21,7 +21,7 @@ class Thinned:
 
     Attributes:
         volume: int16 HU on the thin grid.
-        samples: every draw, the first being `volume`; one volume in mode mean.
+        samples: every sample, the first being `volume`; one volume in mode mean.
         spread: predicted standard deviation of the mean's error in float32 HU, if asked for.
         report: what was done, with which model, how long it took and how consistent the written integers are.
     """

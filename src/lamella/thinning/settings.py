@@ -17,15 +17,15 @@ class ThinSettings:
     """How to thin. `ThinModel.defaults` fills in what is None.
 
     Attributes:
-        mode: "mean" (least error), "texture" (the mean with the scan's own noise put back) or "sample" (a draw of
+        mode: "mean" (least error), "texture" (the mean with the scan's own noise put back) or "sample" (a sample of
             everything the measurement leaves open).
         steps: of the sampler; None for the model's own number.
         sampler: of latent diffusion models: "ddim" (no noise after the first) or "ddpm" (fresh noise at every step); None
             for the model's own.
-        samples: how many draws; None for the model's own number.
-        seed: of the draws; the same seed gives the same voxels.
+        samples: how many; None for the model's own number.
+        seed: of the samples; the same seed gives the same voxels.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
-        spread: also return the predicted standard deviation; None: if the model has one without further draws.
+        spread: also return the predicted standard deviation; None: if the model has one without further samples.
         memory_gb: plan for at most this much memory; None for what the machine has free.
         precision: "auto" (bf16 where the processor multiplies it natively, else fp32), "bf16" (many times slower where it
             does not) or "fp32".
@@ -67,7 +67,7 @@ class ThinSettings:
         return self.steps
 
     @property
-    def draw_count(self) -> int:
-        """Draws, once they are filled in."""
+    def sample_count(self) -> int:
+        """Samples, once they are filled in."""
         assert self.samples is not None, "a model's defaults are filled in before settings are used"
         return self.samples

@@ -1,4 +1,4 @@
-"""The one entry for every model: what all of them check before, and report after."""
+"""The entry for every model: the checks before and the report after that all of them share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def thin(
         model: what makes them thin.
         grid: thin slices wanted (`thin_grid`).
         settings: mode, steps, seed, device.
-        progress: told how far each stage is.
+        progress: called with each stage and the fraction of it that is done.
         plan: the model's plan for this volume, where it was made before.
 
     Raises:
@@ -60,7 +60,7 @@ def thin(
 
 
 def _checked(volume: Volume) -> tuple[Volume, list[str]]:
-    """The volume as the readers would give it, and what was changed; an array from elsewhere may hold anything."""
+    """The volume as the readers would give it, and what was changed; other arrays may hold any value."""
     lowest, highest = float(volume.hu.min()), float(volume.hu.max())
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         count = int((~np.isfinite(volume.hu)).sum())

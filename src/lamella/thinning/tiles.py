@@ -1,7 +1,7 @@
-"""Treating a volume block by block, with the very same result as treating it whole.
+"""A volume computed block by block, with the same result as computed whole.
 
 The networks have no normalisation, so an output voxel depends on a bounded neighbourhood, its network's `reach`. Every
-block is computed with a halo of that reach and only its core is kept: there is nothing to blend, and no seam.
+block is computed with a halo of that reach and only its core is kept: no blending, no seam.
 """
 
 from __future__ import annotations
