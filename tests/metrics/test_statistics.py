@@ -30,7 +30,7 @@ def test_the_interval_holds_the_true_value_as_often_as_it_says(statistic):
     rng = np.random.default_rng(0)
     held = 0
     for seed in range(150):
-        interval = bootstrap_interval(rng.normal(7.0, 2.0, 30), statistic=statistic, draws=300, seed=seed)
+        interval = bootstrap_interval(rng.normal(7.0, 2.0, 30), statistic=statistic, resamples=300, seed=seed)
         held += interval[0] <= 7.0 <= interval[1]
     assert 0.90 <= held / 150 <= 0.98
 
@@ -41,7 +41,7 @@ def test_cases_of_one_patient_do_not_count_as_patients():
     for seed in range(100):
         values = (rng.normal(7.0, 2.0, (12, 1)) + rng.normal(0.0, 0.3, (12, 5))).ravel()
         for name, groups in (("patients", np.repeat(np.arange(12), 5).tolist()), ("cases", None)):
-            low, high = bootstrap_interval(values, groups, draws=300, seed=seed)
+            low, high = bootstrap_interval(values, groups, resamples=300, seed=seed)
             held[name] += low <= 7.0 <= high
     assert held["patients"] / 100 >= 0.87
     assert held["cases"] / 100 < 0.7
@@ -74,7 +74,7 @@ def test_blocks_make_up_the_length_of_the_scan():
     pairs = [squares[i] + squares[(i + 1) % 5] for i in range(5)]
     drawn = [np.sqrt((a + b + squares[k]) / 5) for a, b, k in itertools.product(pairs, pairs, range(5))]
     expected = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
-    assert slab_bootstrap_rmse(squares, counts, 2, draws=40000) == pytest.approx(expected)
+    assert slab_bootstrap_rmse(squares, counts, 2, resamples=40000) == pytest.approx(expected)
 
 
 def test_blocks_see_that_neighbours_are_alike():
@@ -85,7 +85,9 @@ def test_blocks_see_that_neighbours_are_alike():
     truth = 30.0 * np.exp(0.5**2 / 4)
     for seed, row in enumerate(alike):
         for block in held:
-            low, high = slab_bootstrap_rmse(900.0 * np.exp(0.5 * row), np.ones(len(row)), block, draws=300, seed=seed)
+            low, high = slab_bootstrap_rmse(
+                900.0 * np.exp(0.5 * row), np.ones(len(row)), block, resamples=300, seed=seed
+            )
             held[block] += low <= truth <= high
     assert held[1] / 200 < 0.7
     assert held[16] / 200 > 0.75

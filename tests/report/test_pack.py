@@ -141,7 +141,7 @@ def test_a_spread_gets_round_ends_of_its_colours(truth: Volume) -> None:
 def test_nothing_that_is_not_finite_is_drawn(truth: Volume) -> None:
     hu = truth.hu.astype(np.float32)
     hu[7, 3, 3] = np.nan
-    with pytest.raises(NonFiniteError, match=r"'Mine' cannot be drawn: slice 7 of 60"):
+    with pytest.raises(NonFiniteError, match=r"'Mine' cannot be shown: slice 7 of 60"):
         pack_volumes([PageVolume("a", "Mine", "thin", Volume(hu, truth.geometry))])
 
 

@@ -223,7 +223,7 @@ def test_nan_is_never_drawn(tmp_path: Path, value: float) -> None:
     hu = np.array(drawn[1].volume.hu)
     hu[59, 0, 0] = value
     drawn[1] = PreviewPanel("Cubic", Volume(hu, drawn[1].volume.geometry))
-    with pytest.raises(NonFiniteError, match=r"'Cubic' cannot be drawn: slice 59 of 60"):
+    with pytest.raises(NonFiniteError, match=r"'Cubic' cannot be shown: slice 59 of 60"):
         render_preview(tmp_path / "preview.png", drawn)
     assert not list(tmp_path.iterdir())
 

@@ -122,7 +122,7 @@ def test_nothing_that_is_not_finite_is_drawn(
     hu = template.hu.astype(np.float32)
     hu[3] = np.inf
     broken = Volume(hu, template.geometry)
-    with pytest.raises(NonFiniteError, match=f"'{label}' cannot be drawn: slice 3"):
+    with pytest.raises(NonFiniteError, match=f"'{label}' cannot be shown: slice 3"):
         render(tmp_path / "page.html", volumes, **{which: [("Mine", broken)] if which == "answers" else broken})
     assert list(tmp_path.iterdir()) == []
 

@@ -142,10 +142,10 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
     try:
         if isinstance(source, PhantomCase):
             shape = (source.slices, source.rows, source.rows)
-            drawn = PhantomSettings(
+            phantom = PhantomSettings(
                 shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu, region=source.region
             )
-            painted = paint_phantom(drawn)
+            painted = paint_phantom(phantom)
             return scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
             return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)

@@ -185,7 +185,7 @@ def _interpolations(case: Case, kind: Interpolation, projected: bool, progress: 
 def _of_model(
     case: Case, model: ThinModel, asked: ThinSettings, names: tuple[str, ...], progress: Progress
 ) -> Iterator[Answer]:
-    """A model's answer, and the mean of its draws where `names` has a name for it."""
+    """A model's answer, and the mean of its samples where `names` has a name for it."""
     done = thin(case.thick, model, case.grid, asked, progress)
     off_mm = float(np.abs(done.volume.geometry.centres_mm - case.grid.centres_mm).max())
     if off_mm > 1e-3:
@@ -198,13 +198,13 @@ def _of_model(
     yield Answer(names[0], round_hu(done.volume.hu), spread, single_s, warnings)
     for name in names[1:]:
         total = np.zeros(case.grid.shape, dtype=np.float32)
-        for draw in done.samples:
-            total += draw.hu
+        for sample in done.samples:
+            total += sample.hu
         yield Answer(name, round_hu(total / len(done.samples)), None, sum(spent.values()), warnings)
 
 
 def _asked(one: ModelMethods, mode: Mode, model: ThinModel, *, extras: bool) -> ThinSettings:
-    """What a model is asked for; a mean that averages draws has a spread if they are several."""
+    """What a model is asked for; a mean that averages samples has a spread if they are several."""
     averages = mode == "mean" and mode in model.sampled_modes
     samples = one.samples if (mode == "sample" and extras) or averages else 1
     spread = mode == "mean" and (samples > 1 or not averages)

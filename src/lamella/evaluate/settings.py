@@ -96,7 +96,7 @@ class SplitCases:
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """A drawn chest, head or test object (`lamella.phantom`), thickened once a geometry; needs no data.
+    """A phantom chest, head or test object (`lamella.phantom`), thickened once a geometry; needs no data.
 
     Attributes:
         geometries: how it is thickened.
@@ -106,7 +106,7 @@ class PhantomCase:
         pixel_mm: distance between them.
         noise_hu: noise in soft tissue.
         seed: of anatomy and noise.
-        region: what is drawn.
+        region: what it shows.
     """
 
     geometries: tuple[GeometrySettings, ...]
@@ -126,10 +126,10 @@ class ModelMethods:
     Attributes:
         model: name or folder.
         modes: which answers; a latent diffusion model has no texture.
-        steps: of a draw; null for the model's own number.
-        samples: draws whose mean is scored besides, where `sample` is among the modes; 1 for none. A latent diffusion
+        steps: of a sample; null for the model's own number.
+        samples: samples whose mean is scored besides, where `sample` is among the modes; 1 for none. A latent diffusion
             model's mean averages as many.
-        seed: of the draws.
+        seed: of the samples.
         name: before the names of its answers where there are several models; empty for `model`.
         project: false for a latent diffusion model's answer without the last projection onto the measurement.
 
@@ -173,7 +173,7 @@ class EvaluationSettings:
         out: folder of the results; the same command resumes there, case by case.
         series: thin series to thicken.
         pairs: real pairs.
-        phantoms: drawn chests.
+        phantoms: phantoms.
         splits: prepared cases.
         baselines: interpolations to compare with, each aligned by position.
         projected: also each of them projected onto the measurement.

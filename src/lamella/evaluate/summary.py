@@ -13,7 +13,7 @@ from lamella.metrics.catalogue import FIGURES
 from lamella.results.schema import GAIN_FIGURE, POOLED, CaseRecord, Gain, Interval, MethodKind, Pooled
 
 _BLOCK_MM = 20.0
-"""Neighbouring slices resemble each other: the bootstrap of one case draws whole blocks of this length."""
+"""Neighbouring slices resemble each other: the bootstrap of one case resamples whole blocks of this length."""
 
 
 def block_of(spacing_mm: float, slices: int) -> int:

@@ -1,6 +1,12 @@
 """Numbers, each a pure function of arrays: errors, noise, edges, foci, calibration, statistics, masks, baselines.
 
-Arrays are (z, y, x) in HU, positions and spacings in mm. Nothing here draws, reads files or knows a model.
+Nothing here plots, reads files or knows a model. What means the same in every metric, and is not said again:
+
+- `hu`, `prediction`, `truth`, `volume`: (z, y, x) HU, any real dtype; `error_hu`: prediction minus truth.
+- `mask`: (z, y, x) bool, the voxels that count; None counts every voxel.
+- `geometry`, `spacing_mm`, `pixel_mm`: of these volumes; the distance between slice centres; between rows, columns.
+- `case`: name of the volume in error messages.
+- NonFiniteError is raised where a value in use is not finite, LamellaError where shapes differ or no voxel counts.
 """
 
 # fmt: off

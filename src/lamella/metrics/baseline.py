@@ -133,11 +133,9 @@ def best_shift_mm(
     structures lie that far too high. Every shift is scored on the same slices, those that no shift takes past the ends.
 
     Args:
-        prediction: (z, y, x) HU.
         truth: (z, y, x) HU on the same grid.
         centres_mm: (z,) positions of the slices.
         shifts_mm: shifts to try.
-        case: name of the prediction for error messages.
         mask: (z, y, x) voxels that count, for the shift of one region; None counts every voxel.
         stride: look at every n-th row and column only. On a CT of 340 x 430 pixels every eighth gives the refined shift of
             every second within 0.02 mm.

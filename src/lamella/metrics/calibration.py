@@ -31,17 +31,13 @@ def coverage_curve(
     """Fraction of voxels within the interval that a normal distribution of the predicted spread gives each share.
 
     Args:
-        error_hu: (z, y, x) prediction minus truth, HU.
         spread_hu: (z, y, x) predicted standard deviation, HU, at least 0.
         nominal: shares, between 0 and 1; 0.68 stands for 0.994 standard deviations to either side.
-        mask: (z, y, x) voxels that count; None counts every voxel.
-        case: name of the prediction for error messages.
 
     Returns:
         The measured share for each nominal one: equal where the prediction is calibrated, more where it is too cautious.
 
     Raises:
-        NonFiniteError: a counted voxel is not finite.
         LamellaError: shapes differ, a share is not between 0 and 1, a spread is negative, or no voxel counts.
     """
     wrong = [share for share in nominal if not 0.0 < share < 1.0]
@@ -66,14 +62,10 @@ def error_detection_auc(
     voxels every n-th is ranked.
 
     Args:
-        error_hu: (z, y, x) prediction minus truth, HU.
         spread_hu: (z, y, x) predicted standard deviation, HU.
-        mask: (z, y, x) voxels that count; None counts every voxel.
         threshold_hu: size above which an error is large; None for the 90th percentile.
-        case: name of the prediction for error messages.
 
     Raises:
-        NonFiniteError: a ranked voxel is not finite.
         LamellaError: shapes differ, no voxel counts, or all errors are large or none.
     """
     check_grid(error_hu, spread_hu, case)

@@ -40,16 +40,12 @@ def coarse_noise_ratio(hu: Hu, mask: Mask, apart: int, windows_px: tuple[int, in
     "Statistics for Spatial Data", Wiley 1993, section 2.3).
 
     Args:
-        hu: (z, y, x) HU.
         mask: (z, y, x) homogeneous tissue.
         apart: distance in slices at which noise is independent (`slices_apart`).
         windows_px: odd sides of the narrow and of the wide window.
 
     Returns:
         The ratio; None where too little tissue goes on from slice to slice.
-
-    Raises:
-        NonFiniteError: a value in use is not finite.
     """
     near, far = (_variances(hu, mask, distance, windows_px) for distance in (apart, 2 * apart))
     if near is None or far is None:

@@ -26,14 +26,8 @@ def laa_percent(hu: Hu, lung: Mask, threshold_hu: float = EMPHYSEMA_HU, case: st
     """Low attenuation area: per cent of the lung's voxels below -950 HU (LAA-950). Noise raises it.
 
     Args:
-        hu: (z, y, x) HU.
         lung: (z, y, x) from `lung_mask` of the truth.
         threshold_hu: voxels below it count, those at it do not.
-        case: name of the image for error messages.
-
-    Raises:
-        NonFiniteError: a voxel of the lung is not finite.
-        LamellaError: shapes differ or there is no lung.
     """
     values = _inside(hu, lung, case)
     return 100.0 * float(np.count_nonzero(values < threshold_hu)) / values.size
@@ -52,16 +46,6 @@ def histogram_distance_hu(prediction: Hu, truth: Hu, mask: Mask, case: str = "pr
 
     Both have the same number of voxels, so it is the mean distance of the two sorted lists. A plain offset of the whole
     histogram reads as its size; where voxels lie does not matter.
-
-    Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
-        mask: (z, y, x) voxels that count.
-        case: name of the prediction for error messages.
-
-    Raises:
-        NonFiniteError: a counted voxel is not finite.
-        LamellaError: shapes differ or no voxel counts.
     """
     check_grid(prediction, truth, case)
     # "stable" is a radix sort for the 16-bit integers of a CT

@@ -71,18 +71,12 @@ def find_edges_z(
     every n-th in the order of the array.
 
     Args:
-        truth: (z, y, x) HU.
-        spacing_mm: distance between slice centres.
         mask: (z, y, x) where to look (the body); a step counts where the middle column lies in it on both sides.
         step_hu: least height.
         most: largest number of edges.
 
     Returns:
         The edges; none where the truth is too short or has no such step.
-
-    Raises:
-        NonFiniteError: the truth is not finite.
-        LamellaError: the mask does not fit.
     """
     check_mask(mask, truth, "truth")
     reach, guard = round(REACH_MM / spacing_mm), math.ceil(GUARD_MM / spacing_mm - 1e-6)
@@ -137,14 +131,11 @@ def edge_widths_z_mm(volume: Hu, edges: EdgeSet, spacing_mm: float, case: str = 
     Args:
         volume: (z, y, x) HU on the grid the edges were found on.
         edges: from `find_edges_z` of the truth.
-        spacing_mm: distance between slice centres.
-        case: name of the volume for error messages.
 
     Returns:
         (n,) widths; inf where the profile does not cross all three levels within `REACH_MM`.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: the volume lies on another grid.
     """
     if volume.shape != edges.shape:

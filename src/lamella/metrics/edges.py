@@ -28,7 +28,6 @@ def steep_edges(truth: Hu, spacing_mm: float, steep_hu_per_mm: float = STEEP_HU_
     the voxels, exceeds `steep_hu_per_mm`.
 
     Args:
-        truth: (z, y, x) HU.
         spacing_mm: distance between its slice centres.
         steep_hu_per_mm: threshold in HU/mm.
 
@@ -52,14 +51,9 @@ def edge_second_difference_ratio(
     as the real thin scan, below 1 smoother, well above 1 speckle.
 
     Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
-        spacing_mm: distance between slice centres.
         mask: (z, y, x) where to look besides (the body); None looks everywhere.
-        case: name of the prediction for error messages.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, there is no steep edge, or the truth is linear at all of them.
     """
     check_grid(prediction, truth, case)
@@ -86,13 +80,9 @@ def gradient_error_z(
 
     Args:
         prediction: (z, y, x) HU, at least two slices.
-        truth: (z, y, x) HU.
-        spacing_mm: distance between slice centres.
         mask: (z, y, x); a pair of slices counts where both voxels lie in it. None counts everything.
-        case: name of the prediction for error messages.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ or no pair of voxels counts.
     """
     check_grid(prediction, truth, case)

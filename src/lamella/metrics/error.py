@@ -38,18 +38,7 @@ PSNR_WINDOWS_HU = {4095: FULL_HU, 3072: BENCHMARK_HU, 2000: CHEST_HU, 400: SOFT_
 
 
 def rmse_hu(prediction: Hu, truth: Hu, mask: Mask | None = None, case: str = "prediction") -> float:
-    """Root mean squared error in HU.
-
-    Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
-        mask: (z, y, x) voxels that count; None counts every voxel.
-        case: name of the prediction for error messages.
-
-    Raises:
-        NonFiniteError: a counted voxel is not finite.
-        LamellaError: shapes differ, or no voxel counts.
-    """
+    """Root mean squared error in HU."""
     sums = _error_sums(prediction, truth, mask, case)
     return math.sqrt(sums.squares / sums.count)
 
@@ -73,17 +62,12 @@ def psnr(prediction: Hu, truth: Hu, data_range_hu: float, mask: Mask | None = No
     window. Nothing is clipped here: `psnr_windowed` is for a range that is a window.
 
     Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
         data_range_hu: peak to peak range in HU, above 0.
-        mask: (z, y, x) voxels that count; None counts every voxel.
-        case: name of the prediction for error messages.
 
     Returns:
         dB within `PSNR_BOUNDS_DB`.
 
     Raises:
-        NonFiniteError: a counted voxel is not finite.
         LamellaError: shapes differ, no voxel counts, or the range is not a positive number.
     """
     check_range(data_range_hu)
@@ -100,12 +84,8 @@ def psnr_windowed(
     of a chest does, so figures of different windows cannot be compared.
 
     Args:
-        prediction: (z, y, x) HU.
-        truth: (z, y, x) HU.
         low_hu: lower end of the window.
         high_hu: upper end, above `low_hu`.
-        mask: (z, y, x) voxels that count; None counts every voxel.
-        case: name of the prediction for error messages.
 
     Returns:
         dB within `PSNR_BOUNDS_DB`.

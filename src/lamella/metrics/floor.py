@@ -37,13 +37,11 @@ def noise_correlation_z(hu: Hu, mask: Mask, lags: int = 4, case: str = "truth") 
         hu: (z, y, x) HU of the real thin scan.
         mask: (z, y, x) homogeneous tissue (`soft_tissue_mask`).
         lags: highest lag, in slices.
-        case: name of the image for error messages.
 
     Returns:
         (lags + 1,) correlation at lags 0 (which is 1) to `lags`, each within -1 to 1.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, fewer than `LEAST_PAIRS` pairs at a lag, or a mask without noise.
     """
     check_mask(mask, hu, case)

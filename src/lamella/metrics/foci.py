@@ -79,13 +79,9 @@ def dense_parts(hu: Hu, region: Mask, geometry: Geometry, case: str = "predictio
     0.5 mm.
 
     Args:
-        hu: (z, y, x) HU.
         region: (z, y, x) from `lung_region` of the truth, the same for every volume compared.
-        geometry: their geometry.
-        case: name of the volume for error messages.
 
     Raises:
-        NonFiniteError: a voxel in use is not finite.
         LamellaError: shapes differ, or the region is empty.
     """
     check_mask(region, hu, case)

@@ -5,6 +5,8 @@ Plain thresholds and connected components: the same regions for every method com
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -54,7 +56,7 @@ def body_mask(hu: Hu) -> Mask:
     tissue = hu > BODY_HU
     disc = _disc(_TABLE_OPENING_PX)
     opened = np.stack([ndimage.binary_opening(plane, disc) for plane in tissue])
-    largest = _largest_component(opened)
+    largest = _parts(opened, lambda sizes: np.arange(len(sizes)) == sizes.argmax())
     body = np.empty(tissue.shape, dtype=np.bool_)
     for index, plane in enumerate(largest):
         grown = (
@@ -71,7 +73,6 @@ def lung_mask(hu: Hu, body: Mask | None = None) -> Mask:
     with less than a twentieth of the largest part's voxels are dropped: small bowel gas, folds of skin.
 
     Args:
-        hu: (z, y, x) HU.
         body: (z, y, x) from `body_mask`; made here when None.
 
     Returns:
@@ -82,12 +83,7 @@ def lung_mask(hu: Hu, body: Mask | None = None) -> Mask:
     for index, plane in enumerate(hu):
         smooth = ndimage.uniform_filter(plane.astype(np.float32), 3, mode="nearest")
         air[index] = body[index] & (smooth >= LUNG_HU[0]) & (smooth < LUNG_HU[1])
-    labels, count = ndimage.label(air)
-    if count == 0:
-        return air
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray((sizes >= _LUNG_SHARE * sizes.max())[labels] & air)
+    return _parts(air, lambda sizes: sizes >= _LUNG_SHARE * sizes.max())
 
 
 def soft_tissue_mask(
@@ -99,8 +95,6 @@ def soft_tissue_mask(
     then eroded by 2 mm on every side.
 
     Args:
-        hu: (z, y, x) HU of the truth.
-        geometry: its geometry, for the spacings.
         body: (z, y, x) from `body_mask`; None counts the whole image.
         range_hu: of the smoothed copy.
 
@@ -127,8 +121,6 @@ def bone_mask(hu: Hu, geometry: Geometry, body: Mask) -> Mask:
     are in it too, and the inside of soft vertebrae is not. Figures in it are those of dense tissue with steep borders.
 
     Args:
-        hu: (z, y, x) HU of the truth.
-        geometry: its geometry, for the spacings.
         body: (z, y, x) from `body_mask`.
 
     Returns:
@@ -136,7 +128,7 @@ def bone_mask(hu: Hu, geometry: Geometry, body: Mask) -> Mask:
     """
     dense = (_smoothed(hu, geometry, _BONE_SMOOTHING_MM) > BONE_HU) & body
     voxel_mm3 = float(np.prod(_spacing_mm(geometry)))
-    return _large_components(dense, _BONE_PART_MM3 / voxel_mm3)
+    return _parts(dense, lambda sizes: sizes >= _BONE_PART_MM3 / voxel_mm3)
 
 
 def lung_region(lung: Mask, geometry: Geometry) -> Mask:
@@ -148,7 +140,6 @@ def lung_region(lung: Mask, geometry: Geometry) -> Mask:
 
     Args:
         lung: (z, y, x) from `lung_mask`.
-        geometry: of the scan, for the spacings.
 
     Returns:
         (z, y, x) mask that contains `lung`.
@@ -160,7 +151,7 @@ def lung_region(lung: Mask, geometry: Geometry) -> Mask:
     for plane in region:
         if plane.any():
             holes = ndimage.binary_fill_holes(plane) & ~plane
-            plane |= holes & ~_large_components(holes, largest_hole)
+            plane |= holes & ~_parts(holes, lambda sizes: sizes >= largest_hole)
     return region
 
 
@@ -172,7 +163,6 @@ def vessel_mask(hu: Hu, lung: Mask, region: Mask) -> Mask:
     Walls of airways and nodules are in it; it is no segmentation of vessels.
 
     Args:
-        hu: (z, y, x) HU of the truth.
         lung: (z, y, x) from `lung_mask`; slices without lung have no vessels.
         region: (z, y, x) from `lung_region`.
 
@@ -237,23 +227,14 @@ def _shrunk(mask: Mask, reach: list[int]) -> Mask:
     return np.asarray(mask, dtype=np.bool_)
 
 
-def _large_components(mask: Mask, least: float) -> Mask:
-    """The connected parts of a 2-D or 3-D mask that have at least so many voxels."""
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    large = np.bincount(labels.ravel()) >= least
-    large[0] = False
-    return np.asarray(large[labels])
-
-
-def _largest_component(mask: Mask) -> Mask:
+def _parts(mask: Mask, chosen: Callable[[NDArray[np.intp]], Mask]) -> Mask:
+    """The connected parts of a 2-D or 3-D mask that are chosen by their sizes in voxels."""
     labels, count = ndimage.label(mask)
     if count == 0:
         return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return np.asarray(labels == sizes.argmax())
+    return np.asarray(chosen(sizes)[labels] & mask)
 
 
 def _disc(radius_px: int) -> Mask:

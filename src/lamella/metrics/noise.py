@@ -31,27 +31,25 @@ def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image", window_px: int = 
     """Robust standard deviation in HU of the in-plane high-pass, `(v - mean of 5 x 5 around v) / sqrt(1 - 1/25)`.
 
     Args:
-        hu: (z, y, x) HU.
         mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth); the outer rows and columns, where the
             window leaves the image, never count.
-        case: name of the image for error messages.
         window_px: side of the window, odd.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ or fewer than two voxels count.
     """
     check_mask(mask, hu, case)
+    planes = zip(hu, mask, strict=True)
+    return robust_sd([high_passed(plane, chosen, window_px) for plane, chosen in planes if chosen.any()], case)
+
+
+def high_passed(plane: Hu, chosen: Mask, window_px: int = IN_PLANE_WINDOW_PX) -> NDArray[np.float64]:
+    """(n,) in-plane high-pass, of unit gain for white noise, of the chosen voxels of a slice whose window lies in it."""
     margin = window_px // 2
     inner = (slice(margin, -margin),) * 2
-    gain = math.sqrt(1.0 - 1.0 / window_px**2)
-    parts = []
-    for plane, chosen in zip(hu, mask, strict=True):
-        if chosen.any():
-            values = plane.astype(np.float64)
-            high = (values - ndimage.uniform_filter(values, window_px)) / gain
-            parts.append(high[inner][chosen[inner]])
-    return _robust_sd(parts, case)
+    values = plane.astype(np.float64)
+    high = (values - ndimage.uniform_filter(values, window_px)) / math.sqrt(1.0 - 1.0 / window_px**2)
+    return np.asarray(high[inner][chosen[inner]])
 
 
 def noise_sd_along_z(hu: Hu, mask: Mask, case: str = "image") -> float:
@@ -73,10 +71,11 @@ def noise_sd_along_z(hu: Hu, mask: Mask, case: str = "image") -> float:
         if dither is not None:
             step += dither.uniform(-0.5, 0.5, step.shape)
         parts.append(step / math.sqrt(2.0))
-    return _robust_sd(parts, case)
+    return robust_sd(parts, case)
 
 
-def _robust_sd(parts: list[NDArray[np.float64]], case: str) -> float:
+def robust_sd(parts: list[NDArray[np.float64]], case: str) -> float:
+    """Standard deviation of all values, from their median absolute deviation."""
     values = np.concatenate(parts) if parts else np.empty(0)
     if values.size < 2:
         raise LamellaError(

@@ -48,15 +48,12 @@ def ssim(
 
     Args:
         prediction: (z, y, x) HU; a plane needs at least 11 x 11 pixels.
-        truth: (z, y, x) HU.
         data_range_hu: peak to peak range in HU, above 0.
-        case: name of the prediction for error messages.
         plane: axial (y, x), coronal (z, x) or sagittal (z, y).
         planes: at most so many planes, spread evenly over the volume; None takes all.
         black_hu: HU that counts as 0.
 
     Raises:
-        NonFiniteError: a voxel in use is not finite.
         LamellaError: shapes differ, planes smaller than the window, no plane asked for, or a range or orientation that
             does not exist.
     """
@@ -85,7 +82,7 @@ def ssim(
 def _spread(count: int, wanted: int | None) -> NDArray[np.intp]:
     """Indices of at most `wanted` planes, one from each of as many equal parts of 0 ... count - 1.
 
-    Where in its part is drawn once and for all. The middles would do but for axial planes: a fixed distance beats with
+    Where in its part is random, but always the same. The middles would do but for axial planes: a fixed distance beats with
     that of the thick slices, near whose centres every method is at its best.
     """
     if wanted is None or wanted >= count:

@@ -66,14 +66,11 @@ def noise_power_in_plane(
     power at the lowest frequencies: give a mask that keeps its distance along z (`shrunk_along_z`).
 
     Args:
-        hu: (z, y, x) HU.
         mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth).
         pixel_mm: (between rows, between columns).
-        case: name of the image for error messages.
         roi_px: side of a region.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, or fewer than `LEAST_ROIS` regions fit.
     """
     check_mask(mask, hu, case)
@@ -115,14 +112,10 @@ def noise_power_along_z(
     where an interpolated volume has next to nothing. At the lowest two frequencies anatomy shows.
 
     Args:
-        hu: (z, y, x) HU.
         mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth).
-        spacing_mm: distance between slice centres.
-        case: name of the image for error messages.
         run_slices: slices in a run.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, or fewer than `LEAST_COLUMNS` columns lie in the mask.
     """
     check_mask(mask, hu, case)

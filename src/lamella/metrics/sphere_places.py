@@ -40,7 +40,6 @@ def place_spheres(
 
     Args:
         lung: (z, y, x) lung parenchyma (`lung_mask`); clear what will not be scored.
-        geometry: its geometry.
         diameters_mm: sizes.
         each: how many of each size.
         period_mm: distance between the thick slices to come.

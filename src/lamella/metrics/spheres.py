@@ -52,8 +52,6 @@ def insert_spheres(hu: Hu, geometry: Geometry, spheres: Iterable[Sphere], hu_ins
     share of the slab, `thickness_mm` wide.
 
     Args:
-        hu: (z, y, x) HU of the thin truth.
-        geometry: its geometry.
         spheres: what to insert.
         hu_inside: HU of the spheres.
 
@@ -83,13 +81,9 @@ def sphere_contrast(volume: Hu, geometry: Geometry, sphere: Sphere, case: str = 
     """Contrast in HU: the mean of the sphere's inner half (by radius) minus the mean of the shell around it.
 
     Args:
-        volume: (z, y, x) HU.
-        geometry: its geometry.
         sphere: where to look.
-        case: name of the volume for error messages.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: array and geometry differ, or the sphere reaches past the image.
     """
     core, shell = _core_and_shell(volume, geometry, sphere, case)
@@ -104,14 +98,10 @@ def sphere_volume_ratio(volume: Hu, truth: Hu, geometry: Geometry, sphere: Spher
     (0), however large its remains.
 
     Args:
-        volume: (z, y, x) HU.
         truth: (z, y, x) HU of the truth with spheres.
-        geometry: their geometry.
         sphere: where to look.
-        case: name of the volume for error messages.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, the sphere reaches past the image, or the truth has no sphere there.
     """
     check_grid(volume, truth, case)
@@ -135,17 +125,13 @@ def sphere_recovery(
     """Share of contrast and of volume that is recovered, by diameter: means over the spheres of one size.
 
     Args:
-        volume: (z, y, x) HU of the restoration.
         truth: (z, y, x) HU of the truth with spheres.
-        geometry: their geometry.
         spheres: those that were inserted.
-        case: name of the volume for error messages.
 
     Returns:
         Diameter in mm -> (contrast over the truth's, volume over the truth's), smallest first. 1 and 1 for the truth.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, a sphere reaches past the image, or the truth has no sphere there.
     """
     ratios: dict[float, list[tuple[float, float]]] = {}

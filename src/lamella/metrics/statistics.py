@@ -14,7 +14,7 @@ from scipy import stats
 
 from lamella.errors import LamellaError, NonFiniteError
 
-DRAWS = 2000
+RESAMPLES = 2000
 
 FEWEST_PAIRS = 6
 """With five pairs the smallest two-sided p of the signed-rank test is 2 / 2^5 = 0.0625: it can never reach 0.05."""
@@ -28,12 +28,12 @@ def bootstrap_interval(
     groups: Sequence[Hashable] | None = None,
     statistic: Callable[[NDArray[np.float64]], float] = np.mean,
     level: float = 0.95,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
     """Percentile bootstrap interval of a statistic over cases, patients first.
 
-    Each draw takes as many patients as there are, with replacement, and from each of them as many of its cases as it
+    Each resample takes as many patients as there are, with replacement, and from each of them as many of its cases as it
     has, with replacement. With few patients the interval is too narrow: on normal figures, where 95 % are asked for, 5
     patients gave 84 %, 10 gave 90 %, 20 gave 95 % (400 simulations each).
 
@@ -41,9 +41,9 @@ def bootstrap_interval(
         values: (cases,) one figure a case.
         groups: (cases,) patient of each; None: every case is a patient.
         statistic: of (cases,) values.
-        level: share of the draws within.
-        draws: how many.
-        seed: of the draws; the same figures give the same interval.
+        level: share of the resamples within.
+        resamples: how many.
+        seed: of the resamples; the same figures give the same interval.
 
     Returns:
         (low, high); None where there are fewer than two patients.
@@ -65,11 +65,11 @@ def bootstrap_interval(
     sizes = np.array([len(cases) for cases in members.values()])
     first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     rng = np.random.default_rng(seed)
-    patients = rng.integers(0, len(sizes), (draws, len(sizes)))
-    which = np.floor(rng.random((draws, len(sizes), sizes.max())) * sizes[patients][..., None]).astype(np.intp)
-    drawn = figures[order[np.minimum(first[patients][..., None] + which, len(order) - 1)]]
+    patients = rng.integers(0, len(sizes), (resamples, len(sizes)))
+    which = np.floor(rng.random((resamples, len(sizes), sizes.max())) * sizes[patients][..., None]).astype(np.intp)
+    resampled = figures[order[np.minimum(first[patients][..., None] + which, len(order) - 1)]]
     kept = np.arange(sizes.max()) < sizes[patients][..., None]
-    return _percentiles(np.array([statistic(one[keep]) for one, keep in zip(drawn, kept, strict=True)]), level)
+    return _percentiles(np.array([statistic(one[keep]) for one, keep in zip(resampled, kept, strict=True)]), level)
 
 
 def slab_bootstrap_rmse(
@@ -77,14 +77,14 @@ def slab_bootstrap_rmse(
     counts: ArrayLike,
     block: int,
     level: float = 0.95,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
     """Interval of the RMSE within one scan, by resampling blocks of neighbouring slices.
 
     Circular block bootstrap (Politis and Romano, in Exploring the Limits of Bootstrap, 1992): blocks begin at any
-    slice and go on at the other end, so that every slice is drawn equally often (plain moving blocks neglect the
-    outermost, which are the hardest); so many are drawn that they make up the scan's length, the last one is cut. It
+    slice and go on at the other end, so that every slice is taken equally often (plain moving blocks neglect the
+    outermost, which are the hardest); so many are taken that they make up the scan's length, the last one is cut. It
     says how far the figure depends on which slices were scanned, not how another patient would fare. It is still too
     narrow where errors are alike over long stretches: with 100 slices, a correlation of 0.8 between neighbours and
     blocks of 10, 77 % where 95 % are asked for (single slices instead of blocks: 42 %).
@@ -93,21 +93,21 @@ def slab_bootstrap_rmse(
         squares: (z,) sum of squared errors of each slice, HU^2.
         counts: (z,) voxels that it sums over.
         block: slices a block, at least as long as errors are alike: one thick slice or more.
-        level: share of the draws within.
-        draws: how many.
-        seed: of the draws.
+        level: share of the resamples within.
+        resamples: how many.
+        seed: of the resamples.
 
     Returns:
-        (low, high) in HU; None where fewer than two whole blocks fit or a draw holds no voxel.
+        (low, high) in HU; None where fewer than two whole blocks fit or a resample holds no voxel.
 
     Raises:
         NonFiniteError: a sum is not finite.
         LamellaError: lengths differ, a sum or count is negative, or block or level are out of range.
     """
-    drawn = _resampled([squares, counts], block, draws, seed)
-    if drawn is None or (drawn[1] <= 0).any():
+    resampled = _resampled([squares, counts], block, resamples, seed)
+    if resampled is None or (resampled[1] <= 0).any():
         return None
-    return _percentiles(np.sqrt(drawn[0] / drawn[1]), level)
+    return _percentiles(np.sqrt(resampled[0] / resampled[1]), level)
 
 
 def slab_bootstrap_gain_db(
@@ -116,7 +116,7 @@ def slab_bootstrap_gain_db(
     counts: ArrayLike,
     block: int,
     level: float = 0.95,
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval | None:
     """Interval of the gain over a baseline within one scan: both scored on the same resampled blocks.
@@ -129,22 +129,22 @@ def slab_bootstrap_gain_db(
         baseline_squares: (z,) the baseline's, over the same voxels.
         counts: (z,) those voxels.
         block: slices a block.
-        level: share of the draws within.
-        draws: how many.
-        seed: of the draws.
+        level: share of the resamples within.
+        resamples: how many.
+        seed: of the resamples.
 
     Returns:
         (low, high) in dB, 20 log10 of the baseline's RMSE over the method's: above 0 where the method is better. None
-        where fewer than two whole blocks fit, or a draw holds no voxel or no error.
+        where fewer than two whole blocks fit, or a resample holds no voxel or no error.
 
     Raises:
         NonFiniteError: a sum is not finite.
         LamellaError: lengths differ, a sum is negative, or block or level are out of range.
     """
-    drawn = _resampled([squares, baseline_squares, counts], block, draws, seed)
-    if drawn is None or any((sums <= 0).any() for sums in drawn):
+    resampled = _resampled([squares, baseline_squares, counts], block, resamples, seed)
+    if resampled is None or any((sums <= 0).any() for sums in resampled):
         return None
-    return _percentiles(10.0 * np.log10(drawn[1] / drawn[0]), level)
+    return _percentiles(10.0 * np.log10(resampled[1] / resampled[0]), level)
 
 
 def paired_test(a: ArrayLike, b: ArrayLike) -> float | None:
@@ -186,8 +186,10 @@ def _figures(values: ArrayLike) -> NDArray[np.float64]:
     return figures
 
 
-def _resampled(per_slice: Sequence[ArrayLike], block: int, draws: int, seed: int) -> list[NDArray[np.float64]] | None:
-    """(draws,) sums of each list over the same drawn blocks; None where fewer than two whole blocks fit."""
+def _resampled(
+    per_slice: Sequence[ArrayLike], block: int, resamples: int, seed: int
+) -> list[NDArray[np.float64]] | None:
+    """(resamples,) sums of each list over the same blocks; None where fewer than two whole blocks fit."""
     lists = [_figures(values) for values in per_slice]
     slices = len(lists[0])
     if any(len(one) != slices or (one < 0).any() for one in lists):
@@ -199,15 +201,15 @@ def _resampled(per_slice: Sequence[ArrayLike], block: int, draws: int, seed: int
         raise LamellaError(f"A block needs at least one slice. Found {block}.")
     if slices < 2 * block:
         return None
-    starts = np.random.default_rng(seed).integers(0, slices, (draws, -(-slices // block)))
+    starts = np.random.default_rng(seed).integers(0, slices, (resamples, -(-slices // block)))
     ends = starts + block
     ends[:, -1] -= starts.shape[1] * block - slices
     totals = [np.concatenate([[0.0], np.cumsum(np.concatenate([one, one[: block - 1]]))]) for one in lists]
     return [(total[ends] - total[starts]).sum(axis=1) for total in totals]
 
 
-def _percentiles(drawn: NDArray[np.float64], level: float) -> Interval:
+def _percentiles(resampled: NDArray[np.float64], level: float) -> Interval:
     if not 0.0 < level < 1.0:
         raise LamellaError(f"The level of an interval must lie between 0 and 1. Found {level:g}.")
-    low, high = np.quantile(drawn, [(1.0 - level) / 2, (1.0 + level) / 2])
+    low, high = np.quantile(resampled, [(1.0 - level) / 2, (1.0 + level) / 2])
     return float(low), float(high)

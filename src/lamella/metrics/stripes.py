@@ -11,11 +11,10 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Hu, Mask, check_mask, finite
-from lamella.metrics.noise import IN_PLANE_WINDOW_PX, MAD_TO_SD
+from lamella.metrics.noise import high_passed, robust_sd
 
 LEAST_VOXELS = 200
 """A slice with fewer voxels in the mask has no figure of its own: it is interpolated from its neighbours."""
@@ -37,29 +36,19 @@ def noise_per_slice(hu: Hu, mask: Mask, case: str = "image") -> NDArray[np.float
     beyond the outermost measured ones they take its value.
 
     Args:
-        hu: (z, y, x) HU.
         mask: (z, y, x) homogeneous tissue (`soft_tissue_mask` of the truth).
-        case: name of the image for error messages.
 
     Returns:
         (z,) HU.
 
     Raises:
-        NonFiniteError: a value in use is not finite.
         LamellaError: shapes differ, or fewer than `LEAST_MEASURED` of the slices have enough of the mask.
     """
     check_mask(mask, hu, case)
-    margin = IN_PLANE_WINDOW_PX // 2
-    inner = (slice(margin, -margin),) * 2
-    gain = math.sqrt(1.0 - 1.0 / IN_PLANE_WINDOW_PX**2)
     levels = np.full(len(hu), np.nan)
-    for index in range(len(hu)):
-        chosen = mask[index][inner]
-        if np.count_nonzero(chosen) >= LEAST_VOXELS:
-            values = hu[index].astype(np.float64)
-            high = (values - ndimage.uniform_filter(values, IN_PLANE_WINDOW_PX))[inner][chosen] / gain
-            middle = np.median(finite(high, case))
-            levels[index] = MAD_TO_SD * float(np.median(np.abs(high - middle)))
+    for index, (plane, chosen) in enumerate(zip(hu, mask, strict=True)):
+        if np.count_nonzero(chosen) >= LEAST_VOXELS and len(high := high_passed(plane, chosen)) >= LEAST_VOXELS:
+            levels[index] = robust_sd([high], case)
     return _filled(levels, case)
 
 
@@ -74,9 +63,7 @@ def stripe_power_ratio(levels: NDArray[np.float64], spacing_mm: float, period_mm
 
     Args:
         levels: (z,) a figure per slice (`noise_per_slice`).
-        spacing_mm: distance between slice centres.
         period_mm: distance between the centres of the thick slices.
-        case: name of the image for error messages.
 
     Raises:
         NonFiniteError: a level is not finite.

@@ -10,6 +10,7 @@ from typing import Any
 
 from lamella import __version__
 from lamella.errors import RefusedInput, UsageError
+from lamella.files.config import fill
 from lamella.reader_study.plan import Design, Item, Session
 
 KEY_KIND = "lamella reader-study key"
@@ -85,9 +86,10 @@ def read_key(path: Path) -> Key:
     try:
         key = _from_content(found)
     except (KeyError, TypeError, ValueError) as error:
+        usage = isinstance(error, UsageError)
+        what = str(error).replace("The config", "it").rstrip(".") if usage else f"{type(error).__name__} at {error}"
         raise RefusedInput(
-            f"The key is incomplete. {path.name}: {type(error).__name__} at {error}. Give the key.json as "
-            "`lamella reader make` wrote it."
+            f"The key is incomplete. {path.name}: {what}. Give the key.json as `lamella reader make` wrote it."
         ) from error
     if key.study != found.get("study"):
         raise RefusedInput(
@@ -133,22 +135,13 @@ def _content(key: Key) -> dict[str, Any]:
 
 
 def _from_content(found: dict[str, Any]) -> Key:
-    asked = found["design"]
-    design = Design(
-        cases=tuple(asked["cases"]),
-        methods=tuple(asked["methods"]),
-        pairs=tuple((first, second) for first, second in asked["pairs"]),
-        preference=asked["preference"],
-        ratings=tuple(asked["ratings"]),
-        repeat=asked["repeat"],
-        seed=asked["seed"],
-    )
     sessions = tuple(
         Session(
             reader,
-            tuple(Item(**{**item, "methods": tuple(item["methods"])}) for item in one["items"]),
+            tuple(fill(Item, item) for item in one["items"]),
             {(case, method): name for name, (case, method) in one["volumes"].items()},
         )
         for reader, one in found["readers"].items()
     )
-    return Key(design, tuple(Shown(**one) for one in found["volumes"]), sessions, found["lamella"])
+    shown = tuple(fill(Shown, one) for one in found["volumes"])
+    return Key(fill(Design, found["design"], "design"), shown, sessions, found["lamella"])

@@ -165,7 +165,7 @@ def _design(request: Request, cases: tuple[Case, ...]) -> Design:
         pairs=choose_pairs(methods, request.pairs) if compared else (),
         preference=request.preference or PREFERENCE_QUESTION,
         ratings=(request.questions or LIKERT_QUESTIONS) if rated else (),
-        repeat=request.repeat,
+        repeat=float(request.repeat),
         seed=request.seed,
     )
 

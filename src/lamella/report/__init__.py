@@ -1,4 +1,4 @@
-"""Pictures of results: `render_preview` draws thick, interpolated and thin side by side."""
+"""Pictures of results: `render_preview` shows thick, interpolated and thin side by side."""
 
 from lamella.machine.extras import require
 

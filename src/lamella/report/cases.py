@@ -136,5 +136,7 @@ def _read_spread(folder: Path, name: str, case: CaseRecord, truth: Volume) -> Vo
             f"{truth.hu.shape}. Run `lamella evaluate` again."
         )
     if not np.isfinite(hu).all():
-        raise LamellaError(f"The spread of case {case.id} holds values that are not finite: {name}. Nothing was drawn.")
+        raise LamellaError(
+            f"The spread of case {case.id} holds values that are not finite: {name}. Nothing was written."
+        )
     return Volume(np.ascontiguousarray(hu), truth.geometry)

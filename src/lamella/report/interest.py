@@ -1,4 +1,4 @@
-"""Where to look: the planes, the crop and the enlargement that show most."""
+"""What to show: the planes, the crop and the enlargement that show most."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class PreviewPanel:
     Attributes:
         label: its heading.
         volume: what it shows.
-        as_slices: draw the nearest slice, as a viewer that does not interpolate (for the thick series).
+        as_slices: show the nearest slice, as a viewer that does not interpolate (for the thick series).
         accent: highlight the heading.
     """
 
@@ -45,11 +45,11 @@ class PreviewPanel:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One view in one window, drawn once per panel.
+    """One view in one window, shown once per panel.
 
     Attributes:
         view: where.
-        window: in which it is drawn.
+        window: in which it is shown.
         title: its name at the side.
         size_px: (width, height) of each picture.
         bar_mm: length of the scale bar.

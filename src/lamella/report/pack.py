@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.report.views import common_region
+from lamella.report.views import common_region, edges_mm, step_mm
 from lamella.volume import Geometry, Volume
 
 Role = Literal["thick", "thin", "truth", "error", "spread"]
@@ -49,7 +49,7 @@ class PageVolume:
     Attributes:
         id: lower-case letters, digits and hyphens; unique on its page.
         label: heading of its pane.
-        role: how it is drawn: "thick" as slices, "error" in blue and orange, "spread" in one hue, the others in grey.
+        role: how it is shown: "thick" as slices, "error" in blue and orange, "spread" in one hue, the others in grey.
         volume: its HU; None for a difference.
         minus: of a difference, the ids of minuend and subtrahend; it is formed by the page and costs no bytes.
 
@@ -109,33 +109,33 @@ def pack_volumes(volumes: Sequence[PageVolume], budget_bytes: int = BUDGET_BYTES
         LamellaError: nothing to pack, ids that are not unique or unknown, volumes that do not lie in the same place or
             orientation, a difference of different grids, or a budget that even the coarsest picture exceeds.
     """
-    drawn = [(one, one.volume) for one in volumes if one.volume is not None]
-    _check(volumes, drawn)
-    box, cropped = _body_box(drawn)
+    shown = [(one, one.volume) for one in volumes if one.volume is not None]
+    _check(volumes, shown)
+    box, cropped = _body_box(shown)
     for pixels, step_hu in _STEPS:
         plan = _Plan(box, cropped, pixels, step_hu)
-        if _SAFETY * sum(_guess_bytes(one.role, volume, plan) for one, volume in drawn) > budget_bytes:
+        if _SAFETY * sum(_guess_bytes(one.role, volume, plan) for one, volume in shown) > budget_bytes:
             continue
-        blocks = {f"volume-{one.id}": _block(one.role, volume, plan) for one, volume in drawn}
+        blocks = {f"volume-{one.id}": _block(one.role, volume, plan) for one, volume in shown}
         if (total := sum(map(len, blocks.values()))) <= budget_bytes:
             specs = tuple(_spec(one) for one in volumes)
             return Packed(specs, blocks, _words(plan), total)
     raise LamellaError(
-        f"The volumes do not fit a page of {budget_bytes / 1e6:.0f} MB even at their coarsest. Found {len(drawn)} volumes, "
-        f"the largest of shape {max(v.hu.shape for _, v in drawn)}. Show fewer volumes, or give a larger budget."
+        f"The volumes do not fit a page of {budget_bytes / 1e6:.0f} MB even at their coarsest. Found {len(shown)} volumes, "
+        f"the largest of shape {max(v.hu.shape for _, v in shown)}. Show fewer volumes, or give a larger budget."
     )
 
 
-def _check(volumes: Sequence[PageVolume], drawn: Sequence[tuple[PageVolume, Volume]]) -> None:
-    if not drawn:
+def _check(volumes: Sequence[PageVolume], shown: Sequence[tuple[PageVolume, Volume]]) -> None:
+    if not shown:
         raise LamellaError("A page needs at least one volume to show. Found none.")
     ids = [one.id for one in volumes]
     if len(set(ids)) < len(ids):
         raise LamellaError(f"The panes of a page need different ids. Found {', '.join(ids)}.")
-    for one, volume in drawn:
+    for one, volume in shown:
         require_finite(one.label, volume)
-    common_region([volume.geometry for _, volume in drawn])
-    by_id = {one.id: volume for one, volume in drawn}
+    common_region([volume.geometry for _, volume in shown])
+    by_id = {one.id: volume for one, volume in shown}
     for one in volumes:
         if one.minus is None:
             continue
@@ -151,7 +151,7 @@ def _check(volumes: Sequence[PageVolume], drawn: Sequence[tuple[PageVolume, Volu
 
 
 def require_finite(label: str, volume: Volume) -> None:
-    """Refuse a volume that cannot be drawn (SPEC A21).
+    """Refuse a volume that cannot be shown (SPEC A21).
 
     Raises:
         NonFiniteError: with the slice that holds NaN or infinity.
@@ -161,8 +161,8 @@ def require_finite(label: str, volume: Volume) -> None:
     for index, plane in enumerate(volume.hu):
         if not np.isfinite(plane).all():
             raise NonFiniteError(
-                f"The volume {label!r} cannot be drawn: slice {index} of {len(volume.hu)} holds values that are not finite "
-                "(NaN or infinity). Expected finite HU. Nothing was drawn."
+                f"The volume {label!r} cannot be shown: slice {index} of {len(volume.hu)} holds values that are not finite "
+                "(NaN or infinity). Expected finite HU. Nothing was written."
             )
 
 
@@ -188,24 +188,24 @@ def _round_up(value: float) -> float:
     return float(next((top for top in (10, 20, 30, 50, 75, 100, 150, 200, 300, 500) if value <= top), 1000))
 
 
-def _body_box(drawn: Sequence[tuple[PageVolume, Volume]]) -> tuple[tuple[tuple[float, float], ...], bool]:
+def _body_box(shown: Sequence[tuple[PageVolume, Volume]]) -> tuple[tuple[tuple[float, float], ...], bool]:
     """mm along slice, row and column axis that hold the body of any volume, and whether this is less than all.
 
     The spread is left out: it is no picture of the body. Where nothing is body, everything is kept.
     """
-    whole = [_edges(volume.geometry, axis) for axis in range(3) for _, volume in drawn[:1]]
+    whole = [edges_mm(volume.geometry, axis) for axis in range(3) for _, volume in shown[:1]]
     box = [whole[0], whole[1], whole[2]]
-    shown = [volume for one, volume in drawn if one.role != "spread"] or [volume for _, volume in drawn]
+    pictures = [volume for one, volume in shown if one.role != "spread"] or [volume for _, volume in shown]
     for axis in (1, 2):
         found: list[tuple[float, float]] = []
-        for volume in shown:
+        for volume in pictures:
             counts = np.zeros(volume.hu.shape[axis])
             for plane in volume.hu:
                 counts += (plane > _BODY_HU).sum(axis=2 - axis)
             share = counts / (volume.hu.size / volume.hu.shape[axis])
             inside = np.flatnonzero(share > _BODY_SHARE)
             if len(inside):
-                low, step = _edges(volume.geometry, axis)[0], _step(volume.geometry, axis)
+                low, step = edges_mm(volume.geometry, axis)[0], step_mm(volume.geometry, axis)
                 found.append((low + inside[0] * step - _MARGIN_MM, low + (inside[-1] + 1) * step + _MARGIN_MM))
         if found:
             low_mm, high_mm = min(low for low, _ in found), max(high for _, high in found)
@@ -213,21 +213,11 @@ def _body_box(drawn: Sequence[tuple[PageVolume, Volume]]) -> tuple[tuple[tuple[f
     return tuple(box), tuple(box) != tuple(whole)
 
 
-def _step(geometry: Geometry, axis: int) -> float:
-    return float(np.linalg.norm(geometry.affine[:3, axis]))
-
-
-def _edges(geometry: Geometry, axis: int) -> tuple[float, float]:
-    """Outer edges of the voxels along an array axis, mm from the LPS origin along it."""
-    start, step = float(geometry.axes[:, axis] @ geometry.affine[:3, 3]), _step(geometry, axis)
-    return start - step / 2, start + (geometry.shape[axis] - 0.5) * step
-
-
 def _kept(geometry: Geometry, plan: _Plan) -> list[slice]:
     """Rows and columns inside the box, a multiple of the pixels that are averaged; equal grids are cut alike."""
     kept = []
     for axis in (1, 2):
-        low, step, count = _edges(geometry, axis)[0], _step(geometry, axis), geometry.shape[axis]
+        low, step, count = edges_mm(geometry, axis)[0], step_mm(geometry, axis), geometry.shape[axis]
         first = max(0, int(np.floor((plan.box[axis][0] - low) / step + 1e-6)))
         last = min(count, int(np.ceil((plan.box[axis][1] - low) / step - 1e-6)))
         blocks = max(1, (last - first) // plan.pixels)

@@ -232,7 +232,7 @@ def _figure(*titles: str, size: tuple[float, float] | None = None) -> tuple[Figu
 
 
 def _finish(figure: Figure, across: str, *up: str) -> Figure:
-    """Names of the axes, one legend below all panels; words where there is nothing to draw."""
+    """Names of the axes, one legend below all panels; words where there is nothing to plot."""
     found: dict[str, Any] = {}
     for axes, name in zip(figure.axes, (*up, *[""] * len(figure.axes)), strict=False):
         axes.set_xlabel(across, color=INK, fontsize=9.5)

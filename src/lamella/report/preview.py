@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
-from lamella.errors import LamellaError, NonFiniteError, UsageError
+from lamella.errors import LamellaError, UsageError
 from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, cell_px, plan_rows
+from lamella.report.pack import require_finite
 from lamella.report.views import View, sample
 from lamella.volume import Geometry
 from lamella.window import LUNG, SOFT_TISSUE, HuWindow
@@ -75,7 +75,7 @@ def compose(
     if not panels:
         raise LamellaError("A preview needs at least one volume. Found none.")
     for panel in panels:
-        _require_finite(panel)
+        require_finite(panel.label, panel.volume)
     details = details and len(panels) > 1
     rows = plan_rows(panels, window, detail_window, details)
     height = _TOP_PX + sum(row.size_px[1] + GAP_PX for row in rows) + _FOOT_PX
@@ -97,17 +97,6 @@ def compose(
         foot += "   Boxes: the enlargements below, where source and result differ most."
     _write(figure, WIDTH_PX / 2, height - _FOOT_PX / 2 + 2, foot, 16, _FAINT, ha="center", va="center")
     return figure
-
-
-def _require_finite(panel: PreviewPanel) -> None:
-    hu = panel.volume.hu
-    if hu.dtype.kind == "f":
-        for index, plane in enumerate(hu):
-            if not np.isfinite(plane).all():
-                raise NonFiniteError(
-                    f"The volume {panel.label!r} cannot be drawn: slice {index} of {len(hu)} holds values that are not "
-                    "finite (NaN or infinity). Expected finite HU. Nothing was drawn."
-                )
 
 
 def _grid_text(geometry: Geometry) -> str:

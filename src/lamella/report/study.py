@@ -25,9 +25,12 @@ _TISSUES = (("lung", -1000.0, -600.0), ("soft tissue", 0.0, 100.0), ("bone and c
 """Where the spread is summed up, by HU of the answer inside the body."""
 
 _MODES = {
-    "mean": ("Mean", "This is the answer of least expected error: calmer than a scan, with nothing drawn at random."),
-    "texture": ("Texture", "Noise at the level of the scan's own was drawn and put back; structure was not."),
-    "sample": ("Sample", "Everything the measurement leaves open was drawn at random: small details may be invented."),
+    "mean": (
+        "Mean",
+        "This is the answer of least expected error: smoother than a scan, with nothing sampled at random.",
+    ),
+    "texture": ("Texture", "Noise at the level of the scan's own is sampled and added; structure is not."),
+    "sample": ("Sample", "Everything the measurement leaves open is sampled: small details may be invented."),
 }
 
 
@@ -93,7 +96,7 @@ def _check(report: Mapping[str, Any]) -> None:
     if lacking:
         raise LamellaError(
             f"The report of a study lacks {', '.join(lacking)}. Expected what `lamella thin --report` writes. "
-            "Nothing was drawn."
+            "Nothing was written."
         )
 
 

@@ -1,6 +1,6 @@
 """Planes cut out of volumes for the eye: which plane, which way up, which millimetres.
 
-A view is fixed in LPS millimetres, so that every volume drawn with it shows exactly the same piece of the patient.
+A view is fixed in LPS millimetres, so that every volume shown with it shows exactly the same piece of the patient.
 """
 
 from __future__ import annotations
@@ -55,10 +55,14 @@ class View:
         return View(self.name, self.axes, self.signs, self.letters, across_mm, down_mm, self.through_mm)
 
 
-def _edges(geometry: Geometry, axis: int) -> tuple[float, float]:
+def step_mm(geometry: Geometry, axis: int) -> float:
+    """Distance between voxels along an array axis."""
+    return float(np.linalg.norm(geometry.affine[:3, axis]))
+
+
+def edges_mm(geometry: Geometry, axis: int) -> tuple[float, float]:
     """Outer edges of the voxels along an array axis, in mm from the LPS origin along that axis."""
-    step = float(np.linalg.norm(geometry.affine[:3, axis]))
-    start = float(geometry.axes[:, axis] @ geometry.affine[:3, 3])
+    start, step = float(geometry.axes[:, axis] @ geometry.affine[:3, 3]), step_mm(geometry, axis)
     return start - step / 2, start + (geometry.shape[axis] - 0.5) * step
 
 
@@ -74,15 +78,15 @@ def common_region(geometries: list[Geometry]) -> list[tuple[float, float]]:
         if not np.allclose(geometry.axes, first.axes, atol=1e-3):
             raise LamellaError(
                 "The volumes of a preview have different orientations. Expected the same slice, row and column "
-                "directions. Draw volumes of the same scan together."
+                "directions. Show volumes of the same scan together."
             )
     for axis in range(3):
-        edges = np.array([_edges(geometry, axis) for geometry in geometries])
+        edges = np.array([edges_mm(geometry, axis) for geometry in geometries])
         low, high = float(edges[:, 0].max()), float(edges[:, 1].min())
         if high <= low:
             raise LamellaError(
                 f"The volumes of a preview do not overlap along axis {axis} (slice, row, column). "
-                "Draw volumes of the same scan together."
+                "Show volumes of the same scan together."
             )
         region.append((low, high))
     return region
@@ -160,8 +164,7 @@ def sample(volume: Volume, view: View, size_px: tuple[int, int], as_slices: bool
 
 
 def _index(geometry: Geometry, axis: int, at_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    step = float(np.linalg.norm(geometry.affine[:3, axis]))
-    return np.asarray((at_mm - float(geometry.axes[:, axis] @ geometry.affine[:3, 3])) / step)
+    return np.asarray((at_mm - float(geometry.axes[:, axis] @ geometry.affine[:3, 3])) / step_mm(geometry, axis))
 
 
 def _resample(image: Image, rows: NDArray[np.float64], nearest: bool) -> Image:
