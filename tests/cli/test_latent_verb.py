@@ -51,11 +51,12 @@ def test_slices_as_asked_for_and_a_mean_of_draws_with_spread(command: list[str],
 
 def test_series_are_told_apart_by_what_they_depend_on(command: list[str], tmp_path: Path) -> None:
     uids = set()
-    for number, more in enumerate((["--seed", "1"], ["--seed", "2"], ["--samples", "2"], ["--mode", "sample"])):
+    ways = (["--seed", "1"], ["--seed", "2"], ["--samples", "2"], ["--mode", "sample"], ["--sampler", "ddpm"])
+    for number, more in enumerate(ways):
         out = tmp_path / f"out{number}"
         assert main([*command, str(out), "--steps", "1", *more]) == 0
         uids.add(read_series(out).header.series_uid)  # type: ignore[attr-defined]  # a SeriesHeader
-    assert len(uids) == 4
+    assert len(uids) == 5
 
 
 def test_preview_and_page_work_without_a_texture(command: list[str], tmp_path: Path) -> None:
@@ -87,3 +88,17 @@ def test_dry_run_says_how(command: list[str], tmp_path: Path, capsys: Capture) -
     said = capsys.readouterr().out
     for part in ("small latent", "20 slices, 1 mm thick every 1 mm", "denoising in whole planes", "GiB"):
         assert part in said
+
+
+def test_the_sampler_is_chosen_and_told(command: list[str], tmp_path: Path, capsys: Capture) -> None:  # SPEC A14
+    voxels = {}
+    for sampler in ("ddim", "ddpm"):
+        out, report = tmp_path / f"{sampler}.nii.gz", tmp_path / f"{sampler}.json"
+        asked = ["--mode", "sample", "--steps", "2", "--sampler", sampler, "--report", str(report)]
+        assert main([*command, str(out), *asked]) == 0
+        assert json.loads(report.read_text())["sampler"] == sampler
+        voxels[sampler] = np.asarray(nib.load(out).dataobj)
+    assert not np.array_equal(*voxels.values())
+    source = command[-1]
+    assert main(["thin", source, str(tmp_path / "out"), "--mode", "sample", "--sampler", "ddpm"]) == 2
+    assert "Found --sampler ddpm. Leave it out" in capsys.readouterr().err

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 import torch
 from torch import Tensor
 
-from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, draws, flow
+from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, trigflow
 from lamella.diffusion.schedule import cosine, linear, scaled_linear, zero_terminal_snr
 from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
 
@@ -81,16 +81,12 @@ def test_thousand_seeds_of_the_real_network_stay_finite(
     denoiser = Denoiser(answer, schedule, head)
     condition = seeds.flip(0)
 
-    def draw() -> Callable[[int], Tensor]:
-        return draws(torch.Generator().manual_seed(7), seeds)
-
+    generator = torch.Generator().manual_seed(7)
     answers = [
-        ddpm(denoiser, seeds, condition, STEPS, draw()),
+        ddpm(denoiser, seeds, condition, STEPS, lambda step: torch.randn(seeds.shape, generator=generator)),
         ddim(denoiser, seeds, condition, STEPS),
-        ddim(denoiser, seeds, condition, STEPS, eta=1.0, draw=draw()),
+        trigflow(denoiser, seeds.clone(), condition, STEPS),
     ]
-    if isinstance(schedule, FlowSchedule):
-        answers += [flow(denoiser, seeds, condition, STEPS), flow(denoiser, seeds, condition, STEPS, heun=True)]
     assert max(asked) == asked[0] == (1.0 if isinstance(schedule, FlowSchedule) else 999.0)
     for found in answers:
         assert found.dtype == torch.float32

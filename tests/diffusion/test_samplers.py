@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, draws, flow, trigflow
+from lamella.diffusion import Denoiser, FlowSchedule, Head, NoiseSchedule, ddim, ddpm, trigflow
 from lamella.diffusion.schedule import VpSchedule, cosine, linear, scaled_linear, zero_terminal_snr
 from lamella.errors import LamellaError, NonFiniteError
 
@@ -18,22 +17,17 @@ MEAN, SD = 2.0, 0.5  # of the Gaussian data below
 
 
 def _seeded(seed: int, like: Tensor) -> Callable[[int], Tensor]:
-    return draws(torch.Generator().manual_seed(seed), like)
+    generator = torch.Generator().manual_seed(seed)
+    return lambda step: torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 def _ddpm(denoiser: Denoiser[Any], noise: Tensor, condition: Any, steps: int, **options: Any) -> Tensor:
     return ddpm(denoiser, noise, condition, steps, _seeded(7, noise), **options)
 
 
-def _ddim_eta(denoiser: Denoiser[Any], noise: Tensor, condition: Any, steps: int, **options: Any) -> Tensor:
-    return ddim(denoiser, noise, condition, steps, eta=0.5, draw=_seeded(7, noise), **options)
-
-
-ON_TABLE: dict[str, Sampler] = {"ddpm": _ddpm, "ddim": ddim, "ddim eta .5": _ddim_eta}
-ON_FLOW: dict[str, Sampler] = {**ON_TABLE, "flow": flow, "flow heun": partial(flow, heun=True)}
+SAMPLERS: dict[str, Sampler] = {"ddpm": _ddpm, "ddim": ddim}
 CASES: list[tuple[Sampler, NoiseSchedule]] = [
-    *((sampler, zero_terminal_snr(cosine())) for sampler in ON_TABLE.values()),
-    *((sampler, FlowSchedule()) for sampler in ON_FLOW.values()),
+    (sampler, schedule) for sampler in SAMPLERS.values() for schedule in (zero_terminal_snr(cosine()), FlowSchedule())
 ]
 
 
@@ -72,13 +66,10 @@ def test_deterministic_paths_of_gaussian_data_are_the_known_line(schedule: Noise
     assert worst(trigflow, 1000) < 0.01
     for sampler in (ddim, trigflow):
         assert worst(sampler, 100) / worst(sampler, 200) == pytest.approx(2, abs=0.15)  # first order
-    if isinstance(schedule, FlowSchedule):
-        assert worst(flow, 64) == pytest.approx(worst(ddim, 64))  # Euler is DDIM on a flow
-        assert worst(partial(flow, heun=True), 64) < worst(flow, 64) / 20
 
 
 @pytest.mark.parametrize("schedule", [cosine(), scaled_linear(), FlowSchedule()])
-@pytest.mark.parametrize("sampler", [_ddpm, _ddim_eta, ddim])
+@pytest.mark.parametrize("sampler", [_ddpm, ddim])
 def test_samples_of_gaussian_data_have_its_mean_and_spread(sampler: Sampler, schedule: NoiseSchedule) -> None:
     noise = _normal(10_000, 1)
     if schedule == scaled_linear():  # its last step still holds 6.8 % of the signal, so the state starts there
@@ -86,14 +77,6 @@ def test_samples_of_gaussian_data_have_its_mean_and_spread(sampler: Sampler, sch
     sample = sampler(_gaussian(schedule), noise, None, 1000)
     assert float(sample.mean()) == pytest.approx(MEAN, abs=0.02)
     assert float(sample.std()) == pytest.approx(SD, rel=0.03)
-
-
-@pytest.mark.parametrize("schedule", [cosine(), zero_terminal_snr(linear()), FlowSchedule(), FlowSchedule(shift=3)])
-def test_ddim_with_eta_one_is_ddpm_draw_for_draw(schedule: NoiseSchedule) -> None:
-    denoiser = Denoiser(lambda x, t, condition: torch.tanh(x), schedule, "v")
-    noise = _normal(50, 3).double()
-    ancestral = ddpm(denoiser, noise, None, 20, _seeded(7, noise))
-    torch.testing.assert_close(ddim(denoiser, noise, None, 20, eta=1.0, draw=_seeded(7, noise)), ancestral)
 
 
 @pytest.mark.parametrize(("sampler", "schedule"), CASES)
@@ -158,7 +141,6 @@ def test_latents_are_never_clamped(sampler: Sampler, schedule: NoiseSchedule) ->
 def test_thousand_seeds_stay_finite(name: str, head: Head, network_dtype: torch.dtype) -> None:  # SPEC A20
     tables = {"cosine": cosine(), "zero terminal": zero_terminal_snr(cosine()), "scaled_linear": scaled_linear()}
     schedule: NoiseSchedule = tables.get(name, FlowSchedule())
-    samplers = ON_TABLE if name in tables else ON_FLOW
     if head == "noise" and float(schedule.alpha(torch.tensor(schedule.times(1)[0]))) == 0:
         with pytest.raises(LamellaError, match="SNR 0"):  # refused, not patched
             ddim(Denoiser(lambda x, t, c: x, schedule, head), _normal(1, 1), None, 4)
@@ -169,13 +151,13 @@ def test_thousand_seeds_stay_finite(name: str, head: Head, network_dtype: torch.
         return torch.tanh(x.to(network_dtype) @ weight)
 
     seeds = torch.stack([_normal(8, seed=seed) for seed in range(1000)])
-    for sampler in (*samplers.values(), trigflow):
+    for sampler in (*SAMPLERS.values(), trigflow):
         result = sampler(Denoiser(network, schedule, head), seeds, None, 8)
         assert result.dtype == torch.float32
         assert bool(result.isfinite().all())
 
 
-NAMED = [(_ddpm, "ddpm", 599), (ddim, "ddim", 599), (flow, "flow", 0.6), (trigflow, "trigflow", 0.6)]
+NAMED = [(_ddpm, "ddpm", 599), (ddim, "ddim", 599), (trigflow, "trigflow", 0.6)]
 
 
 @pytest.mark.parametrize(("sampler", "name", "t"), NAMED)
@@ -207,8 +189,6 @@ def test_non_finite_draw_names_the_step() -> None:
 
     with pytest.raises(NonFiniteError, match=r"^ddpm: the state after the step .* step 2 of 4 \(t = 749\)"):
         ddpm(denoiser, _normal(1, 2), None, 4, draw)
-    with pytest.raises(NonFiniteError, match=r"^ddim: the state after the step .* step 2 of 4"):
-        ddim(denoiser, _normal(1, 2), None, 4, eta=1.0, draw=draw)
 
 
 def test_noise_by_position_makes_tiles_agree() -> None:
@@ -236,33 +216,23 @@ def test_steps_are_counted_and_reported() -> None:
     assert asked == list(cosine().times(3, "linspace"))
     assert seen == [(1, 1), (2, 2), (3, 3)]
     asked.clear()
-    flow(Denoiser(network, FlowSchedule(), "x0"), _normal(1, 2), None, 4)
+    ddim(Denoiser(network, FlowSchedule(), "x0"), _normal(1, 2), None, 4)
     assert asked == [1, 0.75, 0.5, 0.25]
-    asked.clear()
-    flow(Denoiser(network, FlowSchedule(), "x0"), _normal(1, 2), None, 2, heun=True)
-    assert asked == [1, 0.5, 0.5]
 
 
 def test_sampling_leaves_no_graph_and_its_input_alone() -> None:
     weight = torch.tensor(0.5, requires_grad=True)
     noise = _normal(1, 3)
     before = noise.clone()
-    result = flow(Denoiser(lambda x, t, condition: weight * x, FlowSchedule(), "velocity"), noise, None, 3)
+    result = ddim(Denoiser(lambda x, t, condition: weight * x, FlowSchedule(), "velocity"), noise, None, 3)
     assert not result.requires_grad
     assert torch.equal(noise, before)
-    low = flow(Denoiser(lambda x, t, condition: x, FlowSchedule(), "velocity"), noise.bfloat16(), None, 3)
+    low = ddim(Denoiser(lambda x, t, condition: x, FlowSchedule(), "velocity"), noise.bfloat16(), None, 3)
     assert low.dtype == torch.float32  # SPEC A20
 
 
 def test_refusals() -> None:
     table = Denoiser(lambda x, t, condition: x, VpSchedule((0.9, 0.5)), "v")
-    with pytest.raises(LamellaError, match="expected a FlowSchedule"):
-        flow(table, _normal(1, 2), None, 2)
-    for eta in (-0.1, 1.1):
-        with pytest.raises(LamellaError, match=f"found eta {eta}, expected 0 to 1"):
-            ddim(table, _normal(1, 2), None, 2, eta=eta, draw=lambda step: torch.zeros(1, 2))
-    with pytest.raises(LamellaError, match=r"found eta 1, .*`draw`"):
-        ddim(table, _normal(1, 2), None, 2, eta=1.0)
     with pytest.raises(LamellaError, match="found 3, expected 1 to 2"):
         ddim(table, _normal(1, 2), None, 3)
     with pytest.raises(LamellaError, match=r"step 1 has shape \(1, 1\), expected \(1, 2\)"):

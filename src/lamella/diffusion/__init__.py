@@ -1,8 +1,8 @@
 """Noise schedules, denoisers, the training loss and samplers; knows nothing of codecs, HU or files."""
 
 from lamella.diffusion.denoiser import Denoiser, Head
-from lamella.diffusion.loss import LossSettings, diffusion_loss, latent_mask, min_snr_weight, sample_losses
-from lamella.diffusion.sample import ddim, ddpm, draws, flow, trigflow
+from lamella.diffusion.loss import LossSettings, latent_mask, min_snr_weight, sample_losses
+from lamella.diffusion.sample import ddim, ddpm, trigflow
 from lamella.diffusion.schedule import (
     FlowSchedule,
     NoiseSchedule,
@@ -21,9 +21,6 @@ __all__ = [
     "VpSchedule",
     "ddim",
     "ddpm",
-    "diffusion_loss",
-    "draws",
-    "flow",
     "latent_mask",
     "make_schedule",
     "min_snr_weight",

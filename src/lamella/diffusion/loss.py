@@ -77,21 +77,6 @@ def latent_mask(mask: Tensor, factor: int) -> Tensor:
     return mask[..., ::factor]
 
 
-def diffusion_loss(
-    denoiser: Denoiser[Condition],
-    x0: Tensor,
-    condition: Condition,
-    t: Tensor,
-    noise: Tensor,
-    *,
-    mask: Tensor | None = None,
-    settings: LossSettings | None = None,
-    project: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Mean over the batch of `sample_losses`; arguments and errors are its own."""
-    return sample_losses(denoiser, x0, condition, t, noise, mask=mask, settings=settings, project=project).mean()
-
-
 def sample_losses(
     denoiser: Denoiser[Condition],
     x0: Tensor,

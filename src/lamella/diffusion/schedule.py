@@ -51,14 +51,6 @@ class NoiseSchedule(ABC):
     def draw_times(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Draw `count` training times, shape (count,), on the generator's device."""
 
-    def snr(self, t: Tensor) -> Tensor:
-        """Signal-to-noise ratio alpha^2 / sigma^2: 0 for pure noise, infinite for clean data."""
-        return (self.alpha(t) / self.sigma(t)).square()
-
-    def log_snr(self, t: Tensor) -> Tensor:
-        """Natural logarithm of `snr`, infinite at the ends."""
-        return 2 * (self.alpha(t).log() - self.sigma(t).log())
-
     def mix(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """Noise `x0` (b, ...) with `noise` of the same shape to times `t` (b,): alpha x0 + sigma noise, >= float32."""
         dtype = torch.promote_types(x0.dtype, torch.float32)

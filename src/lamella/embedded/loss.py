@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lamella.data.patches import Pairs
 from lamella.diffusion.denoiser import Denoiser
-from lamella.diffusion.loss import LossSettings, diffusion_loss
+from lamella.diffusion.loss import LossSettings, sample_losses
 from lamella.embedded.networks import FlowNet, HeadOutput, MeanScaleNet, residual_noise
 from lamella.errors import LamellaError
 
@@ -129,7 +129,7 @@ def flow_loss(
         white: as z, standard normal.
     """
     scale = torch.exp(head_output.log_scale)
-    return diffusion_loss(
+    return sample_losses(
         denoiser,
         z,
         (head_output, condition),
@@ -138,7 +138,7 @@ def flow_loss(
         mask=pairs.counted.expand(len(z), 1, -1),
         settings=LossSettings(pseudo_huber_delta=HUBER),
         project=lambda guess: pairs.grids.operator.null(scale * guess) / scale,
-    )
+    ).mean()
 
 
 def flow_network(flow: FlowNet) -> Callable[[Tensor, Tensor, FlowCondition], Tensor]:

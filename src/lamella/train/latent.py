@@ -19,7 +19,7 @@ from lamella.codecs.kl import KlCodec, measure_scale
 from lamella.data.collate import Batch, hu_of, unpadded_hu
 from lamella.data.items import BlockSettings, ItemBatches
 from lamella.data.load import DataSettings, load_sources
-from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, diffusion_loss, latent_mask
+from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, latent_mask, sample_losses
 from lamella.errors import UsageError
 from lamella.files.atomic import staged_file
 from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
@@ -135,8 +135,8 @@ class LatentStage(FitModule[Batch]):
         t = predict.schedule.draw_times(len(x0), generator).to(x0.device)
         noise = torch.randn(x0.shape, generator=generator).to(x0.device)
         mask = latent_mask(batch["thin_mask"], self._codec.factor[0])
-        loss = diffusion_loss(predict, x0, condition, t, noise, mask=mask, settings=self.settings.loss)
-        return loss, {"latent_std": x0.std()}
+        losses = sample_losses(predict, x0, condition, t, noise, mask=mask, settings=self.settings.loss)
+        return losses.mean(), {"latent_std": x0.std()}
 
     def pictures(self, batch: Batch) -> dict[str, NDArray[np.float32]]:
         """A held-out block across the slice axis, interpolated, sampled and true; the first slice is the lowest row."""
