@@ -27,7 +27,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.evaluate.cases import covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import GeometrySettings
-from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix
 from lamella.sources.source import read_source
 from lamella.thinning.grid import thin_grid
@@ -75,7 +75,7 @@ def main() -> int:
 
 def _phantom(spacing_mm: float, slices: int) -> Scan:
     settings = PhantomSettings((slices, 192, 192), spacing_mm, 1.8, thickness_mm=spacing_mm, seed=7)
-    return scan_of(f"phantom chest, {spacing_mm:g} mm", "phantom", False, thorax_phantom(settings), crop=True)
+    return scan_of(f"phantom chest, {spacing_mm:g} mm", "phantom", False, paint_phantom(settings), crop=True)
 
 
 def _read(text: str) -> Scan:

@@ -27,7 +27,7 @@ from make_ape import make
 from lamella.data.index import Index
 from lamella.dicom import read_series
 from lamella.errors import LamellaError
-from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 from lamella.physics.slice_operator import SliceOperator
 
 SHAPE, PIXEL_MM, THIN_MM = (60, 96, 96), 3.0, 1.0
@@ -56,7 +56,7 @@ def raw(parts: dict[str, Any], root: Path) -> None:
     data = Path(parts["prepare"]["data"])
     for name, seed in PATIENTS.items():
         thin = root / "phantoms" / str(seed)
-        write_phantom_study(thin, thorax_phantom(PhantomSettings(SHAPE, THIN_MM, PIXEL_MM, seed=seed)), seed=seed)
+        write_phantom_study(thin, paint_phantom(PhantomSettings(SHAPE, THIN_MM, PIXEL_MM, seed=seed)), seed=seed)
         make(thin, data / f"{name}.zip")
     lamella("degrade", str(root / "phantoms" / "1"), str(root / "thick"), "--thickness-mm", "5", "--spacing-mm", "5")
     shutil.make_archive(str(data / "APE" / "5"), "zip", root / "thick")

@@ -52,11 +52,11 @@ def build(folder: Path, slices: int, size: int, pixel_mm: float) -> None:
     import numpy as np
     import torch
 
-    from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+    from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
     from lamella.physics.slice_operator import SliceOperator, thick_grid
     from lamella.volume import Volume
 
-    thin = thorax_phantom(PhantomSettings(shape=(slices, size, size), spacing_mm=1.0, pixel_mm=pixel_mm))
+    thin = paint_phantom(PhantomSettings(shape=(slices, size, size), spacing_mm=1.0, pixel_mm=pixel_mm))
     thick = thick_grid(thin.geometry, 5.0, 5.0)
     averages = SliceOperator.between(thin.geometry, thick).blur(torch.from_numpy(thin.hu.astype(np.float32)))
     with tempfile.TemporaryDirectory(dir=folder.parent) as unfinished:

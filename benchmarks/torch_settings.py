@@ -35,7 +35,7 @@ from lamella.embedded.networks import MeanScaleNet
 from lamella.files.config import load
 from lamella.machine.processor import native_bf16
 from lamella.models.registry import find_model
-from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.grid_pair import GridPair
 from lamella.train.settings import EmbeddedRun
 
@@ -118,7 +118,7 @@ def main() -> int:
 
 def questions(run: EmbeddedRun) -> tuple[Pairs, Answer]:
     """A training step's patches and an answer's thick slices, of one phantom chest."""
-    chest = thorax_phantom(PhantomSettings((80, SIDE_PX, SIDE_PX), 1.0, 1.4))
+    chest = paint_phantom(PhantomSettings((80, SIDE_PX, SIDE_PX), 1.0, 1.4))
     view = TrainingSource.of_array("phantom chest", chest.hu.astype("int16"), 1.0)
     pairs = PatchBatches([view], replace(run.patches, factors=(5.0, 5.0)), 1)[0]
     thin = torch.from_numpy(chest.hu[:THIN].astype("float32"))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 from tests.report.browser import open_page  # noqa: E402
 from tests.report.one_page import viewer_page  # noqa: E402
 
-from lamella.phantom import PhantomSettings, thorax_phantom  # noqa: E402
+from lamella.phantom import PhantomSettings, paint_phantom  # noqa: E402
 from lamella.physics.simulate import simulate_thick  # noqa: E402
 from lamella.report.pack import PageVolume, pack_volumes  # noqa: E402
 from lamella.volume import Volume  # noqa: E402
@@ -68,7 +68,7 @@ const bytes = async (id) => {
 
 def volumes() -> list[PageVolume]:
     """A phantom chest of 275 slices, the size a page packs a 512 x 512 scan to, thrice, and thickened."""
-    thin = thorax_phantom(PhantomSettings(shape=(275, 160, 240), pixel_mm=1.6))
+    thin = paint_phantom(PhantomSettings(shape=(275, 160, 240), pixel_mm=1.6))
     hu = np.rint(thin.hu).astype(np.int16)
     panes = [PageVolume("thick", "Thick", "thick", simulate_thick(Volume(hu, thin.geometry), 5.0, 5.0))]
     return panes + [PageVolume(f"thin-{n}", f"Thin {n}", "thin", Volume(hu, thin.geometry)) for n in range(3)]

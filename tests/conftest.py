@@ -13,7 +13,7 @@ from lamella.cli import main
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.embedded.weights import Calibration
-from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 from lamella.thinning.model import Limits
 from lamella.volume import Volume
 from tests.small_model import SMALL, awake, upright
@@ -47,7 +47,7 @@ def ct_folder() -> Path:
 def thin_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 slices of 48 x 40 at 1 mm."""
     folder = tmp_path_factory.mktemp("study") / "thin"
-    phantom = thorax_phantom(PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0))
+    phantom = paint_phantom(PhantomSettings(shape=(20, 48, 40), pixel_mm=3.0, nodules=0))
     write_phantom_study(folder, phantom)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lamella.cli import main
 from lamella.data.prepare_settings import CategorySettings, PrepareSettings
-from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 
 
 def zipped(folder: Path, target: Path) -> None:
@@ -20,7 +20,7 @@ def zipped(folder: Path, target: Path) -> None:
 def study(folder: Path, seed: int) -> Path:
     """A thin and a thick series of one phantom."""
     write_phantom_study(
-        folder / "b", thorax_phantom(PhantomSettings(shape=(20, 32, 32), pixel_mm=3.0, nodules=0, seed=seed)), seed=seed
+        folder / "b", paint_phantom(PhantomSettings(shape=(20, 32, 32), pixel_mm=3.0, nodules=0, seed=seed)), seed=seed
     )
     thicken = ["degrade", str(folder / "b"), str(folder / "a"), "--thickness-mm", "5", "--spacing-mm", "5", "--quiet"]
     assert main(thicken) == 0

@@ -16,7 +16,7 @@ import yaml
 from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.files.config import load
-from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.train.settings import EmbeddedRun
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +42,7 @@ def test_every_script_finds_its_parts() -> None:
 @pytest.fixture(scope="module")
 def chest() -> Scan:
     settings = PhantomSettings((60, 128, 128), 1.0, 3.0, noise_hu=5.0)
-    return scan_of("chest", "phantom", False, thorax_phantom(settings), crop=True)
+    return scan_of("chest", "phantom", False, paint_phantom(settings), crop=True)
 
 
 def test_the_geometry_study_asks_for_slices_within_the_slabs_and_knows_their_truth(chest: Scan) -> None:

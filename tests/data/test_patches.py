@@ -13,7 +13,7 @@ from lamella.data.patches import PatchBatches, PatchSettings, cubic_error
 from lamella.data.sources import TrainingSource
 from lamella.data.views import SeriesSettings, load_views, views_of
 from lamella.errors import UsageError
-from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import SliceOperator
 from lamella.volume import Volume
 
@@ -136,7 +136,7 @@ def test_views_along_rows_and_columns_have_square_pixels() -> None:
 def test_a_phantom_is_a_series_to_learn_from() -> None:
     phantom = PhantomSettings(shape=(12, 16, 20), seed=7)
     (view,) = load_views(Path("nowhere"), [SeriesSettings(phantom=phantom, axial=0.5)])
-    np.testing.assert_array_equal(view.thin, thorax_phantom(phantom).hu.astype(np.int16))
+    np.testing.assert_array_equal(view.thin, paint_phantom(phantom).hu.astype(np.int16))
     assert (view.name, view.spacing_mm, view.weight) == ("phantom-7/z", 1.0, 0.5)
     for item in ({}, {"path": "scan", "phantom": phantom}):
         with pytest.raises(UsageError, match="either a path or a phantom"):

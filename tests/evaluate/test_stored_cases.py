@@ -32,9 +32,9 @@ def prepared(chest_thin: Volume, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def chest_thin() -> Volume:
-    from lamella.phantom import PhantomSettings, thorax_phantom
+    from lamella.phantom import PhantomSettings, paint_phantom
 
-    drawn = thorax_phantom(PhantomSettings((20, 112, 112), pixel_mm=3.0, nodules=0))
+    drawn = paint_phantom(PhantomSettings((20, 112, 112), pixel_mm=3.0, nodules=0))
     return Volume(round_hu(drawn.hu), drawn.geometry)
 
 

@@ -13,7 +13,7 @@ from lamella.metrics import (
     soft_tissue_mask,
 )
 from lamella.metrics.floor import _covariance
-from lamella.phantom import PhantomSettings, thorax_phantom
+from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import SliceOperator, profile_matrix
 
 
@@ -121,7 +121,7 @@ def test_anatomy_that_slices_share_is_hardly_correlation():
 
 
 def test_phantom_with_white_noise_of_20_hu():  # SPEC C8
-    clean = thorax_phantom(PhantomSettings(shape=(30, 128, 128), pixel_mm=2.8, noise_hu=0.0))
+    clean = paint_phantom(PhantomSettings(shape=(30, 128, 128), pixel_mm=2.8, noise_hu=0.0))
     noise = np.random.default_rng(0).normal(0, 20, clean.hu.shape)
     truth = np.rint(clean.hu + noise).astype(np.int16)
     soft = soft_tissue_mask(truth, clean.geometry, body_mask(truth))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 
 from lamella.errors import LamellaError, NonFiniteError, UsageError
-from lamella.phantom import PhantomSettings, phantom_nodules, thorax_phantom, write_phantom_study
+from lamella.phantom import PhantomSettings, paint_phantom, phantom_nodules, write_phantom_study
 from lamella.phantom.shapes import Grid, Texture, add_tube, ball
 from lamella.phantom.torso import lungs
 from lamella.phantom.trees import lung_trees
@@ -27,17 +27,17 @@ CHEST = PhantomSettings(shape=(128, 112, 112), pixel_mm=3.0, spacing_mm=1.2, thi
 
 @pytest.fixture(scope="module")
 def chest() -> Volume:
-    return thorax_phantom(CHEST)
+    return paint_phantom(CHEST)
 
 
 def quiet(shape: tuple[int, int, int], spacing_mm: float, pixel_mm: float) -> NDArray[np.float32]:
     settings = PhantomSettings(shape=shape, spacing_mm=spacing_mm, pixel_mm=pixel_mm, thickness_mm=1.0, noise_hu=0.0)
-    return np.asarray(thorax_phantom(settings).hu, dtype=np.float32)
+    return np.asarray(paint_phantom(settings).hu, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
 def small() -> Volume:
-    return thorax_phantom(SMALL)
+    return paint_phantom(SMALL)
 
 
 def around(volume: Volume, at_mm: tuple[float, float, float], reach: int = 1) -> NDArray[np.float32]:
@@ -48,8 +48,8 @@ def around(volume: Volume, at_mm: tuple[float, float, float], reach: int = 1) ->
 
 
 def test_same_seed_same_voxels_other_seed_others(small: Volume) -> None:
-    assert np.array_equal(small.hu, thorax_phantom(SMALL).hu)
-    other = thorax_phantom(replace(SMALL, seed=1))
+    assert np.array_equal(small.hu, paint_phantom(SMALL).hu)
+    other = paint_phantom(replace(SMALL, seed=1))
     assert not np.array_equal(small.hu, other.hu)
 
 
@@ -99,7 +99,7 @@ def test_the_same_millimetre_holds_the_same_tissue_on_every_grid() -> None:
 
 def test_nodules_measure_what_they_say(chest: Volume) -> None:
     nodules = phantom_nodules(CHEST)
-    without = thorax_phantom(replace(CHEST, nodules=0))
+    without = paint_phantom(replace(CHEST, nodules=0))
     voxel_mm3 = CHEST.spacing_mm * CHEST.pixel_mm**2
     change = chest.hu - without.hu
     grid = Grid.of(chest.geometry)
@@ -123,8 +123,8 @@ def test_nodules_do_not_depend_on_the_grid() -> None:
 @pytest.fixture(scope="module")
 def noise() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(noise, noiseless volume) on a 1.4 mm grid of 9 slices."""
-    loud = thorax_phantom(PhantomSettings(shape=(9, 256, 256), noise_hu=15.0)).hu
-    clean = thorax_phantom(PhantomSettings(shape=(9, 256, 256), noise_hu=0.0)).hu
+    loud = paint_phantom(PhantomSettings(shape=(9, 256, 256), noise_hu=15.0)).hu
+    clean = paint_phantom(PhantomSettings(shape=(9, 256, 256), noise_hu=0.0)).hu
     return loud - clean, np.asarray(clean, dtype=np.float32)
 
 
@@ -138,8 +138,8 @@ def test_noise_level_follows_the_tissue(noise: tuple[NDArray[np.float32], NDArra
 
 def test_noise_is_stronger_where_more_body_is_in_the_way() -> None:
     settings = PhantomSettings(shape=(44, 96, 96), spacing_mm=3.0, pixel_mm=3.0, nodules=0)
-    clean = thorax_phantom(replace(settings, noise_hu=0.0)).hu
-    field = thorax_phantom(settings).hu - clean
+    clean = paint_phantom(replace(settings, noise_hu=0.0)).hu
+    field = paint_phantom(settings).hu - clean
     soft = (clean > 0) & (clean < 120)
     liver, chest = field[:5][soft[:5]].std(), field[24:30][soft[24:30]].std()
     assert liver > 1.3 * chest

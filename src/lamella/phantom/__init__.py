@@ -6,26 +6,28 @@ It holds nothing of a patient. The anatomy depends on the seed alone and is fixe
 grid on which it is sampled. Thin slices only: `lamella.physics` makes thick slices from thin ones.
 """
 
-from lamella.phantom.dicom import write_phantom_study
-from lamella.phantom.head import head_phantom
-from lamella.phantom.settings import PhantomSettings
-from lamella.phantom.solids import solids_phantom
-from lamella.phantom.thorax import Nodule, phantom_nodules, thorax_phantom
-from lamella.volume import Volume
+import numpy as np
 
-__all__ = [
-    "Nodule",
-    "PhantomSettings",
-    "head_phantom",
-    "paint_phantom",
-    "phantom_nodules",
-    "solids_phantom",
-    "thorax_phantom",
-    "write_phantom_study",
-]
+from lamella.phantom.canvas import GAS_HU, Canvas
+from lamella.phantom.dicom import write_phantom_study
+from lamella.phantom.head import paint_head
+from lamella.phantom.noise import add_noise
+from lamella.phantom.settings import PhantomSettings
+from lamella.phantom.shapes import Grid
+from lamella.phantom.solids import paint_solids
+from lamella.phantom.thorax import Nodule, paint_chest, phantom_nodules
+from lamella.volume import AIR_HU, MAX_HU, Volume
+
+__all__ = ["Nodule", "PhantomSettings", "paint_phantom", "phantom_nodules", "write_phantom_study"]
+
+_PAINTERS = {"chest": paint_chest, "head": paint_head, "solids": paint_solids}
 
 
 def paint_phantom(settings: PhantomSettings) -> Volume:
     """The phantom of `settings.region`: float32 HU in [-1024, 3071], the same for the same settings."""
-    painters = {"chest": thorax_phantom, "head": head_phantom, "solids": solids_phantom}
-    return painters[settings.region](settings)
+    grid = Grid.of(settings.geometry)
+    hu = np.full(settings.shape, GAS_HU, dtype=np.float32)
+    _PAINTERS[settings.region](Canvas(hu, grid), settings)
+    if settings.noise_hu > 0:
+        add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
+    return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), settings.geometry)

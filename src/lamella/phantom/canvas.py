@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.phantom.noise import add_noise
-from lamella.phantom.settings import PhantomSettings
 from lamella.phantom.shapes import Array, Box, Grid, Triple, add_tube, ball, inside, spline_path
-from lamella.volume import AIR_HU, MAX_HU, Volume
+
+GAS_HU = -1000.0
+"""Air, in the body and around it."""
 
 _SLAB = 8
 """Slices painted at a time where whole volumes of textures would fill the memory."""
@@ -110,12 +110,6 @@ class Canvas:
         if box is not None:
             self.part(box).mix(share[box], value_hu)
             share[box] = 0.0
-
-    def finished(self, settings: PhantomSettings) -> Volume:
-        """The volume with noise, clipped to [-1024, 3071] HU."""
-        if settings.noise_hu > 0:
-            add_noise(self.hu, self.grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
-        return Volume(np.clip(self.hu, AIR_HU, MAX_HU, out=self.hu), settings.geometry)
 
 
 def mirrored(knots: Knots, side: float = -1.0) -> Knots:

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from lamella.phantom.canvas import Branches, Canvas, Knots, Vector, mirrored
 from lamella.phantom.settings import PhantomSettings
 from lamella.phantom.shapes import Array, Grid, Texture, ellipsoid, smooth_max, smooth_min, step
-from lamella.phantom.skull import GAS_HU, cavity, orbit, paint_air, paint_skull
+from lamella.phantom.skull import cavity, orbit, paint_air, paint_skull
 from lamella.phantom.trees import grow
-from lamella.volume import Volume
 
 SKIN_HU, FAT_HU, MUSCLE_HU, GLAND_HU = 30.0, -95.0, 58.0, 15.0
 WHITE_HU, GREY_HU, CSF_HU, CORD_HU = 27.0, 38.0, 6.0, 34.0
@@ -58,16 +57,15 @@ _OPTIC_NERVE: Knots = ((9, -22, -32, 2.2), (19, -34, -38, 2), (33, -62, -42, 2))
 # fmt: on
 
 
-def head_phantom(settings: PhantomSettings) -> Volume:
+def paint_head(canvas: Canvas, settings: PhantomSettings) -> None:
     """Paint a head.
 
     Scalp, muscles and fat; skull with its two tables, sutures left out, base, petrous bones with air cells and the inner
     ear; jaws and teeth; sinuses, nose, throat and ear canals; brain with folded cortex, ventricles, calcified pineal and
-    choroid; arteries and venous sinuses; eyes; head rest; noise.
+    choroid; arteries and venous sinuses; eyes; head rest.
     """
     seed = settings.seed
     size, contrast = head_build(seed)
-    canvas = Canvas(np.full(settings.shape, GAS_HU, dtype=np.float32), Grid.of(settings.geometry))
     # A larger head is the same head seen on a finer grid.
     grid = canvas.grid
     scaled = Canvas(canvas.hu, Grid(grid.z / size[2], grid.y / size[1], grid.x / size[0], grid.edge_mm))
@@ -83,7 +81,6 @@ def head_phantom(settings: PhantomSettings) -> Volume:
         _paint_eyes(slab)
         paint_skull(slab, texture)
         paint_air(slab, texture)
-    return canvas.finished(settings)
 
 
 def head_build(seed: int) -> tuple[NDArray[np.float32], bool]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from lamella.phantom.bones import add_blade
-from lamella.phantom.canvas import Canvas, Knots, mirrored
+from lamella.phantom.canvas import GAS_HU, Canvas, Knots, mirrored
 from lamella.phantom.shapes import Array, ellipsoid, smooth_max, smooth_min, spline_path
 
 CORTEX_HU, DIPLOE_HU, PETROUS_HU, TOOTH_HU, ENAMEL_HU = 1250.0, 520.0, 1750.0, 1500.0, 2500.0
-MUCOSA_HU, GAS_HU, PERILYMPH_HU, DISC_HU = 35.0, -1000.0, 30.0, 80.0
+MUCOSA_HU, PERILYMPH_HU, DISC_HU = 35.0, 30.0, 80.0
 
 _CORTEX_MM = 1.4
 _FAR_MM = 99.0

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from lamella.phantom.canvas import Canvas
+from lamella.phantom.canvas import GAS_HU, Canvas
 from lamella.phantom.settings import PhantomSettings
 from lamella.phantom.shapes import Array, Grid, ellipsoid, inside, smooth_max
-from lamella.volume import Volume
 
 DENSITIES_HU = (-1000.0, -190.0, -95.0, -35.0, 5.0, 45.0, 60.0, 120.0, 340.0, 900.0, 1300.0)
 """Air, plastics from polymethylpentene to PTFE, water, tissue and bone, as test objects have them."""
 
-_GAS_HU = -1000.0
 _COUNT = 110
 _REACH_MM = 100.0
 _LEAST_MM, _MOST_MM = 1.5, 36.0
@@ -26,22 +24,20 @@ _NEARLY_LEVEL, _TILT = 0.35, 0.12
 """Share of solids whose faces nearly follow the slices, which a thick slice blurs most, and their tilt in radians."""
 
 
-def solids_phantom(settings: PhantomSettings) -> Volume:
+def paint_solids(canvas: Canvas, settings: PhantomSettings) -> None:
     """Paint the test object.
 
     A cylinder of water or an empty shell; in it ellipsoids, boxes and rods of 3 to 72 mm, solid or hollow, some hardly
-    denser than what surrounds them; noise.
+    denser than what surrounds them.
     """
     rng = np.random.default_rng([settings.seed, 41])
-    canvas = Canvas(np.full(settings.shape, _GAS_HU, dtype=np.float32), Grid.of(settings.geometry))
     x, y, _ = canvas.grid.mesh
-    radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([_GAS_HU, 0.0, 40.0]))
+    radius_mm, filling = rng.uniform(85.0, 110.0), float(rng.choice([GAS_HU, 0.0, 40.0]))
     wall = np.sqrt(x**2 + y**2) - np.float32(radius_mm)
     canvas.fill(wall, 120.0)
     canvas.fill(wall + 6.0, filling)
     for _ in range(_COUNT):
         _paint_solid(canvas, rng)
-    return canvas.finished(settings)
 
 
 def _paint_solid(canvas: Canvas, rng: np.random.Generator) -> None:

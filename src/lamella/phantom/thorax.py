@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from lamella.phantom.bones import paint_bones
 from lamella.phantom.canvas import Canvas
 from lamella.phantom.settings import PhantomSettings
-from lamella.phantom.shapes import Grid
 from lamella.phantom.torso import fissure, lungs, paint_heart, paint_torso
 from lamella.phantom.trees import lung_points, lung_trees
 from lamella.phantom.vessels import paint_great_vessels, paint_lung_trees
-from lamella.volume import Volume
 
 _LARGEST_NODULE_MM, _SMALLEST_NODULE_MM = 12.0, 3.0
 _NODULE_GAP_MM = 16.0
@@ -78,15 +76,14 @@ def _vessel_clearance(points: NDArray[np.float64], seed: int) -> NDArray[np.floa
     return clearance
 
 
-def thorax_phantom(settings: PhantomSettings) -> Volume:
+def paint_chest(canvas: Canvas, settings: PhantomSettings) -> None:
     """Paint a contrast-enhanced chest.
 
     Body with skin, fat and muscle; lungs with branching vessels, airways, fissures and nodules; heart and great vessels
     (with a small embolus in the right pulmonary artery); diaphragm, liver, spleen, stomach; ribs, spine, breastbone,
-    shoulder blades; couch; noise as filtered back projection leaves it.
+    shoulder blades; couch.
     """
     seed = settings.seed
-    canvas = Canvas(np.empty(settings.shape, dtype=np.float32), Grid.of(settings.geometry))
     paint_torso(canvas, np.random.default_rng([seed, 1]))
     paint_bones(canvas, np.random.default_rng([seed, 2]))
     paint_lung_trees(canvas, seed)
@@ -94,4 +91,3 @@ def thorax_phantom(settings: PhantomSettings) -> Volume:
     paint_great_vessels(canvas)
     for nodule in phantom_nodules(settings):
         canvas.ball(nodule.centre_mm, nodule.diameter_mm / 2, nodule.hu)
-    return canvas.finished(settings)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lamella.phantom.canvas import Canvas
+from lamella.phantom.canvas import GAS_HU, Canvas
 from lamella.phantom.shapes import Array, Texture, ellipsoid, inside, oval, smooth_max, smooth_min, step
 
-AIR_HU = -1000.0
 SKIN_HU, FAT_HU, MUSCLE_HU = 15.0, -104.0, 56.0
 LIVER_HU, SPLEEN_HU, STOMACH_WALL_HU, STOMACH_FLUID_HU = 108.0, 118.0, 52.0, 14.0
 MYOCARDIUM_HU, LEFT_HEART_HU, RIGHT_HEART_HU = 100.0, 185.0, 215.0
@@ -128,7 +127,6 @@ def paint_torso(canvas: Canvas, rng: np.random.Generator) -> None:
 
 def _paint_slab(canvas: Canvas, fine: Array, middle: Array, coarse: Array) -> None:
     (x, y, z), edge = canvas.grid.mesh, canvas.grid.edge_mm
-    canvas.hu[...] = AIR_HU
     _paint_couch(canvas)
     skin = outline(x, y, z) + 1.2 * coarse
     wall = cage(x, y, z) + 0.8 * coarse
@@ -171,7 +169,7 @@ def _paint_abdomen(canvas: Canvas, wall: Array, fine: Array, middle: Array) -> N
     canvas.fill(stomach, STOMACH_WALL_HU)
     # Supine: the gas lies in front, and its level is flat.
     canvas.fill(stomach + 4.0, STOMACH_FLUID_HU + 6.0 * fine)
-    canvas.fill(np.maximum(stomach + 4.0, y + 21.0), AIR_HU + 5.0)
+    canvas.fill(np.maximum(stomach + 4.0, y + 21.0), GAS_HU + 5.0)
 
 
 def _paint_lungs(canvas: Canvas, wall: Array, fine: Array, middle: Array, coarse: Array) -> None:

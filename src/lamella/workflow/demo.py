@@ -62,10 +62,10 @@ def run_demo(out: Path, *, overwrite: bool = False, progress: Progress = silent)
 
 def _phantom(folder: Path, overwrite: bool) -> Volume:
     from lamella.files.atomic import staged_folder
-    from lamella.phantom import PhantomSettings, thorax_phantom, write_phantom_study
+    from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 
     settings = PhantomSettings()
-    painted = thorax_phantom(settings)
+    painted = paint_phantom(settings)
     with staged_folder(folder, overwrite=overwrite, replaceable=_PHANTOM_FILES) as new:
         write_phantom_study(new, painted, seed=settings.seed)
     return painted
