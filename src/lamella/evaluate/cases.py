@@ -188,7 +188,7 @@ def thickened_case(case_id: str, title: str, scan: Scan, geometry: GeometrySetti
     return Case(
         case_id,
         title,
-        scan.cut(slice(first, first + scored.stop - scored.start)),
+        scan.part(slice(first, first + scored.stop - scored.start)),
         thick,
         grid,
         scored,
@@ -217,7 +217,7 @@ def _pair_case(planned: Planned, name: str, thick: Volume, thin: Volume, person:
     if grid.shape[0] < thin.geometry.shape[0]:
         left = thin.geometry.shape[0] - grid.shape[0]
         notes.append(f"{left} thin slices lie beyond what the thick ones cover and are not scored.")
-    part = scan.cut(slice(first, first + grid.shape[0]))
+    part = scan.part(slice(first, first + grid.shape[0]))
     return Case(planned.id, planned.title, part, thick, grid, slice(0, grid.shape[0]), "unknown", tuple(notes))
 
 

@@ -41,30 +41,29 @@ class Scan:
     whole: Geometry
     box: tuple[slice, slice]
 
-    def cut(self, slices: slice) -> Scan:
-        """The part of it within some slices; the masks are cut, not made anew."""
+    def part(self, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Scan:
+        """The part of it within some slices, rows and columns; the masks are cut, not made anew."""
+        box = slices, rows, columns
         first, last, _ = slices.indices(self.whole.shape[0])
         step_mm = self.whole.spacing_mm
-        whole = self.whole.with_slices(last - first, step_mm, first * step_mm, self.whole.thickness_mm)
-        masks = {name: mask[slices] for name, mask in self.masks.items()}
-        volume = self.volume.part(slices)
-        return Scan(self.name, self.kind, self.person, volume, masks, self.lung_region[slices], whole, self.box)
-
-    def crop(self, rows: slice, columns: slice) -> Scan:
-        """The part of it within some rows and columns."""
         kept = [
-            slice(old.start + new.start, old.start + new.stop)
+            slice(old.start + new.indices(old.stop - old.start)[0], old.start + new.indices(old.stop - old.start)[1])
             for old, new in zip(self.box, (rows, columns), strict=True)
         ]
-        masks = {name: mask[:, rows, columns] for name, mask in self.masks.items()}
-        region, volume = self.lung_region[:, rows, columns], self.volume.part(slice(None), rows, columns)
-        return Scan(self.name, self.kind, self.person, volume, masks, region, self.whole, (kept[0], kept[1]))
+        return replace(
+            self,
+            volume=self.volume.part(*box),
+            masks={name: mask[box] for name, mask in self.masks.items()},
+            lung_region=self.lung_region[box],
+            whole=self.whole.with_slices(last - first, step_mm, first * step_mm, self.whole.thickness_mm),
+            box=(kept[0], kept[1]),
+        )
 
 
 def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> Scan:
     """A scan with its masks, cropped to the body if asked for (and if there is one)."""
     whole, body = volume.geometry, metrics.body_mask(volume.hu)
-    rows, columns = _body_box(body) if crop and body.any() else (slice(0, whole.shape[1]), slice(0, whole.shape[2]))
+    _, rows, columns = metrics.box_around(body if crop else np.ones_like(body), (0, _MARGIN_PX, _MARGIN_PX))
     volume = volume.part(slice(None), rows, columns)
     body = np.ascontiguousarray(body[:, rows, columns])
     lung = metrics.lung_mask(volume.hu, body)
@@ -77,15 +76,6 @@ def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> 
         "vessel": metrics.vessel_mask(volume.hu, lung, region),
     }
     return Scan(name, kind, person, volume, masks, region, whole, (rows, columns))
-
-
-def _body_box(body: Mask) -> tuple[slice, slice]:
-    """Rows and columns of the body with a margin."""
-    box = []
-    for axis in (1, 2):
-        used = np.flatnonzero(body.any(axis=(0, 3 - axis)))
-        box.append(slice(max(0, int(used[0]) - _MARGIN_PX), min(body.shape[axis], int(used[-1]) + 1 + _MARGIN_PX)))
-    return box[0], box[1]
 
 
 def require_same_plane(one: Geometry, other: Geometry, case: str) -> None:

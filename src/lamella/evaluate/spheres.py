@@ -34,7 +34,7 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
     length = min(thin.shape[0], round(max(_LENGTH_MM, _PERIODS * thick.spacing_mm) / thin.spacing_mm))
     area = np.convolve(scan.lung_region.sum(axis=(1, 2)), np.ones(length), mode="valid")
     first = int(area.argmax())
-    part = _around_lungs(scan.cut(slice(first, first + length)))
+    part = _around_lungs(scan.part(slice(first, first + length)))
     geometry, thickening = part.volume.geometry, _thickening(case)
     touched, scored = covered_slices(
         geometry, thick_grid(geometry, thickening.thickness_mm, thickening.spacing_mm, thickening.profile)
@@ -52,12 +52,9 @@ def with_spheres(case: Case) -> tuple[Case, tuple[metrics.Sphere, ...]] | None:
 
 def _around_lungs(scan: Scan) -> Scan:
     """The scan's rows and columns around its lungs: spheres need no more, and every method runs once more on it."""
-    box = []
-    for axis, pixel_mm in zip((1, 2), scan.volume.geometry.pixel_mm, strict=True):
-        used = np.flatnonzero(scan.lung_region.any(axis=(0, 3 - axis)))
-        margin = round(_MARGIN_MM / pixel_mm)
-        box.append(slice(max(0, int(used[0]) - margin), min(scan.volume.hu.shape[axis], int(used[-1]) + 1 + margin)))
-    return scan.crop(box[0], box[1])
+    down, across = (round(_MARGIN_MM / pixel_mm) for pixel_mm in scan.volume.geometry.pixel_mm)
+    _, rows, columns = metrics.box_around(scan.lung_region, (0, down, across))
+    return scan.part(slice(None), rows, columns)
 
 
 def _thickening(case: Case) -> GeometrySettings:

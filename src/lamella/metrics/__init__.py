@@ -29,6 +29,7 @@ from lamella.metrics.foci import DenseParts, compare_foci, dense_parts
 from lamella.metrics.masks import (
     body_mask,
     bone_mask,
+    box_around,
     lung_mask,
     lung_region,
     shrunk_along_z,
@@ -53,7 +54,7 @@ from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 __all__ = [
     "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM",
     "WIDE_MM", "DenseParts", "EdgeSet", "Spectrum", "Sphere", "aligned_cubic", "aligned_interpolation", "band_ratio",
-    "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval", "coarse_noise_ratio", "compare_foci",
+    "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio", "compare_foci",
     "coverage_curve", "dense_parts", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm",
     "error_detection_auc", "find_edges_z", "gradient_error_z", "histogram_distance_hu", "insert_spheres",
     "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "noise_correlation_z", "noise_floor_hu",

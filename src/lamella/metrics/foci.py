@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Hu, Mask, check_mask, finite
+from lamella.metrics.masks import box_around
 from lamella.volume import Geometry
 
 FOCUS_HU = -400.0
@@ -88,8 +89,7 @@ def dense_parts(hu: Hu, region: Mask, geometry: Geometry, case: str = "predictio
     check_mask(region, np.empty(geometry.shape, dtype=np.bool_), case)
     if not region.any():
         raise LamellaError(f"There is no lung to look for foci in. {case}: the region is empty.")
-    spans = [np.flatnonzero(region.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-    box = tuple(slice(max(int(span[0]) - 1, 0), int(span[-1]) + 2) for span in spans)
+    box = box_around(region, (1, 1, 1))
     sigma_px = tuple(SMOOTHING_MM / step_mm for step_mm in geometry.pixel_mm)
     planes = (finite(plane.astype(np.float64), case) for plane in hu[box])
     labels, count = ndimage.label(np.stack([ndimage.gaussian_filter(plane, sigma_px) > FOCUS_HU for plane in planes]))

@@ -196,6 +196,16 @@ def shrunk_along_z(mask: Mask, slices: int) -> Mask:
     return _shrunk(mask, [slices, 0, 0])
 
 
+def box_around(mask: Mask, margin: tuple[int, int, int]) -> tuple[slice, slice, slice]:
+    """Slices, rows and columns that hold a mask and so many voxels around it; all of them where the mask is empty."""
+    box = []
+    for axis, (size, room) in enumerate(zip(mask.shape, margin, strict=True)):
+        used = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, size - 1)
+        box.append(slice(max(0, first - room), min(size, last + 1 + room)))
+    return box[0], box[1], box[2]
+
+
 def _spacing_mm(geometry: Geometry) -> tuple[float, float, float]:
     return (geometry.spacing_mm, *geometry.pixel_mm)
 

@@ -2,6 +2,9 @@
 
 Voxels, slices and series of one patient resemble each other. An interval that takes them for independent is far too
 narrow, so patients are resampled, or, where there is one scan only, blocks of neighbouring slices.
+
+Every interval takes `level`, the share of the resamples within it; `resamples`, how many; and their `seed`: the same figures
+give the same interval. `block` is the number of slices of a block. NonFiniteError is raised where a figure is not finite.
 """
 
 from __future__ import annotations
@@ -41,15 +44,11 @@ def bootstrap_interval(
         values: (cases,) one figure a case.
         groups: (cases,) patient of each; None: every case is a patient.
         statistic: of (cases,) values.
-        level: share of the resamples within.
-        resamples: how many.
-        seed: of the resamples; the same figures give the same interval.
 
     Returns:
         (low, high); None where there are fewer than two patients.
 
     Raises:
-        NonFiniteError: a value is not finite.
         LamellaError: `groups` does not fit, or the level is not between 0 and 1.
     """
     figures = _figures(values)
@@ -93,15 +92,11 @@ def slab_bootstrap_rmse(
         squares: (z,) sum of squared errors of each slice, HU^2.
         counts: (z,) voxels that it sums over.
         block: slices a block, at least as long as errors are alike: one thick slice or more.
-        level: share of the resamples within.
-        resamples: how many.
-        seed: of the resamples.
 
     Returns:
         (low, high) in HU; None where fewer than two whole blocks fit or a resample holds no voxel.
 
     Raises:
-        NonFiniteError: a sum is not finite.
         LamellaError: lengths differ, a sum or count is negative, or block or level are out of range.
     """
     resampled = _resampled([squares, counts], block, resamples, seed)
@@ -128,17 +123,12 @@ def slab_bootstrap_gain_db(
         squares: (z,) sum of squared errors of each slice, HU^2.
         baseline_squares: (z,) the baseline's, over the same voxels.
         counts: (z,) those voxels.
-        block: slices a block.
-        level: share of the resamples within.
-        resamples: how many.
-        seed: of the resamples.
 
     Returns:
         (low, high) in dB, 20 log10 of the baseline's RMSE over the method's: above 0 where the method is better. None
         where fewer than two whole blocks fit, or a resample holds no voxel or no error.
 
     Raises:
-        NonFiniteError: a sum is not finite.
         LamellaError: lengths differ, a sum is negative, or block or level are out of range.
     """
     resampled = _resampled([squares, baseline_squares, counts], block, resamples, seed)
@@ -161,7 +151,6 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> float | None:
         p; None where fewer than `FEWEST_PAIRS` pairs differ: no outcome could then reach 0.05.
 
     Raises:
-        NonFiniteError: a figure is not finite.
         LamellaError: lengths differ.
     """
     first, second = _figures(a), _figures(b)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 
+from lamella.metrics.statistics import bootstrap_interval
 from lamella.reader_study.agreement import holm, krippendorff_alpha
 from lamella.reader_study.answers import Answers
 from lamella.reader_study.plan import Design
@@ -148,12 +149,10 @@ def _mean_of(values: NDArray[np.float64]) -> float | None:
 
 
 def _interval(by_case: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Percentiles of the means of cases drawn with replacement, always from the same seed."""
+    """95 % bootstrap interval of the mean over cases."""
     if len(by_case) < _LEAST_CASES:
         return None
-    drawn = np.random.default_rng(0).integers(len(by_case), size=(_RESAMPLES, len(by_case)))
-    low, high = np.percentile(by_case[drawn].mean(axis=1), (2.5, 97.5))
-    return float(low), float(high)
+    return bootstrap_interval(by_case, resamples=_RESAMPLES)
 
 
 def _signed_ranks(by_case: NDArray[np.float64]) -> float | None:
