@@ -69,7 +69,7 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|")
     for scan in scans:
         for target_mm in (1.0, 1.01):
-            print(f"| {scan.name} | {target_mm:.2f} | {' | '.join(look(scan, model, target_mm))} |", flush=True)
+            print(f"| {scan.name} | {target_mm:.2f} | {' | '.join(appearance(scan, model, target_mm))} |", flush=True)
     return 0
 
 
@@ -155,8 +155,8 @@ def gain_db(
     return float(20 * np.log10(errors[1] / errors[0]))
 
 
-def look(scan: Scan, model: EmbeddedModel, target_mm: float) -> list[str]:
-    """How the mean looks at a target spacing, in figures that a jump of look would change."""
+def appearance(scan: Scan, model: EmbeddedModel, target_mm: float) -> list[str]:
+    """Figures of the mean at a target spacing that show a jump of sharpness or noise."""
     thick, series = thickened(scan, 5.0, 5.0), scan.volume.geometry
     grid, _ = _within(thin_grid(thick.geometry, spacing_mm=target_mm), thick.geometry)
     between = cubic_matrix(series.centres_mm, grid.centres_mm)

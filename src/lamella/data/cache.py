@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import sha256_of, staged_folder
 from lamella.machine.extras import require
-from lamella.volume import Geometry, Volume
+from lamella.volume import Geometry, Volume, round_hu
 
 CASE, THIN, THICK = "case.json", "thin.b2nd", "thick.b2nd"
 BLOCK = 64
@@ -194,10 +194,9 @@ def _damaged(path: Path) -> LamellaError:
 def _whole(volume: Volume) -> NDArray[np.int16]:
     if volume.hu.dtype == np.int16:
         return volume.hu  # type: ignore[return-value]  # just checked
-    rounded, limits = np.rint(volume.hu), np.iinfo(np.int16)
-    if not np.isfinite(rounded).all() or rounded.min() < limits.min or rounded.max() > limits.max:
+    if not np.isfinite(volume.hu).all() or np.rint(volume.hu.max()) > np.iinfo(np.int16).max:
         raise RefusedInput("A series holds HU beyond 16 bits or not finite, and cannot be prepared.")
-    return rounded.astype(np.int16)
+    return round_hu(volume.hu)
 
 
 def _write(path: Path, hu: NDArray[np.int16]) -> None:
