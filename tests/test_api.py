@@ -173,6 +173,16 @@ def test_slices_of_others_are_never_replaced(thick_study: Path, thin_study: Path
     assert {file.name: file.read_bytes() for file in thin_study.iterdir()} == before
 
 
+def test_a_header_that_cannot_be_copied_is_refused(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:
+    thick = lamella.read(thick_study)
+    for header in thick.header.slices:  # type: ignore[union-attr]
+        header[0x00200010] = pydicom.DataElement(0x00200010, "FD", 1.5)
+    result = lamella.thin(thick, model=tiny_model)
+    with pytest.raises(lamella.RefusedInput, match="StudyID"):
+        lamella.write(result, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_has_no_dicom_header_becomes_nifti(thick_volume: lamella.Volume, tiny_model: Path, tmp_path: Path) -> None:
     result = lamella.thin(thick_volume, slices=14, model=tiny_model)
     assert result.report["output"]["series_uid"] is None

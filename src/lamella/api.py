@@ -20,6 +20,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
+from lamella.dicom.write import check_writable
 from lamella.errors import UsageError
 from lamella.models.registry import load_model
 from lamella.sources.source import inspect_source, read_source
@@ -83,6 +84,7 @@ def write(
 
     Raises:
         UsageError: something is at `path` already, or a DICOM series is asked for that nothing is known about.
+        RefusedInput: the source's header cannot be copied.
         LamellaError: no room on the disk, or the source has no DICOM header.
     """
     output, beside = Path(path), None
@@ -100,6 +102,8 @@ def write(
         check_side_file("spread", Path(spread), NIFTI, {}, output, overwrite=overwrite)
         beside = (Path(spread), result.spread)
     refuse_others_slices(output)
+    if not is_nifti_name(output):
+        check_writable(result.source, result.volume.geometry, result.derivations[0])
     write_result(output, result.samples, result.source, result.derivations, beside, overwrite=overwrite)
 
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, NonFiniteError, UsageError
 from lamella.report.interest import detail_view, planes_of_interest
+from lamella.report.layout import plan_rows
 from lamella.report.preview import PreviewPanel, compose, render_preview
 from lamella.report.views import View, common_region, sample, views_along_slices
 from lamella.volume import Geometry, Volume
+from lamella.window import SOFT_TISSUE
 
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 ORIENTATIONS = {
@@ -202,6 +204,15 @@ def test_enlargement_is_where_the_difference_is() -> None:
     assert part.across_mm[1] >= view.across_mm[0] + 67.0 - 1e-6
     assert part.down_mm[0] <= view.down_mm[1] - 12.0 + 1e-6
     assert part.down_mm[1] >= view.down_mm[1] - 10.0 - 1e-6
+
+
+def test_what_stands_behind_the_result_moves_nothing() -> None:
+    drawn = panels()
+    other = np.array(drawn[-1].volume.hu)
+    other[:, :10] = 900
+    more = [*drawn, PreviewPanel("Truth", Volume(other, drawn[-1].volume.geometry))]
+    rows = [plan_rows(one, SOFT_TISSUE, None, True) for one in (drawn, more)]
+    assert [str(row.view) for row in rows[0]] == [str(row.view) for row in rows[1]]
 
 
 def test_planes_go_through_the_body_wherever_it_lies() -> None:

@@ -149,7 +149,7 @@ def test_the_demonstration_shows_the_truth(
 ) -> None:
     monkeypatch.setattr("lamella.phantom.PhantomSettings", lambda: SMALL_PHANTOM)
     done = demo.run_demo(tmp_path / "demo")
-    assert panels_drawn == [["Thick, as measured", "Cubic interpolation", "Lamella mean", "Truth, measured thin"]]
+    assert panels_drawn == [["Thick, as measured", "Cubic interpolation", "Lamella mean", "Truth"]]
     assert set(done.rmse_hu) == {"cubic", "Lamella mean"}
     assert done.truth.is_dir()
 

@@ -64,6 +64,11 @@ class Row:
     marked: View | None = None
 
 
+def result_of(panels: Sequence[PreviewPanel]) -> PreviewPanel:
+    """The last highlighted panel, or the last of all; what stands behind it is there to compare with."""
+    return next((panel for panel in reversed(panels) if panel.accent), panels[-1])
+
+
 def cell_px(columns: int) -> int:
     """Width of a column."""
     return (WIDTH_PX - 2 * MARGIN_PX - SIDE_PX - (columns - 1) * GAP_PX) // columns
@@ -77,7 +82,7 @@ def plan_rows(
     Raises:
         LamellaError: the volumes do not lie in the same place.
     """
-    result = panels[-1].volume
+    result = result_of(panels).volume
     region = common_region([panel.volume.geometry for panel in panels])
     views = views_along_slices(result.geometry, region, planes_of_interest(result))
     views = [around_body(sample(result, view, (256, 256)), view, _BODY_MARGIN_MM) for view in views]
@@ -110,7 +115,7 @@ def _closest(
     """Where source and result differ most, noise smoothed away, in a wide window."""
     first, last = (
         gaussian_filter(np.clip(sample(panel.volume, view, size_px, panel.as_slices), -1000.0, 400.0), 1.2)
-        for panel in (panels[0], panels[-1])
+        for panel in (panels[0], result_of(panels))
     )
     return detail_view(np.abs(first - last), view, size_mm)
 

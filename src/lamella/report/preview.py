@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from lamella.errors import LamellaError, UsageError
-from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, cell_px, plan_rows
+from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, cell_px, plan_rows, result_of
 from lamella.report.pack import require_finite
 from lamella.report.views import View, sample
 from lamella.volume import Geometry
@@ -41,7 +41,8 @@ def render_preview(
 
     Args:
         path: where; must end in `.png`.
-        panels: columns from left to right: first the source (thick), last the result; any number from one.
+        panels: columns from left to right: first the source (thick), last the result, and what it is compared with may follow;
+            any number from one.
         title: what was done to what, without anything of the patient.
         window: of the full views.
         detail_window: for enlargements that lie in lung; None: as `window`.
@@ -110,7 +111,7 @@ def _mm(value: float) -> str:
 
 
 def _headings(figure: Figure, panels: Sequence[PreviewPanel], rows: list[Row], title: str) -> None:
-    source, result = panels[0].volume.geometry, panels[-1].volume.geometry
+    source, result = panels[0].volume.geometry, result_of(panels).volume.geometry
     heading = _grid_text(source)
     if len(panels) > 1:
         heading += f"  \N{RIGHTWARDS ARROW}  {_grid_text(result)}"

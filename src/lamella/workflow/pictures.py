@@ -39,7 +39,7 @@ def draw(
             PreviewPanel("Thick, as measured", source, as_slices=True),
             PreviewPanel("Cubic interpolation", cubic),
             PreviewPanel(name, result.volume, accent=True),
-            *([] if truth is None else [PreviewPanel("Truth, measured thin", truth)]),
+            *([] if truth is None else [PreviewPanel("Truth", truth)]),
         ]
         with staged_file(preview, overwrite=overwrite) as file:
             render_preview(file, panels, title=f"model {result.report['model']['name']}")
