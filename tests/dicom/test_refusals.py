@@ -41,8 +41,8 @@ def along_z(steps_mm):
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "0003.dcm is a colour picture"),
         ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "pixels of 0003.dcm are not stored as CT demands"),
         ({"NumberOfFrames": 2}, "0003.dcm is a classic CT image with 2 frames"),
-        ({"PixelRepresentation": None}, "Whether the pixels of 0003.dcm have a sign is not said"),
-        ({"PixelRepresentation": 2}, "have a sign is not said. Found PixelRepresentation 2; expected 0 or 1"),
+        ({"PixelRepresentation": None}, "It is unknown whether the pixels of 0003.dcm are signed"),
+        ({"PixelRepresentation": 2}, "are signed. Found PixelRepresentation 2; expected 0 or 1"),
         ({"PatientID": "other"}, "PatientID differs within the series, in 0003.dcm. Two patients or studies are mixed"),
         ({"StudyInstanceUID": "1.2.3.8"}, "StudyInstanceUID differs within the series, in 0003.dcm"),
         ({"PixelSpacing": [0.76, 0.5]}, r"PixelSpacing differs within the series, in 0003.dcm. Found 0.76\\0.5 mm"),
@@ -70,7 +70,7 @@ def test_one_slice_with_a_wrong_header(tmp_path, changes, message):
         ({"Modality": "MR"}, "0000.dcm is not CT. Found Modality MR"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 2, 0]}, "not two perpendicular unit vectors in 0000.dcm"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "holds localizers only: 0000.dcm"),
-        ({"Rows": 60000, "Columns": 60000}, "matrix is no CT's in 0000.dcm. Found 60000 x 60000"),
+        ({"Rows": 60000, "Columns": 60000}, "matrix size of 0000.dcm is not that of a CT. Found 60000 x 60000"),
     ],
 )
 def test_a_whole_series_with_a_wrong_header(tmp_path, tags, message):

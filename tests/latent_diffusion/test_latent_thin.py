@@ -214,7 +214,7 @@ def test_what_the_model_cannot_do_is_refused(thick_volume: Volume, values: dict[
 
 
 def test_the_embedded_model_always_projects(thick_volume: Volume, small_model: EmbeddedModel) -> None:
-    with pytest.raises(UsageError, match="cannot be had without the measurement"):
+    with pytest.raises(UsageError, match="without the projection onto the measurement"):
         thin(thick_volume, small_model, thin_grid(thick_volume.geometry, slices=21), asked("mean", project=False))
 
 

@@ -126,7 +126,8 @@ def _check_alike(slices: Sequence[Slice]) -> None:
     _check_same(keyword, slices, [text_of(one.header, keyword) for one in slices])
     if max(one.rows, one.columns) > MAX_SIDE_PX or min(one.rows, one.columns) < 1:
         raise RefusedInput(
-            f"The matrix is no CT's in {one.name}. Found {one.rows} x {one.columns}; expected 1 to {MAX_SIDE_PX}."
+            f"The matrix size of {one.name} is not that of a CT. Found {one.rows} x {one.columns}; expected 1 to "
+            f"{MAX_SIDE_PX}."
         )
 
 

@@ -90,7 +90,7 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     sign = whole_number(dataset, "PixelRepresentation")
     if sign not in (0, 1):
         raise RefusedInput(
-            f"Whether the pixels of {name} have a sign is not said. Found PixelRepresentation "
+            f"It is unknown whether the pixels of {name} are signed. Found PixelRepresentation "
             f"{'missing' if sign is None else sign}; expected 0 or 1. Export the series again."
         )
     meta = getattr(dataset, "file_meta", None)

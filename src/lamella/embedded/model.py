@@ -64,7 +64,9 @@ class EmbeddedModel(EmbeddedWeights):
                 f"--sampler {settings.sampler}. Leave it out, or name such a model with --model FOLDER."
             )
         if not settings.project:
-            raise UsageError("The embedded model's answer cannot be had without the measurement. Leave out project.")
+            raise UsageError(
+                "The embedded model cannot thin without the projection onto the measurement. Leave out project."
+            )
         spread = True if settings.spread is None else settings.spread
         return replace(settings, steps=settings.steps or STEPS, samples=settings.samples or 1, spread=spread)
 

@@ -62,7 +62,7 @@ def shape_of(name: str, header: Any) -> tuple[int, int, int]:
     rank = int(header["dim"][0])
     dims = tuple(int(n) for n in header["dim"][1 : rank + 1]) if 1 <= rank <= 7 else ()
     if not dims or min(dims) < 1:
-        raise RefusedInput(f"The NIfTI {name} has no sensible dimensions. Found {dims or rank}. Export it again.")
+        raise RefusedInput(f"The NIfTI {name} has invalid dimensions. Found {dims or rank}. Export it again.")
     while len(dims) > 3 and dims[-1] == 1:
         dims = dims[:-1]
     if len(dims) != 3:
@@ -88,7 +88,7 @@ def expected_bytes(name: str, header: Any) -> int:
         raise RefusedInput(f"The NIfTI {name} does not hold plain numbers. Found {dtype}; expected integers or floats.")
     offset = float(header["vox_offset"])
     if not header.sizeof_hdr <= offset <= 2**30 or offset != int(offset):
-        raise RefusedInput(f"The NIfTI {name} has a senseless data offset. Found {offset:g}. Export it again.")
+        raise RefusedInput(f"The NIfTI {name} has an invalid data offset. Found {offset:g}. Export it again.")
     return int(offset) + voxels * int(dtype.itemsize)
 
 
@@ -102,7 +102,7 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDAr
         raise RefusedInput(f"The NIfTI {name} has a malformed qform. Export it again.") from error
     if sform is None and qform is None:
         raise RefusedInput(
-            f"The NIfTI {name} has neither a sform nor a qform code, so nothing says where its axes point. "
+            f"The NIfTI {name} has neither a sform nor a qform code, so the direction of its axes is unknown. "
             "Export it again with its orientation."
         )
     if int(header["xyzt_units"]) & 7 in (_METRE, _MICRON):
