@@ -24,12 +24,12 @@ MEAN_HU = 30.0
 """Unit of the mean's penalty: about the error of interpolation, so that both terms are near 1."""
 
 HUBER = 5.0
-"""Standardised error at which the flow's penalty turns from squared to absolute: far out, for a rare large error must not
-throw the training. A flow is the conditional mean, which squared errors find; absolute ones find the median, and where
-most errors are small and some are large, as in a lung, its draws would lack the large ones."""
+"""Standardised error at which the flow's penalty turns from squared to absolute: far out, so that a rare large error does not
+upset the training. Squared errors find the conditional mean, which a flow is; absolute ones find the median, and where most
+errors are small and some are large, as in a lung, samples would lack the large ones."""
 
 FlowCondition = tuple[HeadOutput, Tensor]
-"""What the flow is conditioned on: the head_output of the thick slices, and the geometry (b, 3)."""
+"""What the flow is conditioned on: the head's output for the thick slices, and the geometry (b, 3)."""
 
 _LAPLACE_TO_SD = 0.5 * math.log(math.pi / 2)
 
@@ -100,7 +100,7 @@ def mean_scale_loss(
 
 @torch.no_grad()
 def flow_target(network: MeanScaleNet, pairs: Pairs, condition: Tensor) -> tuple[Tensor, HeadOutput]:
-    """The standardised residual (thin - mean) / scale in the null space, (b, n, D, y', x'), and the head_output it rests on."""
+    """The standardised residual (thin - mean) / scale in the null space, (b, n, D, y', x'), and the head's output under it."""
     mean, head_output = network(pairs.thick_hu, pairs.grids, condition)
     error = network.codec.encode(pairs.thin_hu) - mean
     return pairs.grids.operator.null(error) / torch.exp(head_output.log_scale), head_output
@@ -142,7 +142,7 @@ def flow_loss(
 
 
 def flow_network(flow: FlowNet) -> Callable[[Tensor, Tensor, FlowCondition], Tensor]:
-    """A `FlowNet` as the raw network of a `Denoiser`, conditioned on an head_output and the geometry."""
+    """A `FlowNet` as the raw network of a `Denoiser`, conditioned on the head's output and the geometry."""
 
     def evaluate(z_t: Tensor, t: Tensor, condition: FlowCondition) -> Tensor:
         head_output, geometry = condition
