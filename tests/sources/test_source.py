@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from dataclasses import asdict
 
 import nibabel as nib
 import numpy as np
@@ -42,7 +43,7 @@ def test_every_kind_gives_the_same_volume(sources, name, kind):
     assert seen[-1] == (8, 8)
     inspection = inspect_source(sources / name)
     assert (inspection.kind, inspection.refusal) == (kind, None)
-    facts = json.loads(json.dumps(inspection.to_dict()))["series"][0]
+    facts = json.loads(json.dumps(asdict(inspection)))["series"][0]
     assert (facts["slices"], facts["rows"], facts["columns"]) == (8, 16, 20)
     assert facts["spacing_mm"] == pytest.approx(5.0, rel=1e-6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +52,7 @@ def inspect(
     from lamella.sources.source import inspect_source
 
     found = inspect_source(source)
-    _show(found.to_dict(), _text(found), as_json, quiet)
+    _show(asdict(found), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,6 @@ class SeriesSummary:
     transfer_syntax: str
     refusal: str | None
     notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON types."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
 
 def list_series(source: Path) -> tuple[SeriesSummary, ...]:

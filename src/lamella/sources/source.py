@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lamella.dicom.archive import is_zip
 from lamella.dicom.elements import text_of
@@ -30,15 +29,6 @@ class Inspection:
     name: str
     series: tuple[SeriesSummary, ...]
     refusal: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON types."""
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "series": [one.to_dict() for one in self.series],
-            "refusal": self.refusal,
-        }
 
 
 def read_source(

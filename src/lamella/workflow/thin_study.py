@@ -81,14 +81,10 @@ class ThinRequest:
         return self.report if self.report is not None and self.report.suffix.lower() == _PAGE else None
 
 
-def ignore(study: Study) -> None:
-    """Nobody wants to know what will be done."""
-
-
 def thin_study(
     request: ThinRequest,
     progress: Progress = silent,
-    planned: Callable[[Study], None] = ignore,
+    planned: Callable[[Study], None] | None = None,
     truth: Volume | None = None,
 ) -> StudyResult:
     """Thin one study and write what is asked for.
@@ -107,7 +103,8 @@ def thin_study(
     from lamella.workflow.study import study_result
 
     study, stopwatch = open_study(request, progress)
-    planned(study)
+    if planned is not None:
+        planned(study)
     done = thin(study.source, study.model, study.grid, study.settings, progress, study.plan)
     result = study_result(study, done)
     stages = {**stopwatch.seconds, **done.report["seconds"]}
