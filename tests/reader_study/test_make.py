@@ -83,7 +83,17 @@ def test_the_page_asks_what_the_key_says(made: Made) -> None:
     for session in made.key.sessions:
         data = data_of(page_of(made, session.reader))
         assert (data["study"], data["reader"]) == (made.key.study, session.reader)
-        assert set(data) == {"study", "reader", "lamella", "preference", "questions", "anchors", "windows", "items"}
+        assert set(data) == {
+            "study",
+            "reader",
+            "lamella",
+            "preference",
+            "questions",
+            "anchors",
+            "windows",
+            "items",
+            "notice",
+        }
         assert [item["id"] for item in data["items"]] == [item.id for item in session.items]
         for shown, item in zip(data["items"], session.items, strict=True):
             assert shown["kind"] == item.kind

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError, NonFiniteError, UsageError
 from lamella.report.interest import detail_view, planes_of_interest
 from lamella.report.layout import plan_rows
@@ -124,7 +125,7 @@ def test_texts_name_spacing_and_research_use(figure: Figure) -> None:
     assert "5.0 mm every 5.0 mm  \N{RIGHTWARDS ARROW}  1.0 mm every 1.0 mm" in texts
     assert "A test body" in texts
     assert "12 slices to 60" in texts
-    assert "Research use only" in texts
+    assert RESEARCH_ONLY in texts
 
 
 EXPECTED = {

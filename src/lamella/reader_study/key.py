@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lamella import __version__
+from lamella import RESEARCH_ONLY, __version__
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.config import fill
 from lamella.reader_study.plan import Design, Item, Session
 
 KEY_KIND = "lamella reader-study key"
 
-KEY_README = """\
+KEY_README = f"""\
 This folder is the key of a reader study: key.json says which method every item shows.
 
 Keep it from the readers until the last of them has handed in answers. Give each reader one session page and nothing
@@ -23,7 +23,7 @@ else. Whoever knows the seed, the cases and the methods can draw the same sessio
 
 Score:  lamella reader score key.json answers-R1.json answers-R2.json ...
 
-For research use only. Not a medical device. Not for diagnosis.
+{RESEARCH_ONLY}
 """
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError
 from lamella.reader_study.key import Key
 from lamella.reader_study.plan import LIKERT_ANCHORS, Item, Session
@@ -105,6 +106,7 @@ def session_page(key: Key, session: Session, packed: Mapping[str, PackedCase]) -
         "study": key.study,
         "reader": session.reader,
         "lamella": key.lamella,
+        "notice": RESEARCH_ONLY,
         "preference": key.design.preference,
         "questions": list(key.design.ratings),
         "anchors": list(LIKERT_ANCHORS),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# mypy: disallow-untyped-calls=False
+# nibabel is annotated in part only.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from lamella.volume import Volume
 
 _MOST_CASES = 4
 """Cases whose pictures a page holds: more would have to be coarse."""
+
+_OFF = np.array([1e-3, 1e-3, 1e-3, 0.05])
+"""How far a spread's axes and its corner may be off the truth's, in voxels."""
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -118,19 +123,15 @@ def _read_spread(folder: Path, name: str, case: CaseRecord, truth: Volume) -> Vo
     image: Any = nib.load(path)
     hu = np.asarray(image.dataobj, dtype=np.float32)
     affine = _RAS_TO_LPS @ image.affine
-    # The truth's index (z, y, x) of the file's index (i, j, k).
-    turn = np.linalg.inv(truth.geometry.affine) @ affine
-    axes = [int(np.abs(turn[row, :3]).argmax()) for row in range(3)]
-    signs = [float(turn[row, axis]) for row, axis in enumerate(axes)]
-    if sorted(axes) == [0, 1, 2] and hu.ndim == 3:
-        hu = hu.transpose(axes)[tuple(slice(None, None, -1 if sign < 0 else 1) for sign in signs)]
-    corner = turn @ np.array([0.0, 0.0, 0.0, 1.0])
-    expected = [0 if sign > 0 else n - 1 for sign, n in zip(signs, truth.hu.shape, strict=True)]
-    if (
-        hu.shape != truth.hu.shape
-        or not np.allclose(np.abs(signs), 1, atol=1e-3)
-        or not np.allclose(corner[:3], expected, atol=0.05)
-    ):
+    fits = hu.ndim == 3
+    if fits:
+        # The truth's index (z, y, x) of the file's index (i, j, k); turned like the truth, it is the identity.
+        turn = np.linalg.inv(truth.geometry.affine) @ affine
+        order = nib.orientations.io_orientation(turn)
+        off = turn @ nib.orientations.inv_ornt_aff(order, hu.shape) - np.eye(4)
+        hu = nib.orientations.apply_orientation(hu, order)
+        fits = hu.shape == truth.hu.shape and bool((np.abs(off) < _OFF).all())
+    if not fits:
         raise LamellaError(
             f"The spread of case {case.id} does not lie on the grid of its truth: {name}, shape {hu.shape} against "
             f"{truth.hu.shape}. Run `lamella evaluate` again."

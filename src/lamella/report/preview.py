@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from lamella import RESEARCH_ONLY
 from lamella.errors import LamellaError, UsageError
+from lamella.files.atomic import staged_file
 from lamella.report.layout import GAP_PX, MARGIN_PX, SIDE_PX, WIDTH_PX, PreviewPanel, Row, cell_px, plan_rows, result_of
 from lamella.report.pack import require_finite
 from lamella.report.views import View, sample
@@ -56,12 +57,8 @@ def render_preview(
     if path.suffix.lower() != ".png":
         raise UsageError(f"A preview is a PNG picture. Found {path.name}, expected a name that ends in .png.")
     figure = compose(panels, title=title, window=window, detail_window=detail_window, details=details)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=_DPI, facecolor=_BACK, metadata={"Software": "Lamella"})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with staged_file(path, overwrite=True) as file:
+        figure.savefig(file, format="png", dpi=_DPI, facecolor=_BACK, metadata={"Software": "Lamella"})
 
 
 def compose(
@@ -93,7 +90,7 @@ def compose(
         size = min(16.0, 1.7 * row.size_px[1] / max(len(line) for line in name.splitlines()))
         _write(figure, MARGIN_PX + 10, middle, name, size, _FAINT, rotation=90, ha="center", va="center")
         top += row.size_px[1] + GAP_PX
-    foot = "Research use only, not for diagnosis.   Every column shows the same millimetres in the same window."
+    foot = f"{RESEARCH_ONLY}   Every column shows the same millimetres in the same window."
     if details:
         foot += "   Boxes: the enlargements below, where source and result differ most."
     _write(figure, WIDTH_PX / 2, height - _FOOT_PX / 2 + 2, foot, 16, _FAINT, ha="center", va="center")

@@ -131,7 +131,7 @@
         button(earlier === null ? "Begin" : "Continue", "rs-primary rs-begin", () => go(earlier === null ? 0 : earlier)),
         button("Continue from a saved file", "", () => file.click()), file),
       make("p", { className: "rs-hint" },
-        "For research use only. Not a medical device. Not for diagnosis. This page works without a network and sends nothing."));
+        `${data.notice} This page works without a network and sends nothing.`));
   }
 
   function end() {
