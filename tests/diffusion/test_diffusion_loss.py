@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from tests.head_targets import target
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +18,6 @@ from lamella.diffusion import (
     min_snr_weight,
     sample_losses,
 )
-from lamella.diffusion.denoiser import target
 from lamella.diffusion.schedule import cosine, zero_terminal_snr
 from lamella.errors import LamellaError, NonFiniteError
 

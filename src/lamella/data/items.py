@@ -70,7 +70,7 @@ class ItemBatches(SampleBatches[Batch]):
         low, high = _factors(source, self.settings)
         return Slab(low, low).depth(_FEWEST) if low <= high * (1 + 1e-9) else 0
 
-    def drawn(self, item: int) -> Batch:
+    def batch(self, item: int) -> Batch:
         """The batch of a number: of each item in it, the source, its geometry and its place."""
         return collate([self._item(item, i) for i in range(self.settings.batch)])
 

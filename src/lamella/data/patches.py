@@ -89,7 +89,7 @@ class PatchBatches(SampleBatches[Pairs]):
         slab = Slab(factor, widest, "gaussian" if self.settings.other_profile else "box")
         return max(self.settings.depth + MARGIN, slab.depth(_FEWEST))
 
-    def drawn(self, item: int) -> Pairs:
+    def batch(self, item: int) -> Pairs:
         """The batch of an item."""
         s = self.settings
         rng = np.random.default_rng([s.seed, item])

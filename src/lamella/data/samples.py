@@ -122,10 +122,10 @@ class SampleBatches(Dataset[Batch], Generic[Batch]):
     def __getitem__(self, item: int) -> Batch:
         if not 0 <= item < self._items:
             raise IndexError(item)
-        return self.drawn(item)
+        return self.batch(item)
 
     @abstractmethod
-    def drawn(self, item: int) -> Batch:
+    def batch(self, item: int) -> Batch:
         """The batch of an item."""
 
     @abstractmethod

@@ -62,32 +62,6 @@ def coefficients(head: Head, alpha: Tensor, sigma: Tensor) -> Coefficients:
     raise LamellaError(f"Network head: found {head!r}, expected noise, v, x0, velocity or preconditioned.")
 
 
-def target(head: Head, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
-    """Give the raw output for which a head's x0 is exact: the table's second column.
-
-    Args:
-        head: which head.
-        x0: clean data, (b, ...).
-        noise: as x0.
-        alpha: signal scale, broadcastable to x0.
-        sigma: noise scale, broadcastable to x0.
-
-    Raises:
-        LamellaError: an unknown head.
-    """
-    if head == "noise":
-        return noise
-    if head == "v":
-        return alpha * noise - sigma * x0
-    if head == "x0":
-        return x0
-    if head == "velocity":
-        return noise - x0
-    if head == "preconditioned":
-        return (sigma * x0 - alpha * noise) * (alpha.square() + sigma.square()).rsqrt()
-    raise LamellaError(f"Network head: found {head!r}, expected noise, v, x0, velocity or preconditioned.")
-
-
 @final
 @dataclass(frozen=True)
 class Denoiser(Generic[Condition]):
