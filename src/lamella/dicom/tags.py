@@ -113,38 +113,26 @@ RECOMPUTED = (
 )  # fmt: skip
 """Written anew by `lamella.dicom.write`, from the new grid, the source's value, or both."""
 
-DROPPED = MappingProxyType(
-    {
-        "Exposure": "dose of the slice as acquired, not of the derived one",
-        "ExposureInuAs": "dose",
-        "ExposureTime": "dose",
-        "ExposureTimeInuS": "dose",
-        "XRayTubeCurrent": "dose",
-        "XRayTubeCurrentInuA": "dose",
-        "ExposureModulationType": "dose",
-        "CTDIvol": "dose",
-        "CTDIPhantomTypeCodeSequence": "dose",
-        "EstimatedDoseSaving": "dose",
-        "PixelPaddingValue": "padding is air in the derived image",
-        "PixelPaddingRangeLimit": "padding is air in the derived image",
-        "SmallestImagePixelValue": "other pixels",
-        "LargestImagePixelValue": "other pixels",
-        "SmallestPixelValueInSeries": "other pixels",
-        "LargestPixelValueInSeries": "other pixels",
-        "IconImageSequence": "a picture of other pixels",
-        "DigitalSignaturesSequence": "signs other bytes",
-        "MACParametersSequence": "signs other bytes",
-        "ModalityLUTSequence": "the derived image stores HU",
-        "VOILUTSequence": "indexed by other stored values",
-        "RealWorldValueMappingSequence": "maps other stored values",
-        "DataCollectionCenterPatient": "a position of the source slice",
-        "ReconstructionTargetCenterPatient": "a position of the source slice",
-        "PerformedProcedureStepID": "the step that made the source, not this series",
-        "ReferencedPerformedProcedureStepSequence": "the step that made the source, not this series",
-        "ClinicalTrialSeriesID": "names the source series",
-    }
-)
-"""Left out on purpose, with the reason; so is what no table names (private groups, overlay groups 60xx)."""
+_REASONS = {
+    "dose of the slice as acquired, not of the derived one": (
+        "Exposure", "ExposureInuAs", "ExposureTime", "ExposureTimeInuS", "XRayTubeCurrent", "XRayTubeCurrentInuA",
+        "ExposureModulationType", "CTDIvol", "CTDIPhantomTypeCodeSequence", "EstimatedDoseSaving",
+    ),
+    "padding is air in the derived image": ("PixelPaddingValue", "PixelPaddingRangeLimit"),
+    "other pixels": (
+        "SmallestImagePixelValue", "LargestImagePixelValue", "SmallestPixelValueInSeries", "LargestPixelValueInSeries",
+        "IconImageSequence",
+    ),
+    "signs other bytes": ("DigitalSignaturesSequence", "MACParametersSequence"),
+    "the derived image stores HU": ("ModalityLUTSequence",),
+    "maps other stored values": ("VOILUTSequence", "RealWorldValueMappingSequence"),
+    "a position of the source slice": ("DataCollectionCenterPatient", "ReconstructionTargetCenterPatient"),
+    "the step or series that made the source": (
+        "PerformedProcedureStepID", "ReferencedPerformedProcedureStepSequence", "ClinicalTrialSeriesID",
+    ),
+}  # fmt: skip
+DROPPED = {keyword: reason for reason, keywords in _REASONS.items() for keyword in keywords}
+"""Keyword -> reason of what is left out on purpose. What no table names is left out too (private groups, overlays 60xx)."""
 
 
 def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:
