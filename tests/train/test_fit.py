@@ -114,12 +114,12 @@ def test_a_run_stopped_anywhere_goes_on_with_the_same_losses(
 def test_a_resumed_run_takes_the_rates_of_its_settings(tmp_path: Path) -> None:
     # not those stored with the optimiser
     train(tmp_path, settings(steps=4))
-    changed = settings(learning_rate=4e-3, weight_decay=0.0)
+    changed = settings(learning_rate=4e-3, weight_decay=0.0, beta2=0.98)
     train(tmp_path, changed)
     expected = [4e-3 * changed.rate_factor(step) for step in (7, 11)]
     assert curve(tmp_path, "train/learning_rate", 4) == pytest.approx(expected)
     group = torch.load(tmp_path / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"][0]
-    assert (group["initial_lr"], group["weight_decay"]) == (4e-3, 0.0)
+    assert (group["initial_lr"], group["weight_decay"], group["betas"]) == (4e-3, 0.0, (0.9, 0.98))
 
 
 @pytest.mark.parametrize("begun", [{"steps": 6}, {"steps": 6, "checkpoint_every": 3, "validate_every": 3}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,23 +60,3 @@ def _count(last: Path, name: str) -> int:
         raise ModelError(
             f"The checkpoint {last} cannot be read ({type(error).__name__}). Move it away to start this stage anew."
         ) from error
-
-
-def set_rates(
-    checkpoint: dict[str, Any], learning_rate: float, factor: Callable[[int], float], weight_decay: float
-) -> None:
-    """Write a run's own rates into a checkpoint that it goes on from, in place: Lightning takes those that stand there.
-
-    Args:
-        checkpoint: of Lightning, with AdamW and one schedule that multiplies the peak rate.
-        learning_rate: the peak.
-        factor: step -> rate over the peak.
-        weight_decay: of AdamW.
-    """
-    rate = learning_rate * factor(checkpoint["global_step"])
-    rates = {"initial_lr": learning_rate, "lr": rate, "weight_decay": weight_decay}
-    for optimizer in checkpoint["optimizer_states"]:
-        for group in optimizer["param_groups"]:
-            group.update(rates)
-    for schedule in checkpoint["lr_schedulers"]:
-        schedule["base_lrs"] = [learning_rate] * len(schedule["base_lrs"])

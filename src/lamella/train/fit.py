@@ -25,7 +25,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import Dataset
 
 from lamella.errors import NonFiniteError
-from lamella.train.checkpoints import WholeCheckpoints, parts_in_all, set_rates, steps_done
+from lamella.train.checkpoints import WholeCheckpoints, parts_in_all, steps_done
 from lamella.train.fit_settings import FitSettings
 from lamella.train.parts import Parts
 from lamella.train.precision import precision_on
@@ -136,7 +136,12 @@ class FitModule(pl.LightningModule, Generic[Batch]):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run goes on at the rates of its settings; Lightning would go on at those stored with the optimiser."""
         s = self.fit_settings
-        set_rates(checkpoint, s.learning_rate, s.rate_factor, s.weight_decay)
+        rates = {"initial_lr": s.learning_rate, "lr": s.learning_rate * s.rate_factor(checkpoint["global_step"])}
+        for optimizer in checkpoint["optimizer_states"]:
+            for group in optimizer["param_groups"]:
+                group.update(rates, weight_decay=s.weight_decay, betas=(0.9, s.beta2))
+        for schedule in checkpoint["lr_schedulers"]:
+            schedule["base_lrs"] = [s.learning_rate] * len(schedule["base_lrs"])
 
 
 def _generator(seed: int, item: int) -> torch.Generator:
