@@ -24,7 +24,7 @@ def evaluate(
 ) -> None:
     """Compare models, interpolations and other tools' results on cases whose truth is known.
 
-    Writes results.json and table.md; `lamella report` makes a page of them. The same command resumes, case by case.
+    Writes results.json and table.md; `lamella report` makes a page of them. The same command goes on where it was interrupted.
     """
     from lamella.evaluate import EvaluationSettings
     from lamella.evaluate import evaluate as run

@@ -170,7 +170,7 @@ class EvaluationSettings:
     """A whole evaluation.
 
     Attributes:
-        out: folder of the results; the same command resumes there, case by case.
+        out: folder of the results; the same command goes on there, method by method.
         series: thin series to thicken.
         pairs: real pairs.
         phantoms: phantoms.

@@ -33,13 +33,7 @@ class ModelUsed:
 
 @dataclass(frozen=True)
 class Method:
-    """A name in the tables.
-
-    Attributes:
-        name: key, unique in an evaluation.
-        label: for people.
-        kind: what it is.
-    """
+    """A method: its key, unique in an evaluation, its name for people, and what it is."""
 
     name: str
     label: str
@@ -70,10 +64,7 @@ class TruthFigures:
 class NoiseFloor:
     """The truth's noise in homogeneous soft tissue, and the least RMSE that it leaves to any method there.
 
-    Attributes:
-        sd_in_plane_hu, sd_along_z_hu: standard deviation of the noise.
-        floor_soft_hu: least RMSE with the noise's own correlation along z; None: not measured.
-        white_floor_soft_hu: the same if the noise were white along z.
+    The floor is that of the noise's own correlation along z, the white floor that of white noise; None: not measured.
     """
 
     sd_in_plane_hu: float
@@ -173,24 +164,15 @@ class CaseRecord:
     """One case: what it was, its figures, and the curves that plots need.
 
     Attributes:
-        id: file-name safe, unique in an evaluation.
-        title: for people.
-        kind: where it comes from.
+        id, title: file-name safe and unique; for people.
         group: the scan or patient: cases of one group are one in every interval and test.
         person: whether it shows a person.
-        thick, thin: the two stacks of slices.
         pixel_mm: (between rows, between columns).
-        scored_slices, scored_shape: what was scored.
         profile: shape of the slabs; "unknown" for a real pair.
-        notes: what a reader should know.
         regions: region -> voxels.
-        truth: what the truth itself reads.
-        floor: None without enough soft tissue.
         figures: method -> figure -> value; None where it does not exist.
         intervals: method -> figure -> 95 % interval.
         absent: method -> figure -> why it does not exist.
-        slices, spectra, shifts, coverage, spheres: curves; None where there are none.
-        volumes: files that were kept.
         seconds: that the case took.
     """
 
@@ -274,16 +256,11 @@ class Results:
 
     Attributes:
         lamella: version that made it.
-        created: when.
-        seconds: that it took.
         settings: of the evaluation, without paths.
-        model: the models that answered.
         methods: in the order of the tables.
         figures: the catalogue.
-        cases: their records.
         pooled: method -> figure -> mean over the cases.
         gains: per case and pooled.
-        failures: cases without a record.
     """
 
     lamella: str
