@@ -16,6 +16,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --no-compile --disable-pip-version-check $(CONSTRAINTS) --editable
 READY := .venv/.ready
 TOOLS := .venv/.tools
+# as many processes as processors, each of one thread
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
 .PHONY: setup demo test smoke bench docs check clean
 .DEFAULT_GOAL := demo
@@ -40,7 +42,7 @@ else
 endif
 
 test: $(TOOLS)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 smoke: $(TOOLS)
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
@@ -50,7 +52,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 
 check: $(TOOLS)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

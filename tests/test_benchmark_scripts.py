@@ -32,6 +32,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_every_script_finds_its_parts() -> None:
     names = sorted(file.stem for file in (ROOT / "benchmarks").glob("*.py"))
     words = [sys.executable, "-c", f"import {', '.join(names)}"]

@@ -185,6 +185,7 @@ def test_the_citation_is_of_this_version() -> None:
     assert citation["license"] == "Apache-2.0"
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = json.loads((DOCS / "tutorial.ipynb").read_text(encoding="utf-8"))
     assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook["cells"]), "strip outputs"

@@ -49,6 +49,7 @@ def test_slices_as_asked_for_and_a_mean_of_draws_with_spread(command: list[str],
     assert nib.load(out).shape == nib.load(sd).shape == (40, 48, 23)
 
 
+@pytest.mark.slow
 def test_series_are_told_apart_by_what_they_depend_on(command: list[str], tmp_path: Path) -> None:
     uids = set()
     ways = (["--seed", "1"], ["--seed", "2"], ["--samples", "2"], ["--mode", "sample"], ["--sampler", "ddpm"])

@@ -44,6 +44,7 @@ def test_the_demonstration_does_without(tmp_path: Path, monkeypatch: pytest.Monk
     ]
 
 
+@pytest.mark.slow
 def test_the_main_job_imports_nothing_of_an_extra(thin_command: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from lamella.cli import main; from lamella.machine.extras import EXTRAS\n"

@@ -85,6 +85,7 @@ def test_degrade_refusals(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_info_counts_the_reference_unet(capsys: Capture) -> None:  # SPEC A10, A27, B1, B2
     assert main(["info", "--model", "medium", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -72,6 +72,7 @@ def test_a_lost_case_is_made_again(raw: Path, done: Path, tmp_path: Path) -> Non
     assert (out / "split.json").read_text() == split
 
 
+@pytest.mark.slow
 def test_a_job_in_work_elsewhere_is_passed_over(raw: Path, tmp_path: Path) -> None:  # SPEC A3
     asked = settings(raw, tmp_path / "set")
     job = next(one for one in find_jobs(asked) if one.path == "APE/1.zip")
@@ -89,6 +90,7 @@ def test_a_job_in_work_elsewhere_is_passed_over(raw: Path, tmp_path: Path) -> No
     assert len(Index.load(tmp_path / "set").entries) == 2
 
 
+@pytest.mark.slow
 def test_shares_come_to_the_same(raw: Path, done: Path, tmp_path: Path) -> None:  # SPEC A23
     asked = settings(raw, tmp_path / "set")
     for share in range(3):
@@ -118,6 +120,7 @@ def test_a_full_disk_is_no_fault_of_the_source(
     assert prepare_one(job, asked, frozenset()) == "made"
 
 
+@pytest.mark.slow
 def test_a_scan_delivered_twice_is_one_case(raw: Path, tmp_path: Path) -> None:  # SPEC A3
     data = tmp_path / "raw"
     for name in ("1.zip", "copy.zip"):

@@ -51,6 +51,7 @@ def thick_slices(out: Path) -> dict[str, int]:
     return {case.category: 0 if case.thick is None else case.thick.shape[0] for case in cases}
 
 
+@pytest.mark.slow
 def test_a_case_follows_what_it_is_made_of(raw: Path, tmp_path: Path) -> None:  # SPEC A3
     """Another category, a thick series beside it, a file repaired: the case is made anew, and nothing else is."""
     data = tmp_path / "raw"

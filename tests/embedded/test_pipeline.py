@@ -41,7 +41,7 @@ def test_averaging_the_written_integers_gives_the_scan_back(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("shape", [SMALL, SUMMARISED])
+@pytest.mark.parametrize("shape", [SMALL, pytest.param(SUMMARISED, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("blocks", [(2, 3, 2, 16), (3, 7, 5, 32), (100, 100, 100, 400)])
 def test_results_do_not_depend_on_the_size_of_tiles(
     thick_volume: Volume,

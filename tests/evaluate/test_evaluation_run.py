@@ -57,6 +57,7 @@ def test_kept_volumes_are_the_scored_ones(evaluated: tuple[Path, Results]) -> No
     assert read_nifti(folder / case.volumes.thick).hu.shape[0] == case.thick.slices
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_kept_when_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     four = ("nearest", "linear", "cubic", "lanczos")
     settings = settings_of(tmp_path / "out", baselines=four, phantoms=(TINY,), spheres=False)
@@ -114,6 +115,7 @@ def test_a_warning_of_several_methods_is_told_once() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_another_question_starts_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +133,7 @@ def test_the_same_command_goes_on_and_another_question_starts_anew(
     assert asked == ["other_5-every-5", "tiny_5-every-5"]
 
 
+@pytest.mark.slow
 def test_a_crash_in_one_case_is_told_with_its_place_and_without_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,6 +168,7 @@ def test_a_result_that_was_exported_again_is_scored_again(tmp_path: Path) -> Non
     assert _stamp(tmp_path) == _stamp(file)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     settings = settings_of(tmp_path / "out", baselines=("linear",), phantoms=(TINY,), volumes=(), spheres=False)
     done = evaluate(settings)
@@ -176,6 +180,7 @@ def test_a_damaged_record_is_made_again(tmp_path: Path) -> None:
     assert json.loads(record.read_text())["record"]["id"] == "tiny_5-every-5"
 
 
+@pytest.mark.slow
 def test_pictures_belong_to_the_figures_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # a run under other settings writes over the volumes, and is stopped before its figures are there
     settings = settings_of(
@@ -201,6 +206,7 @@ def test_pictures_belong_to_the_figures_beside_them(tmp_path: Path, monkeypatch:
     assert truth.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_figures_of_other_code_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of(tmp_path / "out", baselines=("linear",), phantoms=(TINY,), volumes=(), spheres=False)
     evaluate(settings)
@@ -252,6 +258,7 @@ def test_the_rooms_that_do_not_count_exist() -> None:
     assert [name for name in resume._NO_FIGURES if not (root / name).exists()] == []
 
 
+@pytest.mark.slow
 def test_no_path_of_the_config_is_in_the_results(tmp_path: Path) -> None:
     out = tmp_path / "Doe" / "out"
     outside = OutsideResult("tool", "tiny_5-every-5", str(tmp_path / "Doe" / "SMITH_JOHN"))

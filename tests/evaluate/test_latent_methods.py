@@ -23,6 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_with_and_without_projection_side_by_side(tmp_path: Path, chest: Case, folder: str) -> None:  # SPEC C1, B16
     both = (
         ModelMethods(folder, ("mean",), steps=1, samples=2, name="latent"),

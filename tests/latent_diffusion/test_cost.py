@@ -15,6 +15,7 @@ from lamella.networks.diffusion_unet import PRESETS, DiffusionUNetSettings
 CODEC = AutoencoderSettings(channels=(8, 8, 8), blocks=(1, 1, 1), groups=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameters", "pflop"), [("medium", 599e6, 0.110), ("base", 270e6, 0.049)])
 def test_full_size_counts(name: str, parameters: float, pflop: float) -> None:  # SPEC A10, A27, B1, B2
     found = cost(PRESETS[name], maisi_settings().network)
@@ -36,6 +37,7 @@ def test_flop_of_one_convolution_by_hand() -> None:
     assert 3.5 < large.step_flop / small.step_flop < 4.1
 
 
+@pytest.mark.slow
 def test_activations_grow_with_the_latent() -> None:
     one, two = (cost(PRESETS["smoke"], CODEC, (z, 16, 16)) for z in (8, 16))
     assert two.activation_bytes == pytest.approx(2 * one.activation_bytes, rel=0.02)
@@ -43,6 +45,7 @@ def test_activations_grow_with_the_latent() -> None:
     assert one.checkpointed_bytes < 0.5 * one.activation_bytes
 
 
+@pytest.mark.slow
 def test_medium_trains_in_the_stated_memory() -> None:  # SPEC A27
     found = cost(PRESETS["medium"], CODEC)
     assert (found.shape, found.precision, found.unet_tensors) == ((75, 128, 128), "bf16-mixed", 336)

@@ -72,7 +72,7 @@ def test_the_depth_asked_for_is_the_depth_returned(thick_volume: Volume, slices:
     assert abs(result.report["consistency_mean_hu"]) <= 0.05
 
 
-@pytest.mark.parametrize("tile", [None, (16, 32, 32)])
+@pytest.mark.parametrize("tile", [None, pytest.param((16, 32, 32), marks=pytest.mark.slow)])
 def test_nothing_shifts_on_the_way(thick_volume: Volume, tile: tuple[int, int, int] | None) -> None:
     # SPEC A16, B10: with a network that adds nothing the answer is the codec's round trip of the cubic interpolation
     grid = thin_grid(thick_volume.geometry, slices=30)  # padded to 32, cropped again

@@ -40,6 +40,7 @@ def killed_while_saving(folder: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_kill_between_its_two_files_leaves_the_former_model(tmp_path: Path) -> None:
     folder, fresh = tmp_path / "model", tmp_path / "fresh"

@@ -79,6 +79,7 @@ def test_teeth_are_the_densest(head: Volume) -> None:
     assert -118 < height < -86
 
 
+@pytest.mark.slow
 def test_contrast_medium_is_the_seeds_choice() -> None:
     found = {}
     for seed in (PLAIN, ENHANCED):
@@ -97,6 +98,7 @@ def test_the_same_millimetre_holds_the_same_tissue_on_every_grid() -> None:
     assert float(np.quantile(difference, 0.999)) < 0.5
 
 
+@pytest.mark.slow
 def test_same_seed_same_voxels_other_seed_another_head(head: Volume) -> None:
     np.testing.assert_array_equal(paint_phantom(HEAD).hu, head.hu)
     other = paint_phantom(replace(HEAD, seed=2)).hu

@@ -97,6 +97,7 @@ def test_the_same_millimetre_holds_the_same_tissue_on_every_grid() -> None:
     assert np.allclose(quiet((15, 121, 121), 2.0, 1.0)[:, ::2, ::2], coarse, atol=0.05)
 
 
+@pytest.mark.slow
 def test_nodules_measure_what_they_say(chest: Volume) -> None:
     nodules = phantom_nodules(CHEST)
     without = paint_phantom(replace(CHEST, nodules=0))
@@ -136,6 +137,7 @@ def test_noise_level_follows_the_tissue(noise: tuple[NDArray[np.float32], NDArra
     assert field[lung].std() < 0.97 * field[soft].std()
 
 
+@pytest.mark.slow
 def test_noise_is_stronger_where_more_body_is_in_the_way() -> None:
     settings = PhantomSettings(shape=(44, 96, 96), spacing_mm=3.0, pixel_mm=3.0, nodules=0)
     clean = paint_phantom(replace(settings, noise_hu=0.0)).hu

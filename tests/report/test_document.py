@@ -57,6 +57,7 @@ def test_no_picture_shows_a_person(results_folder: Path, tmp_path: Path, monkeyp
     assert "2 scans of persons" in document_text(people, {})
 
 
+@pytest.mark.slow
 def test_an_existing_document_is_kept(written: Path, results_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(results_folder), str(written)]) == 2
     assert "OUTPUT exists" in capsys.readouterr().err

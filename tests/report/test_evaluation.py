@@ -123,6 +123,7 @@ def test_at_most_six_curves_models_and_cubic_first(results_folder: Path) -> None
     assert (len(models), last) == (5, "cubic")
 
 
+@pytest.mark.slow
 def test_means_over_other_cases_say_so_and_are_not_the_best(copy: Path, tmp_path: Path) -> None:
     # a tool that answered the easy case alone
     content = json.loads((copy / "results.json").read_text())
@@ -141,6 +142,7 @@ def test_means_over_other_cases_say_so_and_are_not_the_best(copy: Path, tmp_path
     assert row[0].count('class="best"') == 1
 
 
+@pytest.mark.slow
 def test_more_cases_than_a_page_holds(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "many", cases=5)
     render_results(folder, tmp_path / "page.html", budget_bytes=4_000_000)
@@ -222,6 +224,7 @@ def test_results_that_are_none(copy: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_an_existing_page_is_kept_unless_it_may_go(copy: Path, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     out.write_text("mine")

@@ -116,6 +116,7 @@ def test_gains_stand_in_one_row_a_case_with_their_intervals(results_folder: Path
         assert tuple(np.round(one.interval, 6)) in points
 
 
+@pytest.mark.slow
 def test_no_state_of_pyplot_is_touched() -> None:
     code = "import sys, lamella.report.evaluation; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

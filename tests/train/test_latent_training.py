@@ -94,6 +94,7 @@ def test_a_run_makes_a_model_with_the_measured_scale(run: LatentRun) -> None:
     torch.testing.assert_close(model.unet.head.weight, stored["state_dict"]["network.head.weight"], rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_makes_the_same_model(run: LatentRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # SPEC A18
     straight = LatentModel.read(train_latent(dataclasses.replace(run, run=str(tmp_path / "straight"))))
@@ -111,6 +112,7 @@ def test_a_stopped_run_makes_the_same_model(run: LatentRun, tmp_path: Path, monk
     assert LatentModel.read(train_latent(again)).sha256 == straight.sha256
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_codec(run: LatentRun, tmp_path: Path) -> None:
     # SPEC A7, A8: a network trained on one codec's latents means nothing with another
     codec = tmp_path / "codec"

@@ -164,6 +164,7 @@ def test_the_rate_warms_up_holds_and_falls() -> None:
     assert factor(110) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_can_start_from_a_model(data_folder: Path, tmp_path: Path) -> None:
     run = run_of(data_folder, tmp_path / "first", 2)
