@@ -34,6 +34,7 @@ class Run:
     limit: int | None = None
     keep: bool = False
     place: Path = Path("here")
+    named: dict[str, Part] = field(default_factory=dict)
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -49,6 +50,7 @@ def written(tmp_path: Path, text: str) -> Path:
         parts=st.lists(
             st.builds(Part, name=st.sampled_from(["a", "1", "null", "yes"]), weight=st.floats(-1e30, 1e30))
         ).map(tuple),
+        named=st.dictionaries(st.text("xyz ", max_size=3), st.builds(Part, name=st.just("y"))),
         best=st.builds(Part, name=st.just("x"), range_hu=st.tuples(st.floats(-9, 9), st.floats(1e-12, 1e12))),
         steps=st.integers(),
         limit=st.none() | st.integers(),
@@ -92,6 +94,8 @@ def test_overrides_win_at_any_depth(tmp_path: Path) -> None:
         ("folder: x", ["folder.name=2"], r"nothing below 'x'"),
         ("folder: [x", [], r"not YAML, line"),
         ("", [], r"must be a mapping"),
+        ("folder: a\nnamed: [1]", [], r"named must be a mapping. Found \[1\]"),
+        ("folder: a\nnamed: {b: {}}", [], r"The config lacks named\.b\.name"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, overrides: list[str], message: str) -> None:

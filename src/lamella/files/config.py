@@ -30,7 +30,7 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """Fill a dataclass from a YAML file.
 
     Args:
-        kind: a dataclass; its fields may be dataclasses, tuples of them, plain values, Literal or optional.
+        kind: a dataclass; its fields may be dataclasses, tuples and mappings of them, plain values, Literal or optional.
         path: YAML mapping.
         overrides: `key=value`, keys with dots ("mean.steps=100", "data.series.0.axial=0.5"), values in YAML.
 
@@ -80,6 +80,8 @@ def plain(value: Any) -> Any:
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 
