@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,8 @@ from lamella.nifti.image import write_nifti
 from lamella.results.files import RESULTS, write_json
 from lamella.results.schema import CaseRecord, Failure, Method, VolumeFiles
 from lamella.thinning.model import ThinModel
+from lamella.thinning.result import Progress, silent
 from lamella.volume import Volume
-
-Progress = Callable[[str, float], None]
-"""Called with the case and the method at work, and the fraction of it that is done."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,14 @@ class Evaluated:
     failures: tuple[Failure, ...]
 
 
-def _silent(stage: str, fraction: float) -> None:
-    """No progress wanted."""
-
-
-def evaluate(settings: EvaluationSettings, progress: Progress = _silent) -> Evaluated:
+def evaluate(settings: EvaluationSettings, progress: Progress = silent) -> Evaluated:
     """Evaluate every case that the results folder does not hold yet, then write the results of all.
 
     What was measured is kept when it is interrupted: the next run goes on with the method that was at work.
 
     Args:
         settings: what to compare, on what.
-        progress: told what is being done.
+        progress: told the case and the method at work, and the fraction of it that is done.
 
     Raises:
         UsageError: the settings name no case, no method, or something twice.
@@ -112,7 +106,7 @@ def evaluate_case(
     models: Mapping[str, ThinModel],
     methods: Sequence[Method],
     shelf: Shelf,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> CaseRecord:
     """Every figure of every method on one case; volumes that are kept go to the results' folder."""
     start = time.perf_counter()

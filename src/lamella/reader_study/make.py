@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from lamella.reader_study.cases import Case, Slab, find_cases, fingerprint, read
 from lamella.reader_study.key import KEY_README, Key, Shown, key_text
 from lamella.reader_study.page import PackedCase, pack_case, session_page
 from lamella.reader_study.plan import LIKERT_QUESTIONS, PREFERENCE_QUESTION, Design, choose_pairs, plan_session
+from lamella.thinning.result import Progress
 
 PAGES, KEY = "pages", "key"
 _PARTS = (f"{PAGES}/*", f"{KEY}/*")
@@ -96,7 +96,7 @@ class Made:
         ]
 
 
-def make_study(request: Request, progress: Callable[[str, float], None]) -> Made:
+def make_study(request: Request, progress: Progress) -> Made:
     """Write a study's pages and key; nothing appears if anything fails.
 
     Args:
@@ -125,7 +125,7 @@ def _read_and_pack(
     slab: Slab | None,
     wanted: set[str],
     budget_bytes: int,
-    progress: Callable[[str, float], None],
+    progress: Progress,
 ) -> tuple[list[Shown], dict[str, PackedCase]]:
     """What was read, and every case packed; all as finely as possible if that fits, else with the same loss for all."""
     shown: list[Shown] = []
@@ -188,9 +188,7 @@ def _check_places(request: Request) -> None:
     check_output(request.key, None, overwrite=overwrite, folder=False)
 
 
-def _write(
-    request: Request, key: Key, packed: dict[str, PackedCase], progress: Callable[[str, float], None]
-) -> tuple[int, ...]:
+def _write(request: Request, key: Key, packed: dict[str, PackedCase], progress: Progress) -> tuple[int, ...]:
     sizes = []
     with ExitStack() as stack:
         new = stack.enter_context(staged_folder(request.out, overwrite=request.overwrite, replaceable=_PARTS))
