@@ -13,7 +13,7 @@ from lamella.cli import main
 from lamella.errors import LamellaError
 from lamella.evaluate import evaluate, methods, resume, run
 from lamella.evaluate.results import table_text
-from lamella.evaluate.resume import Recovered, Scored, Shelf
+from lamella.evaluate.resume import CaseStore, Recovered, Scored
 from lamella.evaluate.score import Sheet
 from lamella.evaluate.settings import OutsideResult, PairCase
 from lamella.metrics.catalogue import FIGURES
@@ -89,13 +89,13 @@ def test_what_was_measured_is_kept_when_it_is_interrupted(tmp_path: Path, monkey
 
 
 def test_what_was_kept_for_another_question_counts_for_nothing(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, "case", "one")
-    shelf.begin()
-    shelf.keep_part("cubic", Recovered({"3": (0.5, 0.25)}))
-    shelf.begin()
-    assert shelf.part(Recovered, "cubic") == Recovered({"3": (0.5, 0.25)})
-    assert shelf.part(Scored, "cubic") is None
-    other = Shelf(tmp_path, "case", "other")
+    store = CaseStore(tmp_path, "case", "one")
+    store.begin()
+    store.keep_part("cubic", Recovered({"3": (0.5, 0.25)}))
+    store.begin()
+    assert store.part(Recovered, "cubic") == Recovered({"3": (0.5, 0.25)})
+    assert store.part(Scored, "cubic") is None
+    other = CaseStore(tmp_path, "case", "other")
     other.begin()
     assert other.part(Recovered, "cubic") is None
 

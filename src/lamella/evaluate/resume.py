@@ -55,7 +55,7 @@ class Recovered:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class CaseStore:
     """What is kept of one case between runs.
 
     Attributes:

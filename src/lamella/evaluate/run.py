@@ -20,7 +20,7 @@ from lamella.evaluate.methods import Answer, Task, crop_answer, kept_volumes, lo
 from lamella.evaluate.record import Spheres, record_of
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.results import TABLE, assemble, write_table
-from lamella.evaluate.resume import Recovered, Scored, Shelf, key_of
+from lamella.evaluate.resume import CaseStore, Recovered, Scored, key_of
 from lamella.evaluate.score import score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
@@ -65,16 +65,16 @@ def evaluate(settings: EvaluationSettings, progress: Progress = silent) -> Evalu
     start, out = time.perf_counter(), Path(settings.out)
     planned, methods = plan_cases(settings), methods_of(settings)
     models = load_models(settings)
-    shelves = {one.id: Shelf(out, one.id, key_of(one, settings, models)) for one in planned}
-    done = {one.id: record for one in planned if (record := shelves[one.id].record()) is not None}
+    stores = {one.id: CaseStore(out, one.id, key_of(one, settings, models)) for one in planned}
+    done = {one.id: record for one in planned if (record := stores[one.id].record()) is not None}
     failures: list[Failure] = []
     for one, case in build_cases([one for one in planned if one.id not in done], settings):
         try:
             if isinstance(case, Exception):
                 raise case
-            shelves[one.id].begin()
-            done[one.id] = evaluate_case(case, settings, models, methods, shelves[one.id], progress)
-            shelves[one.id].keep(done[one.id])
+            stores[one.id].begin()
+            done[one.id] = evaluate_case(case, settings, models, methods, stores[one.id], progress)
+            stores[one.id].keep(done[one.id])
         except Exception as error:  # whatever became of it, the other cases are still worth their time
             failures.append(Failure(one.id, _why(error, one, settings)))
     if not done:
@@ -105,15 +105,15 @@ def evaluate_case(
     settings: EvaluationSettings,
     models: Mapping[str, ThinModel],
     methods: Sequence[Method],
-    shelf: Shelf,
+    store: CaseStore,
     progress: Progress = silent,
 ) -> CaseRecord:
     """Every figure of every method on one case; volumes that are kept go to the results' folder."""
     start = time.perf_counter()
     progress(f"{case.id}: truth", 0.0)
     reference = reference_of(case)
-    found = _scored(case, reference, settings, models, shelf, progress)
-    spheres, without = _sphere_recovery(case, settings, models, shelf, progress)
+    found = _scored(case, reference, settings, models, store, progress)
+    spheres, without = _sphere_recovery(case, settings, models, store, progress)
     for name, one in found.items():
         figures = sphere_figures(spheres.get(name, {}))
         one.sheet.figures |= figures
@@ -123,8 +123,8 @@ def evaluate_case(
     if kept_volumes(settings):
         spread_of, spread = next(((name, one.spread) for name, one in scored.items() if one.spread), (None, None))
         volumes = VolumeFiles(
-            thick=_keep_volume(shelf, "thick", case.thick),
-            truth=_keep_volume(shelf, "truth", case.scan.volume),
+            thick=_keep_volume(store, "thick", case.thick),
+            truth=_keep_volume(store, "truth", case.scan.volume),
             spread=spread,
             spread_of=spread_of,
             methods={name: one.volume for name, one in scored.items() if one.volume},
@@ -148,7 +148,7 @@ def _scored(
     reference: Reference,
     settings: EvaluationSettings,
     models: Mapping[str, ThinModel],
-    shelf: Shelf,
+    store: CaseStore,
     progress: Progress,
 ) -> dict[str, Scored]:
     """The figures of every method, each kept as soon as it is there."""
@@ -158,19 +158,19 @@ def _scored(
     def keep(answer: Answer, with_spread: bool) -> Scored:
         volume = spread = None
         if answer.method in wanted:
-            volume = _keep_volume(shelf, answer.method, Volume(answer.hu, case.scan.volume.geometry))
+            volume = _keep_volume(store, answer.method, Volume(answer.hu, case.scan.volume.geometry))
         if with_spread and answer.spread is not None:
             hu = np.rint(answer.spread).astype(np.int16)
-            spread = _keep_volume(shelf, "spread", Volume(hu, case.scan.volume.geometry))
+            spread = _keep_volume(store, "spread", Volume(hu, case.scan.volume.geometry))
         one = Scored(score(answer, reference), answer.warnings, volume, spread)
-        shelf.keep_part(answer.method, one)
+        store.keep_part(answer.method, one)
         return one
 
     with ThreadPoolExecutor(settings.workers) as pool:
         waiting: list[tuple[str, Future[Scored]]] = []
         spread_of = ""
         for task in tasks_of(case, settings, models):
-            if earlier := _earlier(shelf, task, wanted):
+            if earlier := _earlier(store, task, wanted):
                 scored |= earlier
                 spread_of = spread_of or next((name for name, one in earlier.items() if one.spread), "")
                 continue
@@ -193,24 +193,24 @@ def _stage(case: Case, task: Task, progress: Progress) -> Progress:
     return lambda _, fraction: progress(name, fraction)
 
 
-def _earlier(shelf: Shelf, task: Task, wanted: Sequence[str]) -> dict[str, Scored] | None:
+def _earlier(store: CaseStore, task: Task, wanted: Sequence[str]) -> dict[str, Scored] | None:
     """What an interrupted run measured of a task; None where anything is missing."""
-    found = {name: shelf.part(Scored, name) for name in task.names}
+    found = {name: store.part(Scored, name) for name in task.names}
     whole = {name: one for name, one in found.items() if one is not None and (one.volume or name not in wanted)}
     files = [file for one in whole.values() for file in (one.volume, one.spread) if file]
-    return whole if len(whole) == len(found) and all((shelf.out / file).is_file() for file in files) else None
+    return whole if len(whole) == len(found) and all((store.out / file).is_file() for file in files) else None
 
 
-def _keep_volume(shelf: Shelf, name: str, volume: Volume) -> str:
+def _keep_volume(store: CaseStore, name: str, volume: Volume) -> str:
     """Write a volume for the report's viewer; its path relative to the results."""
-    place = Path("volumes") / shelf.case / f"{safe_id(name)}.nii.gz"
-    with staged_file(shelf.out / place, overwrite=True) as file:
+    place = Path("volumes") / store.case / f"{safe_id(name)}.nii.gz"
+    with staged_file(store.out / place, overwrite=True) as file:
         write_nifti(file, [volume], None)
     return place.as_posix()
 
 
 def _sphere_recovery(
-    case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], shelf: Shelf, progress: Progress
+    case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], store: CaseStore, progress: Progress
 ) -> tuple[Spheres, str]:
     """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
     if not settings.spheres:
@@ -222,13 +222,13 @@ def _sphere_recovery(
     truth = filled.scan.volume
     recovered: dict[str, Recovered] = {}
     for task in tasks_of(filled, settings, models, extras=False):
-        earlier = {name: part for name in task.names if (part := shelf.part(Recovered, name)) is not None}
+        earlier = {name: part for name in task.names if (part := store.part(Recovered, name)) is not None}
         if len(earlier) == len(task.names):
             recovered |= earlier
             continue
         for one in task.run(_stage(filled, task, progress)):
             left = metrics.sphere_recovery(crop_answer(filled, one).hu, truth.hu, truth.geometry, spheres)
             recovered[one.method] = Recovered({f"{mm:g}": found for mm, found in left.items()})
-            shelf.keep_part(one.method, recovered[one.method])
+            store.keep_part(one.method, recovered[one.method])
     kept = {name: {float(mm): found for mm, found in one.spheres.items()} for name, one in recovered.items()}
     return kept, "Spheres of this size had no room, or the method was not run on them."
