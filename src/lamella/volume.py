@@ -122,6 +122,10 @@ class Geometry:
         """LPS position in mm of a voxel index (may be fractional)."""
         return np.asarray((self.affine @ np.array([z, y, x, 1.0]))[:3])
 
+    def same_axes(self, other: Geometry) -> bool:
+        """Whether slices, rows and columns run in the same directions."""
+        return np.allclose(self.axes, other.axes, atol=_SAME_AXES)
+
     def apart_mm(self, other: Geometry, *, in_plane: bool = False) -> float:
         """Largest distance between corresponding corners of two grids; infinite where shapes differ.
 
@@ -131,8 +135,7 @@ class Geometry:
                 differ.
         """
         first = 1 if in_plane else 0
-        same_axes = not in_plane or np.allclose(self.axes, other.axes, atol=_SAME_AXES)
-        if self.shape[first:] != other.shape[first:] or not same_axes:
+        if self.shape[first:] != other.shape[first:] or (in_plane and not self.same_axes(other)):
             return float("inf")
         ends = np.array(self.shape) - 1
         corners = [np.array([z, y, x]) * ends for z in ((0,) if in_plane else (0, 1)) for y in (0, 1) for x in (0, 1)]

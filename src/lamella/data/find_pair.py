@@ -16,7 +16,6 @@ from lamella.errors import RefusedInput
 from lamella.sources.source import read_source
 from lamella.volume import SAME_GRID_MM, Volume
 
-_AXIS_TOLERANCE = 1e-3
 _FEWEST = 2
 """Thick slices that both series must cover."""
 
@@ -106,7 +105,7 @@ def check_one_scan(thin: Volume, thick: Volume) -> None:
             f"{frames[0] or 'none'} and {frames[1] or 'none'}."
         )
     a, b = thin.geometry, thick.geometry
-    if not np.allclose(a.axes, b.axes, atol=_AXIS_TOLERANCE):
+    if not a.same_axes(b):
         raise RefusedInput("The thin and the thick series have different orientations, expected the same plane.")
     if a.apart_mm(b, in_plane=True) > SAME_GRID_MM:
         raise RefusedInput(

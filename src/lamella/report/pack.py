@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.report.views import common_region, edges_mm, step_mm
-from lamella.volume import Geometry, Volume
+from lamella.volume import SAME_GRID_MM, Geometry, Volume
 
 Role = Literal["thick", "thin", "truth", "error", "spread"]
 
@@ -144,7 +144,7 @@ def _check(volumes: Sequence[PageVolume], shown: Sequence[tuple[PageVolume, Volu
                 f"The difference {one.id!r} needs the volume {unknown[0]!r}, which the page does not hold."
             )
         first, second = (by_id[name].geometry for name in one.minus)
-        if first.shape != second.shape or not np.allclose(first.affine, second.affine, atol=1e-3):
+        if first.apart_mm(second) > SAME_GRID_MM:
             raise LamellaError(
                 f"The difference {one.id!r} needs two volumes on one grid. Found {_grid(first)} and {_grid(second)}."
             )

@@ -75,7 +75,7 @@ def common_region(geometries: list[Geometry]) -> list[tuple[float, float]]:
     first = geometries[0]
     region = []
     for geometry in geometries[1:]:
-        if not np.allclose(geometry.axes, first.axes, atol=1e-3):
+        if not geometry.same_axes(first):
             raise LamellaError(
                 "The volumes of a preview have different orientations. Expected the same slice, row and column "
                 "directions. Show volumes of the same scan together."
