@@ -7,34 +7,15 @@ from __future__ import annotations
 from typing import Any
 
 import nibabel as nib
-import numpy as np
 from nibabel.spatialimages import HeaderDataError
-from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
 
 MAX_VOXELS = 2**32
 """Most voxels a header may claim; a CT of 4,000 slices of 512 x 512 has 2**30."""
 
-QFORM_MM = 0.25
-"""How far the corners of the volume may differ between sform and qform: quaternions are float32 and lose that much."""
-
-PIXDIM_RELATIVE = 0.01
-"""How far the voxel size in pixdim may differ from that of the affine: both are rounded."""
-
-SHEAR_COSINE = 1e-4
-"""Largest cosine between two axes that still count as perpendicular."""
-
-MIN_DETERMINANT_MM3 = 1e-6
-"""Smallest volume of a voxel that still counts as one."""
-
 MAX_ABS_HU = 32767
 """CT with the extended scale reaches 30,710 HU."""
-
-LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-"""LPS mm <-> RAS mm."""
-
-_METRE, _MICRON = 1, 3
 
 
 def cut_off(name: str, found: int, expected: int | None) -> RefusedInput:
@@ -90,58 +71,6 @@ def expected_bytes(name: str, header: Any) -> int:
     if not header.sizeof_hdr <= offset <= 2**30 or offset != int(offset):
         raise RefusedInput(f"The NIfTI {name} has an invalid data offset. Found {offset:g}. Export it again.")
     return int(offset) + voxels * int(dtype.itemsize)
-
-
-def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[NDArray[np.float64], int]:
-    """(index -> LPS mm, code); refuses what is missing, contradictory, singular or sheared."""
-    try:
-        # A NaN in the header is refused below; here it would only warn.
-        with np.errstate(invalid="ignore"):
-            sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
-    except (HeaderDataError, ValueError) as error:
-        raise RefusedInput(f"The NIfTI {name} has a malformed qform. Export it again.") from error
-    if sform is None and qform is None:
-        raise RefusedInput(
-            f"The NIfTI {name} has neither a sform nor a qform code, so the direction of its axes is unknown. "
-            "Export it again with its orientation."
-        )
-    if int(header["xyzt_units"]) & 7 in (_METRE, _MICRON):
-        raise RefusedInput(f"The NIfTI {name} is not in millimetres. Found unit code {int(header['xyzt_units']) & 7}.")
-    affine = np.array(qform if sform is None else sform, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < MIN_DETERMINANT_MM3:
-        raise RefusedInput(f"The affine of {name} is singular: its voxels have no volume. Export it again.")
-    if sform is not None and qform is not None:
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
-        apart = float(np.linalg.norm((sform - qform)[:3] @ np.vstack([corners, np.ones(8)]), axis=0).max())
-        if not apart <= QFORM_MM:
-            raise RefusedInput(
-                f"sform and qform of {name} disagree. Found {apart:.2f} mm between them at a corner, allowed "
-                f"{QFORM_MM} mm. Export it again, or remove the wrong one."
-            )
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    unit = affine[:3, :3] / lengths
-    cosine = float(np.abs(unit.T @ unit - np.eye(3)).max())
-    if cosine > SHEAR_COSINE:
-        raise RefusedInput(
-            f"The affine of {name} is sheared (gantry tilt?). Found a cosine of {cosine:.5f} between two axes, allowed "
-            f"{SHEAR_COSINE:g}. Resample it to perpendicular axes first."
-        )
-    stated = np.abs(header["pixdim"][1:4].astype(np.float64))
-    if not np.allclose(lengths[stated > 0], stated[stated > 0], rtol=PIXDIM_RELATIVE, atol=0):  # 0 says nothing
-        raise RefusedInput(
-            f"pixdim and the affine of {name} disagree on the size of a voxel. Found {_mm(stated)} and {_mm(lengths)} mm, "
-            f"allowed difference {100 * PIXDIM_RELATIVE:g} %. Export it again, or write the right size into both."
-        )
-    return LPS_RAS @ affine, int(header["qform_code"] if sform is None else header["sform_code"])
-
-
-def _mm(lengths: NDArray[np.float64]) -> str:
-    return " x ".join(f"{one:.4g}" for one in lengths)
-
-
-def unit_notes(header: Any) -> tuple[str, ...]:
-    """What is assumed where the header does not say in which unit its positions are."""
-    return () if int(header["xyzt_units"]) & 7 else ("unit of length is unknown: millimetres assumed",)
 
 
 def scale_of(name: str, header: Any) -> tuple[float, float]:

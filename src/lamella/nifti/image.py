@@ -24,17 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
+from lamella.nifti.affine import LPS_RAS, affine_of
 from lamella.nifti.checks import (
-    LPS_RAS,
     MAX_ABS_HU,
-    affine_of,
     check_hu,
     cut_off,
     expected_bytes,
     header_of,
     scale_of,
     shape_of,
-    unit_notes,
 )
 from lamella.volume import AIR_HU, Geometry, Volume
 
@@ -111,7 +109,7 @@ def volume_of(
     `scale` is (slope, intercept) from stored values to HU; `name` is for messages.
     """
     shape = shape_of(name, header)
-    affine, code = affine_of(name, header, shape)
+    affine, code, assumed = affine_of(name, header, shape)
     axes, flipped = _axes(affine)
     if shape[axes[0]] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
@@ -120,7 +118,7 @@ def volume_of(
     geometry = Geometry(hu.shape, _reversed(affine[:, [*axes, 3]], hu.shape, flipped), thickness_mm or spacing)
     if thickness_mm is None:
         notes = [f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm", *notes]
-    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*notes, *unit_notes(header))))
+    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*notes, *assumed)))
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:

@@ -11,7 +11,8 @@ import nibabel as nib
 import numpy as np
 
 from lamella.errors import RefusedInput
-from lamella.nifti.checks import LPS_RAS, shape_of
+from lamella.nifti.affine import LPS_RAS
+from lamella.nifti.checks import shape_of
 from lamella.nifti.image import volume_of
 from lamella.volume import Volume
 

@@ -1,0 +1,155 @@
+"""Where a NIfTI header says that its voxels are; what is contradictory, singular or sheared is refused.
+
+Method 2 (qform) and method 3 (sform) of nifti1.h, as the common readers have them: a qfac of 0 counts as 1, and a
+quaternion that rounding made longer than 1 is a half turn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lamella.errors import RefusedInput
+
+LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""LPS mm <-> RAS mm."""
+
+QFORM_MM = 0.25
+QFORM_RADIAN = 1e-3
+"""sform and qform may differ by the larger of these at a corner: near half a turn, quaternions of float32 lose that much."""
+
+QUATERNION_EXCESS = 1e-3
+"""b^2 + c^2 + d^2 may exceed 1 by this much: a rounding, not another quantity."""
+
+PIXDIM_RELATIVE = 0.01
+"""How far the voxel size in pixdim may differ from that of the affine: both are rounded."""
+
+SHEAR_VOXELS = 0.1
+"""Shear may displace the far end of the volume by this many voxels: it counts as rounding and is taken out."""
+
+SHEAR_COSINE = 1e-4
+"""Largest cosine between two axes that is left as it is."""
+
+MIN_DETERMINANT_MM3 = 1e-6
+"""Smallest volume of a voxel that still counts as one."""
+
+_METRE, _MICRON = 1, 3
+
+Matrix = NDArray[np.float64]
+
+
+def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:
+    """(index -> LPS mm, code, what was assumed).
+
+    Raises:
+        RefusedInput: missing, contradictory, singular or sheared; `name` is for the message.
+    """
+    if int(header["xyzt_units"]) & 7 in (_METRE, _MICRON):
+        raise RefusedInput(f"The NIfTI {name} is not in millimetres. Found unit code {int(header['xyzt_units']) & 7}.")
+    affine, code, notes = _stated(name, header, shape)
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    stated = np.abs(header["pixdim"][1:4].astype(np.float64))
+    if not np.allclose(lengths[stated > 0], stated[stated > 0], rtol=PIXDIM_RELATIVE, atol=0):  # 0 says nothing
+        raise RefusedInput(
+            f"pixdim and the affine of {name} disagree on the size of a voxel. Found {_mm(stated)} and {_mm(lengths)} mm, "
+            f"allowed difference {100 * PIXDIM_RELATIVE:g} %. Export it again, or write the right size into both."
+        )
+    unit = affine[:3, :3] / lengths
+    cosines = np.abs(unit.T @ unit - np.eye(3))
+    drift = float((cosines * ((np.array(shape) - 1) * lengths)[:, None] / lengths).max())
+    if drift > SHEAR_VOXELS:
+        raise RefusedInput(
+            f"The affine of {name} is sheared (gantry tilt?). Found a cosine of {cosines.max():.5f} between two axes, "
+            f"which displaces the last voxels by {drift:.2f} voxels, allowed {SHEAR_VOXELS:g}. Resample it to "
+            "perpendicular axes first."
+        )
+    if cosines.max() > SHEAR_COSINE:
+        affine = _perpendicular(affine, shape)
+        notes = (*notes, f"shear of {drift:.2g} voxels over the whole volume taken out as rounding")
+    if not int(header["xyzt_units"]) & 7:
+        notes = (*notes, "unit of length is unknown: millimetres assumed")
+    return LPS_RAS @ affine, code, notes
+
+
+def _stated(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:
+    """(index -> RAS mm, code, notes): sform where it is there and has a volume, else qform; where both do, they agree."""
+    codes = {form: int(header[f"{form}_code"]) for form in ("sform", "qform")}
+    if max(codes.values()) <= 0:
+        raise RefusedInput(
+            f"The NIfTI {name} has neither a sform nor a qform code, so the direction of its axes is unknown. "
+            "Export it again with its orientation."
+        )
+    forms = {"sform": _sform(header), "qform": _qform(header)}
+    valid = {form: affine for form, affine in forms.items() if codes[form] > 0 and affine is not None}
+    if not valid:
+        wrong = " and its ".join(form for form, code in codes.items() if code > 0)
+        raise RefusedInput(
+            f"The affine of {name} is singular or malformed: its {wrong} gives voxels no volume. Export it again."
+        )
+    if len(valid) == 2:
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape])).reshape(3, -1)
+        difference = (valid["sform"] - valid["qform"])[:3] @ np.vstack([corners, np.ones(8)])
+        apart = float(np.linalg.norm(difference, axis=0).max())
+        size = float(np.linalg.norm(valid["sform"][:3, :3] @ (np.array(shape) - 1.0)))
+        allowed = max(QFORM_MM, QFORM_RADIAN * size)
+        if not apart <= allowed:
+            raise RefusedInput(
+                f"sform and qform of {name} disagree. Found {apart:.2f} mm between them at a corner, allowed "
+                f"{allowed:.2f} mm. Export it again, or remove the wrong one."
+            )
+    used = next(iter(valid))
+    failed = [form for form, code in codes.items() if code > 0 and form not in valid]
+    notes = tuple(f"{form} is malformed: {used} is used" for form in failed)
+    return valid[used], codes[used], notes
+
+
+def _sform(header: Any) -> Matrix | None:
+    rows = [header[f"srow_{axis}"].astype(np.float64) for axis in "xyz"]
+    return _with_volume(np.vstack([*rows, [0.0, 0.0, 0.0, 1.0]]))
+
+
+def _qform(header: Any) -> Matrix | None:
+    """nifti1.h, method 2; None where it gives no place."""
+    vector = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
+    sizes = header["pixdim"][1:4].astype(np.float64)
+    square = float(vector @ vector)
+    if not (np.isfinite(vector).all() and square <= 1 + QUATERNION_EXCESS and (sizes > 0).all()):
+        return None
+    if square > 1:
+        vector /= np.sqrt(square)
+    b, c, d = vector
+    a = float(np.sqrt(max(0.0, 1 - min(square, 1.0))))
+    turn = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    affine = np.eye(4)
+    affine[:3, :3] = turn * sizes
+    affine[:3, 2] *= -1 if header["pixdim"][0] < 0 else 1
+    affine[:3, 3] = [header[f"qoffset_{axis}"] for axis in "xyz"]
+    return _with_volume(affine)
+
+
+def _with_volume(affine: Matrix) -> Matrix | None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < MIN_DETERMINANT_MM3:
+        return None
+    return affine
+
+
+def _perpendicular(affine: Matrix, shape: tuple[int, int, int]) -> Matrix:
+    """The nearest affine with perpendicular axes of the same lengths; the centre of the volume stays in its place."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(affine[:3, :3] / lengths)
+    nearest = np.array(affine)
+    nearest[:3, :3] = (left @ right) * lengths
+    nearest[:3, 3] += (affine - nearest)[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return nearest
+
+
+def _mm(lengths: Matrix) -> str:
+    return " x ".join(f"{one:.4g}" for one in lengths)
