@@ -220,6 +220,7 @@ def test_light_doors_stay_light(start: str, forbidden: set[str]) -> None:
         (["--help"], ("torch", "numpy", "pydicom")),
         (["thin", "--help"], ("torch", "numpy", "pydicom")),
         (["inspect", "no-such-source"], ("torch",)),
+        (["thin", "no-such-source", "out"], ("torch",)),
     ],
 )
 def test_verbs_load_nothing_heavy(arguments: list[str], forbidden: tuple[str, ...]) -> None:

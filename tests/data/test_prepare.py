@@ -61,6 +61,7 @@ def test_the_same_command_does_nothing_twice(raw: Path, done: Path) -> None:  # 
     assert {f: f.stat().st_mtime_ns for f in done.rglob(CASE)} == before
 
 
+@pytest.mark.slow
 def test_a_lost_case_is_made_again(raw: Path, done: Path, tmp_path: Path) -> None:  # SPEC A3
     out = tmp_path / "set"
     shutil.copytree(done, out)
@@ -137,6 +138,7 @@ def test_parts_of_a_scan_need_a_split() -> None:  # SPEC A2
         SeriesEntry("study1/b", slices=(0, 12))
 
 
+@pytest.mark.slow
 def test_series_named_one_by_one(raw: Path, tmp_path: Path) -> None:  # SPEC A2
     entries = (
         SeriesEntry("study1/b", split="train", slices=(0, 12)),
@@ -167,6 +169,7 @@ def test_what_is_not_there_is_a_wrong_request(tmp_path: Path) -> None:
         PrepareSettings("a", "b", share=2, shares=2)
 
 
+@pytest.mark.slow
 def test_the_verb(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # SPEC A22, A24
     arguments = ["prepare", "configs/ape.yaml", f"data={raw}", f"out={tmp_path / 'set'}", "workers=1"]
     assert main(arguments) == 0

@@ -62,7 +62,9 @@ def seeds() -> Tensor:
     return torch.stack([torch.randn(SHAPE[1:], generator=torch.Generator().manual_seed(s)) for s in range(SEEDS)])
 
 
-@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "bf16", [pytest.param(False, id="fp32"), pytest.param(True, id="bf16", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("name", "head"), CASES)
 def test_thousand_seeds_of_the_real_network_stay_finite(
     name: str, head: Head, bf16: bool, network: DiffusionUNet, seeds: Tensor

@@ -54,6 +54,7 @@ def test_only_slices_within_the_slabs_range_are_scored(thickness: float, spacing
     assert centres[-1] + 1.25 + 0.625 > high
 
 
+@pytest.mark.slow
 def test_cropping_keeps_the_body_and_its_place(tmp_path: Path, chest: Case) -> None:
     whole = case_of(settings_of(tmp_path, crop_to_body=False))
     rows, columns = chest.scan.box

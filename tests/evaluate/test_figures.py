@@ -29,6 +29,7 @@ def reference(chest: Case) -> Reference:
     return reference_of(chest)
 
 
+@pytest.mark.slow
 def test_the_truth_is_perfect_in_every_figure(chest: Case, reference: Reference) -> None:
     # SPEC A19, C8
     truth = chest.scan.volume.hu

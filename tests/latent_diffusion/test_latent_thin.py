@@ -107,6 +107,7 @@ def test_a_seed_gives_the_same_voxels_and_another_seed_others(thick_volume: Volu
     assert not np.array_equal(first, thin(thick_volume, model, grid, asked(seed=2)).volume.hu)
 
 
+@pytest.mark.slow
 def test_either_sampler_is_deterministic_for_a_seed(thick_volume: Volume) -> None:  # SPEC A14
     model, grid = small_latent_model(), thin_grid(thick_volume.geometry, slices=21)
 
@@ -139,6 +140,7 @@ def test_the_embedded_model_refuses_a_sampler(small_model: EmbeddedModel) -> Non
         asked(sampler="euler")
 
 
+@pytest.mark.slow
 def test_the_mean_averages_draws_and_the_spread_is_theirs(thick_volume: Volume) -> None:
     model, grid = small_latent_model(), thin_grid(thick_volume.geometry, slices=21)
     drawn = thin(thick_volume, model, grid, asked(samples=3, spread=True))

@@ -90,6 +90,7 @@ def test_contrast_medium_is_the_seeds_choice() -> None:
     assert found[PLAIN] < 70 < 150 < found[ENHANCED]
 
 
+@pytest.mark.slow
 def test_the_same_millimetre_holds_the_same_tissue_on_every_grid() -> None:
     # Edges are as soft as the coarsest spacing asks for: 3 mm in both.
     coarse = replace(HEAD, shape=(21, 61, 61), spacing_mm=3.0, pixel_mm=3.0, thickness_mm=3.0)

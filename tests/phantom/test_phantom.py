@@ -47,6 +47,7 @@ def around(volume: Volume, at_mm: tuple[float, float, float], reach: int = 1) ->
     return np.asarray(volume.hu[box], dtype=np.float32)
 
 
+@pytest.mark.slow
 def test_same_seed_same_voxels_other_seed_others(small: Volume) -> None:
     assert np.array_equal(small.hu, paint_phantom(SMALL).hu)
     other = paint_phantom(replace(SMALL, seed=1))

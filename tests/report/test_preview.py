@@ -270,6 +270,7 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compose([panels()[0], PreviewPanel("other", Volume(np.zeros(far.shape, np.float32), far))])
 
 
+@pytest.mark.slow
 def test_drawing_needs_neither_pyplot_nor_torch() -> None:
     code = (
         "import sys, lamella.report.preview, lamella.phantom; "

@@ -168,6 +168,7 @@ def test_without_the_extra_the_demonstration_draws_nothing_and_a_preview_is_refu
         assert "no_such_package" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_answers_to_one_series_have_numbers_of_their_own(thin_command: list[str], tmp_path: Path) -> None:  # SPEC C5
     found: dict[str, int] = {}
     for mode, samples in (("mean", 1), ("texture", 2), ("sample", 2)):

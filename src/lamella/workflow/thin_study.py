@@ -98,11 +98,11 @@ def thin_study(
     Raises:
         LamellaError: with the reason; then nothing is at OUTPUT.
     """
+    study, stopwatch = open_study(request, progress)
     from lamella.machine.memory import peak_rss_bytes
     from lamella.thinning.thin import thin
     from lamella.workflow.study import study_result
 
-    study, stopwatch = open_study(request, progress)
     if planned is not None:
         planned(study)
     done = thin(study.source, study.model, study.grid, study.settings, progress, study.plan)
