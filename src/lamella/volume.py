@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.errors import LamellaError, NonFiniteError
+from lamella.errors import LamellaError, NonFiniteError, UsageError
 
 AIR_HU = -1024
 """HU of everything outside the scan's field of view: the lowest value a 12-bit CT stores."""
@@ -26,6 +26,9 @@ MAX_HU = 3071
 
 SAME_GRID_MM = 0.05
 """Two grids whose corners lie nearer to each other than this are one: DICOM writes positions to about this."""
+
+SAME_THICKNESS_MM = 0.05
+"""A thickness given by hand may differ from the stated one by this much: people round to a decimal."""
 
 _SAME_AXES = 1e-3
 """Largest difference between the unit vectors of two grids that still have one direction."""
@@ -250,6 +253,27 @@ class Volume:
         affine[:3, 3] = self.geometry.position(*starts)
         hu: Any = np.ascontiguousarray(self.hu[slices, rows, columns])
         return Volume(hu, Geometry(hu.shape, affine, self.geometry.thickness_mm), self.header)
+
+
+def agreed_thickness(stated_mm: float | None, given_mm: float | None, where: str) -> float | None:
+    """The slice thickness that an input states; where it states none, the one that was given.
+
+    Args:
+        stated_mm: None where the input says nothing.
+        given_mm: None where nothing was given.
+        where: the element and the file that state it, for the message.
+
+    Raises:
+        UsageError: both are there, and differ by more than rounding.
+    """
+    if stated_mm is None or given_mm is None:
+        return given_mm if stated_mm is None else stated_mm
+    if abs(stated_mm - given_mm) > SAME_THICKNESS_MM:
+        raise UsageError(
+            f"The slice thickness given contradicts the input. Found {given_mm:g} mm given, and {stated_mm:g} mm in {where}. "
+            "Leave the thickness out to use the input's, or correct the input."
+        )
+    return stated_mm
 
 
 def round_hu(hu: NDArray[Any]) -> NDArray[np.int16]:

@@ -77,7 +77,9 @@ def test_an_oblique_volume(tmp_path):
 def test_thickness_is_assumed_and_said(tmp_path):
     volume = read_nifti(save(tmp_path / "in.nii", ct()))
     assert volume.geometry.thickness_mm == pytest.approx(5.0, rel=1e-6)
-    assert "thickness is unknown in NIfTI: taken equal to the spacing, 5 mm" in volume.header.notes
+    (note,) = volume.header.notes
+    assert note.startswith("thickness is unknown in NIfTI: taken equal to the spacing, 5 mm. Slices that overlap")
+    assert volume.header.warnings == (note,)
 
 
 def test_thinned_slices_lie_over_the_source(tmp_path):

@@ -17,6 +17,9 @@ _OPTIONS = {
     "spacing_mm": Option("--spacing-mm", min=0.01, help="Distance between thick slices."),
     "profile": Option("--profile", help="Shape of the slab; its full width at half maximum is the thickness."),
     "series": SERIES,
+    "source_thickness_mm": Option(
+        "--source-thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."
+    ),
     "overwrite": OVERWRITE,
 }
 
@@ -29,7 +32,7 @@ def degrade(quiet: Quiet = False, debug: Debug = False, **asked: Any) -> None:
     """
     request = ThickRequest(**asked)
     with Progress(quiet) as progress:
-        thick = simulate_thick_study(request, progress.update)
+        thick = simulate_thick_study(request, progress.update, progress.warn)
         progress.say(
             f"wrote   {request.output}: {thick.geometry.shape[0]} slices, {request.thickness_mm:g} mm every "
             f"{request.spacing_mm:g} mm"

@@ -60,6 +60,11 @@ class Progress:
         elif not self._quiet:
             print(text, flush=True)
 
+    def warn(self, text: str) -> None:
+        """A line on standard error, also where everything else is quiet."""
+        self._finish()
+        print(f"warning: {text}.", file=sys.stderr, flush=True)
+
     def _finish(self) -> None:
         if self._bars is not None and self._stage:
             self._bars.update(self._bar, completed=1.0)

@@ -31,6 +31,7 @@ OPTIONS = {
     "spread": Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
     "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
     "series": SERIES,
+    "thickness_mm": Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."),
     "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
     "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
     "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),
@@ -70,8 +71,12 @@ def _announce(study: Study, progress: Progress) -> None:
     progress.say(f"result  {_line(study.grid)}, from {first:.3f} to {last:.3f} mm along the normal")
     progress.say(f"model   {study.model.name} ({study.model.sha256[:12]}), mode {study.settings.mode}")
     progress.say(f"memory  {study.plan.describe()}")
+    urgent = getattr(study.source.header, "warnings", ())
     for warning in study.warnings:
-        progress.say(f"note    {warning}")
+        if warning in urgent:
+            progress.warn(warning)
+        else:
+            progress.say(f"note    {warning}")
 
 
 def _say_files(did: str, request: ThinRequest, series: int, progress: Progress) -> None:

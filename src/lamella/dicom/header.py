@@ -9,11 +9,16 @@ from pydicom.dataset import Dataset
 from lamella.dicom.archive import Entry
 from lamella.dicom.elements import numbers, value_of
 from lamella.errors import RefusedInput
+from lamella.volume import agreed_thickness
 
 NEEDED = {
     "RescaleSlope": (1, "Without it stored values are not Hounsfield units"),
     "RescaleIntercept": (1, "Without it stored values are not Hounsfield units"),
-    "SliceThickness": (1, "The width of the slab cannot be guessed from the spacing"),
+    "SliceThickness": (
+        1,
+        "The width of the slab cannot be guessed from the spacing: if you know it, give --thickness-mm (degrade: "
+        "--source-thickness-mm)",
+    ),
     "PixelSpacing": (2, "Without it there are no millimetres in the plane"),
     "ImagePositionPatient": (3, "Without it the slice has no place in space"),
     "ImageOrientationPatient": (6, "Without it the slice has no direction"),
@@ -87,21 +92,33 @@ class Slice:
         return f"{self.header.get('SOPInstanceUID', self.name)}#{self.frame}"
 
 
-def slice_of(header: Dataset, entry: Entry, frame: int = 0, frames: int = 1) -> Slice:
-    """Reads the elements a slice cannot do without.
+def slice_of(
+    header: Dataset, entry: Entry, frame: int = 0, frames: int = 1, thickness_mm: float | None = None
+) -> Slice:
+    """Reads the elements a slice cannot do without; `thickness_mm` counts where SliceThickness is missing, empty or 0.
 
     Raises:
         RefusedInput: one of them is missing or malformed; the message names the file.
+        UsageError: SliceThickness contradicts `thickness_mm`.
     """
     name = f"{entry.name} frame {frame + 1}" if frames > 1 else entry.name
-    stated = {keyword: numbers(header, keyword, count, name, why) for keyword, (count, why) in NEEDED.items()}
+    given: dict[str, tuple[float, ...]] = {}
+    if thickness_mm is not None and not value_of(header, "SliceThickness"):
+        given["SliceThickness"] = (thickness_mm,)
+    stated = given | {
+        keyword: numbers(header, keyword, count, name, why)
+        for keyword, (count, why) in NEEDED.items()
+        if keyword not in given
+    }
     slope, thickness, pixel = stated["RescaleSlope"][0], stated["SliceThickness"][0], stated["PixelSpacing"]
+    if not given:
+        agreed_thickness(thickness, thickness_mm, f"SliceThickness of {name}")
     if slope <= 0:
         raise RefusedInput(f"RescaleSlope is not positive in {name}. Found {slope:g}. Expected a positive number.")
     if min(*pixel, thickness) <= 0:
         raise RefusedInput(
             f"PixelSpacing and SliceThickness must be positive in {name}. Found {pixel[0]:g}, {pixel[1]:g} and "
-            f"{thickness:g} mm."
+            f"{thickness:g} mm. A thickness of 0 can be given with --thickness-mm (degrade: --source-thickness-mm)."
         )
     return Slice(
         entry=entry,

@@ -86,27 +86,30 @@ def survey(source: Path) -> tuple[tuple[SeriesSummary, ...], str | None]:
         return summaries, next(one.refusal for one in summaries if one.uid == chosen.uid)
 
 
-def read_series(source: Path, series_uid: str | None = None, progress: Progress | None = None) -> Volume:
+def read_series(
+    source: Path, series_uid: str | None = None, progress: Progress | None = None, thickness_mm: float | None = None
+) -> Volume:
     """Reads one CT series into Hounsfield units.
 
     Args:
         source: folder (searched recursively), ZIP, or one enhanced multi-frame file.
         series_uid: SeriesInstanceUID; needed where the source holds more than one CT series.
         progress: called after each slice.
+        thickness_mm: of the slabs, where the headers do not say it.
 
     Returns:
         hu (z, y, x) int16 where all slopes and intercepts are integers, else float32; never below -1024 HU;
         `header` is a `SeriesHeader`.
 
     Raises:
-        UsageError: the source does not exist.
+        UsageError: the source does not exist, or contradicts `thickness_mm`.
         RefusedInput: the series cannot be read correctly; the message names the file and the reason.
     """
     with _scanned(source) as found:
         if found.damaged:
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
-        stack = stack_of_series(series)
+        stack = stack_of_series(series, thickness_mm)
         hu, pixel_notes = _pixels(stack, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
         header = SeriesHeader(

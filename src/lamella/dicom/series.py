@@ -175,8 +175,8 @@ def projection_of(header: Dataset) -> str:
     return f"ImageType {kind}" if _PROJECTION.search(kind.upper()) else ""
 
 
-def stack_of_series(series: RawSeries) -> Stack:
-    """Checks a series from its headers alone.
+def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Stack:
+    """Checks a series from its headers alone; `thickness_mm` counts where they do not say it.
 
     Raises:
         RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
@@ -189,7 +189,7 @@ def stack_of_series(series: RawSeries) -> Stack:
         )
     slices: list[Slice] = []
     for entry, header in series.images:
-        slices.extend(_slices(entry, header))
+        slices.extend(_slices(entry, header, thickness_mm))
     slices, dropped = _without_copies(slices)
     notes += [f"the same file twice, one dropped: {_names(dropped)}"] if dropped else []
     notes += _remarks(slices)
@@ -197,7 +197,7 @@ def stack_of_series(series: RawSeries) -> Stack:
     return replace(stack, notes=(*notes, *stack.notes))
 
 
-def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
+def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterable[Slice]:
     modality, sop_class = text_of(header, "Modality"), value_of(header, "SOPClassUID")
     if modality != "CT":
         raise RefusedInput(f"{entry.name} is not CT. Found Modality {modality or 'missing'}; expected CT.")
@@ -211,9 +211,9 @@ def _slices(entry: Entry, header: Dataset) -> Iterable[Slice]:
         header.add_new("LossyImageCompression", "CS", "01")
     frames = frame_count(header)
     if sop_class in ENHANCED_CLASSES:
-        found = [slice_of(flat, entry, i, frames) for i, flat in enumerate(flattened(header, entry.name))]
+        found = [slice_of(flat, entry, i, frames, thickness_mm) for i, flat in enumerate(flattened(header, entry.name))]
     elif frames == 1:
-        found = [slice_of(header, entry)]
+        found = [slice_of(header, entry, thickness_mm=thickness_mm)]
     else:
         raise RefusedInput(f"{entry.name} is a classic CT image with {frames} frames. Expected one frame a file.")
     for one in found:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, cast
@@ -34,13 +34,20 @@ from lamella.nifti.checks import (
     scale_of,
     shape_of,
 )
-from lamella.volume import AIR_HU, Geometry, Volume
+from lamella.nifti.sidecar import read_sidecar
+from lamella.volume import AIR_HU, Geometry, Volume, agreed_thickness
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
 
 EQUAL_SPACING = 1e-3
 """Relative difference up to which two axes count as equally spaced."""
+
+UNKNOWN_THICKNESS = (
+    "thickness is unknown in NIfTI: taken equal to the spacing, {:.4g} mm. Slices that overlap are thicker, and the result "
+    "is then too smooth, by several dB: give --thickness-mm (degrade: --source-thickness-mm), or put the JSON sidecar of "
+    "dcm2niix beside the file"
+)
 
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 544
@@ -58,6 +65,8 @@ class NiftiHeader:
         flipped: which of (slice, row, column) run against the file's direction.
         code: sform or qform code of the affine (1 scanner, 2 aligned, ...).
         notes: everything assumed or replaced on the way.
+        warnings: those notes that whoever asks for a result must see.
+        synthetic: a model made up content, says the sidecar.
     """
 
     name: str
@@ -65,6 +74,8 @@ class NiftiHeader:
     flipped: tuple[bool, bool, bool]
     code: int
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    synthetic: bool = False
 
 
 _PLAIN = NiftiHeader("", (2, 1, 0), (False, False, False), 1, ())
@@ -82,23 +93,29 @@ def is_nifti(path: Path) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(path: Path, thickness_mm: float | None = None) -> Volume:
     """Reads a CT from NIfTI; the slice axis is found by `_slice_axis`.
 
-    NIfTI does not know how thick a slice is: thickness is taken equal to the spacing, with a note.
+    NIfTI does not know how thick a slice is. The JSON sidecar beside it may, or `thickness_mm`; where neither does, the
+    spacing is taken, with a warning.
 
     Returns:
         hu (z, y, x) int16 where the file holds integers that fit, else float32; never below -1024 HU; `header` is a
         `NiftiHeader`.
 
     Raises:
-        RefusedInput: not one regular 3-D volume in Hounsfield units, or a damaged file.
+        RefusedInput: not one regular 3-D volume in Hounsfield units, a damaged file, or a sidecar that contradicts it.
+        UsageError: the sidecar contradicts `thickness_mm`.
     """
     path = Path(path)
+    sidecar = read_sidecar(path)
+    thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
     header, data = _load(path)
     shape = shape_of(path.name, header)
     raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
-    return volume_of(path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header))
+    volume = volume_of(path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header), thickness_mm)
+    sidecar.check_spacing(path.name, volume.geometry.spacing_mm)
+    return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
 
 def volume_of(
@@ -116,9 +133,8 @@ def volume_of(
     hu, notes = _hu(name, stored.transpose(axes)[_steps(flipped)], scale)
     spacing = float(np.linalg.norm(affine[:3, axes[0]]))
     geometry = Geometry(hu.shape, _reversed(affine[:, [*axes, 3]], hu.shape, flipped), thickness_mm or spacing)
-    if thickness_mm is None:
-        notes = [f"thickness is unknown in NIfTI: taken equal to the spacing, {spacing:.4g} mm", *notes]
-    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*notes, *assumed)))
+    warnings = () if thickness_mm is not None else (UNKNOWN_THICKNESS.format(spacing),)
+    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*warnings, *notes, *assumed), warnings))
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:

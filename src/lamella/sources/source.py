@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from lamella.dicom.archive import is_zip
 from lamella.dicom.elements import text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
-from lamella.errors import RefusedInput
+from lamella.errors import RefusedInput, UsageError
 from lamella.nifti.image import is_nifti, read_nifti
 from lamella.volume import Volume
 
@@ -32,7 +33,10 @@ class Inspection:
 
 
 def read_source(
-    path: str | Path, series_uid: str | None = None, progress: Callable[[int, int], None] | None = None
+    path: str | Path,
+    series_uid: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    thickness_mm: float | None = None,
 ) -> Volume:
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
@@ -40,17 +44,20 @@ def read_source(
         path: where it is.
         series_uid: SeriesInstanceUID; needed where the source holds several CT series.
         progress: called with (slices done, slices in all).
+        thickness_mm: of the slabs, where the source does not say it: NIfTI without a sidecar, DICOM without SliceThickness.
 
     Raises:
-        UsageError: the source does not exist.
+        UsageError: the source does not exist, or it states another thickness than `thickness_mm`.
         RefusedInput: it cannot be read rightly; the message says why and where.
     """
     path = Path(path)
+    if thickness_mm is not None and not 0 < thickness_mm < math.inf:
+        raise UsageError(f"The slice thickness must be a positive number of mm. Found {thickness_mm:g}.")
     if kind_of(path) != "nifti":
-        return read_series(path, series_uid, progress)
+        return read_series(path, series_uid, progress, thickness_mm)
     if series_uid is not None:
         raise RefusedInput(f"{path.name} is NIfTI and has no series UID. Leave --series out.")
-    volume = read_nifti(path)
+    volume = read_nifti(path, thickness_mm)
     if progress is not None:
         progress(len(volume.hu), len(volume.hu))
     return volume
@@ -88,6 +95,7 @@ def kind_of(path: Path) -> str:
 def _nifti_summary(volume: Volume | None, refusal: str | None) -> SeriesSummary:
     geometry = volume.geometry if volume else None
     slices, rows, columns = geometry.shape if geometry else (0, 0, 0)
+    unknown = bool(getattr(volume.header, "warnings", ())) if volume else True
     return SeriesSummary(
         uid="",
         modality="",
@@ -95,10 +103,10 @@ def _nifti_summary(volume: Volume | None, refusal: str | None) -> SeriesSummary:
         rows=rows,
         columns=columns,
         spacing_mm=geometry.spacing_mm if geometry else None,
-        thickness_mm=None,
+        thickness_mm=geometry.thickness_mm if geometry and not unknown else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
         kernel="",
-        synthetic=False,
+        synthetic=bool(getattr(volume.header, "synthetic", False)) if volume else False,
         transfer_syntax="NIfTI",
         refusal=refusal,
         notes=tuple(getattr(volume.header, "notes", ())) if volume else (),

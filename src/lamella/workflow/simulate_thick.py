@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +28,7 @@ class ThickRequest:
         spacing_mm: between their centres.
         profile: shape of the slab; its full width at half maximum is the thickness.
         series: SeriesInstanceUID in `source`.
+        source_thickness_mm: of the thin slices, where `source` does not say it.
         overwrite: an earlier result may be replaced.
     """
 
@@ -36,11 +38,14 @@ class ThickRequest:
     spacing_mm: float
     profile: ProfileName = "box"
     series: str | None = None
+    source_thickness_mm: float | None = None
     overwrite: bool = False
 
 
-def simulate_thick_study(request: ThickRequest, progress: Progress = silent) -> Volume:
-    """Read thin slices, write thick ones, return them.
+def simulate_thick_study(
+    request: ThickRequest, progress: Progress = silent, warn: Callable[[str], None] | None = None
+) -> Volume:
+    """Read thin slices, write thick ones, return them; `warn` is told what the reader had to guess.
 
     Raises:
         LamellaError: see `lamella.physics.simulate.simulate_thick`; or what is wrong with SOURCE or OUTPUT.
@@ -51,7 +56,10 @@ def simulate_thick_study(request: ThickRequest, progress: Progress = silent) -> 
     from lamella.sources.source import read_source
 
     progress("read", 0.0)
-    thin = read_source(request.source, request.series, counted(progress, "read"))
+    thin = read_source(request.source, request.series, counted(progress, "read"), request.source_thickness_mm)
+    if warn is not None:
+        for text in getattr(thin.header, "warnings", ()):
+            warn(text)
     progress("average", 0.0)
     thickness, spacing, profile = request.thickness_mm, request.spacing_mm, request.profile
     thick = simulate_thick(thin, thickness, spacing, profile)
