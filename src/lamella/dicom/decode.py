@@ -19,16 +19,15 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
+from lamella.dicom.codestream import StreamFormat, signed_by_stream, stream_format
 from lamella.dicom.elements import text_of, value_of, whole_number
 from lamella.errors import RefusedInput
-from lamella.volume import AIR_HU
 
 Stored = NDArray[np.int16] | NDArray[np.uint16]
 Frame = bytes | memoryview
 Decoder = Callable[[Frame, "PixelFormat"], NDArray[np.uint16]]
 
 _END_OF_IMAGE = b"\xff\xd9"
-_SIZ_SIGN_BYTE = 42  # ISO/IEC 15444-1 A.5.1: SOC, then SIZ with Ssiz of the first component at byte 42
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     if syntax not in SYNTAXES:
         raise RefusedInput(
             f"The transfer syntax of {name} is not read: {uid.UID(syntax).name}. Expected uncompressed, deflated, RLE, "
-            "JPEG-LS, JPEG 2000 or JPEG lossless. Convert it without loss, for example with dcmdjpeg or gdcmconv --raw."
+            "JPEG-LS, JPEG 2000, HTJ2K or JPEG lossless. Convert it without loss, for example with dcmdjpeg or gdcmconv --raw."
         )
     return PixelFormat(
         name=name,
@@ -151,13 +150,17 @@ def stored_values(frame: Frame, form: PixelFormat) -> Stored:
     """(rows, columns) uint16 or int16 stored values of one frame.
 
     Raises:
-        RefusedInput: the frame cannot be decoded, or holds values beyond BitsStored.
+        RefusedInput: the frame cannot be decoded, holds values beyond BitsStored, or its stream contradicts the header.
     """
+    syntax = SYNTAXES[form.syntax]
+    stream = stream_format(bytes(frame)) if syntax.encapsulated else None
     try:
-        raw = SYNTAXES[form.syntax].decode(frame, form)
+        raw = syntax.decode(frame, form)
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, NotImplementedError, AttributeError) as error:
         raise _undecodable(form, error) from None
-    return _in_range(raw, form)
+    if stream is not None:
+        raw = signed_by_stream(raw, stream, form.bits, form.signed, form.name)
+    return _in_range(raw, form, stream)
 
 
 def _words(order: str) -> Decoder:
@@ -169,19 +172,15 @@ def _imagecodec(decoder: Callable[..., object]) -> Decoder:
     """One of imagecodecs' decoders."""
 
     def decode(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
-        out = np.empty(form.shape, np.uint16)
-        decoder(bytes(frame), out=out)
-        return out
+        frame = bytes(frame)
+        stream = stream_format(frame)
+        width = 8 if stream is not None and stream.bits <= 8 else 16
+        # A signed JPEG 2000 stream decodes into signed numbers only; they keep their sign in the wider word.
+        out = np.empty(form.shape, f"{'i' if stream is not None and stream.signed else 'u'}{width // 8}")
+        decoder(frame, out=out)
+        return out.astype(np.int16 if out.dtype.kind == "i" else np.uint16, copy=False).view(np.uint16)
 
     return decode
-
-
-def _jpeg_2000(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
-    """The code stream has a sign of its own, which need not agree with PixelRepresentation."""
-    signed = len(frame) > _SIZ_SIGN_BYTE and frame[_SIZ_SIGN_BYTE] & 0x80
-    out = np.empty(form.shape, np.int16 if signed else np.uint16)
-    imagecodecs.jpeg2k_decode(bytes(frame), out=out)
-    return out.view(np.uint16)
 
 
 def _jpeg_extended(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
@@ -219,15 +218,18 @@ SYNTAXES: dict[str, Syntax] = {
     uid.JPEGLossless: Syntax(_imagecodec(imagecodecs.jpegsof3_decode)),
     uid.JPEGLosslessSV1: Syntax(_imagecodec(imagecodecs.jpegsof3_decode)),
     uid.JPEGLSLossless: Syntax(_imagecodec(imagecodecs.jpegls_decode)),
-    uid.JPEG2000Lossless: Syntax(_jpeg_2000),
-    uid.JPEG2000: Syntax(_jpeg_2000, loss="possible"),
+    uid.JPEG2000Lossless: Syntax(_imagecodec(imagecodecs.jpeg2k_decode)),
+    uid.JPEG2000: Syntax(_imagecodec(imagecodecs.jpeg2k_decode), loss="possible"),
+    uid.HTJ2KLossless: Syntax(_imagecodec(imagecodecs.jpeg2k_decode)),
+    uid.HTJ2KLosslessRPCL: Syntax(_imagecodec(imagecodecs.jpeg2k_decode)),
+    uid.HTJ2K: Syntax(_imagecodec(imagecodecs.jpeg2k_decode), loss="possible"),
     uid.JPEGLSNearLossless: Syntax(_imagecodec(imagecodecs.jpegls_decode), loss="certain"),
     uid.JPEGExtended12Bit: Syntax(_jpeg_extended, loss="certain"),
 }
 """Transfer syntaxes that are read; those with a possible loss are read with a note, and the flag is sticky for the writer."""
 
 
-def _in_range(raw: NDArray[np.uint16], form: PixelFormat) -> Stored:
+def _in_range(raw: NDArray[np.uint16], form: PixelFormat, stream: StreamFormat | None) -> Stored:
     """Words -> numbers of `bits` bits, with the sign of PixelRepresentation; refuses what does not fit."""
     spare = 16 - form.bits
     values: Stored
@@ -244,44 +246,13 @@ def _in_range(raw: NDArray[np.uint16], form: PixelFormat) -> Stored:
         values = raw & np.uint16((1 << form.bits) - 1)
         wrong = values != raw
     if not form.overlaid and wrong.any():
+        held = f" Its compressed stream holds {stream}." if stream is not None else ""
         raise RefusedInput(
             f"{form.name} holds stored values that do not fit BitsStored {form.bits} "
-            f"({'signed' if form.signed else 'unsigned'}): {int(wrong.sum()):,} pixels. Its header is wrong: "
+            f"({'signed' if form.signed else 'unsigned'}): {int(wrong.sum()):,} pixels.{held} Its header is wrong: "
             "export it again."
         )
     return values
-
-
-def to_hu(
-    stored: Stored, slope: float, intercept: float, padding: tuple[int, int] | None, out: NDArray[np.generic]
-) -> tuple[int, int]:
-    """Writes one slice's HU into `out` (float32, or int16 where slope and intercept are integers).
-
-    HU = slope * stored + intercept (PS3.3 C.11.1.1.2), in float64. Padding and everything below -1024 becomes air,
-    -1024; nothing is cut off above.
-
-    Returns:
-        (pixels that were padding, other pixels below -1024).
-    """
-    hu: NDArray[np.int32] | NDArray[np.float64]
-    if out.dtype == np.int16:
-        hu = stored.astype(np.int32)
-        if slope != 1:
-            hu *= int(slope)
-        hu += int(intercept)
-    else:
-        hu = stored * np.float64(slope) + np.float64(intercept)
-    padded = 0
-    if padding is not None:
-        mask = (stored >= padding[0]) & (stored <= padding[1])
-        padded = int(np.count_nonzero(mask))
-        if padded:
-            hu[mask] = AIR_HU
-    below = int(np.count_nonzero(hu < AIR_HU))
-    if below:
-        np.maximum(hu, AIR_HU, out=hu)
-    out[...] = hu
-    return padded, below
 
 
 def _undecodable(form: PixelFormat, error: Exception) -> RefusedInput:

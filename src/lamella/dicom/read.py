@@ -17,11 +17,13 @@ from pydicom.uid import UID
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
-from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, to_hu
+from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values
 from lamella.dicom.elements import text_of, whole_number
 from lamella.dicom.header import SeriesHeader, Slice
+from lamella.dicom.kind import rescale_unit
 from lamella.dicom.parse import quiet_pydicom, read_pixel_data
 from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
+from lamella.dicom.values import SliceValues, check_hu, to_hu
 from lamella.errors import RefusedInput
 from lamella.volume import Volume
 
@@ -46,7 +48,7 @@ class SeriesSummary:
         kernel: ConvolutionKernel.
         synthetic: SyntheticData says that a model made it up, at least in part.
         transfer_syntax: its name.
-        refusal: why `read_series` would refuse it; None where it would not (pixels are not decoded here).
+        refusal: why `read_series` would refuse it; None where it would not (as far as was looked, see `survey`).
         notes: what would be assumed, ignored or dropped.
     """
 
@@ -75,10 +77,15 @@ def list_series(source: Path) -> tuple[SeriesSummary, ...]:
     return survey(source)[0]
 
 
-def survey(source: Path) -> tuple[tuple[SeriesSummary, ...], str | None]:
-    """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not)."""
+def survey(source: Path, pixels: bool = False) -> tuple[tuple[SeriesSummary, ...], str | None]:
+    """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
+
+    Args:
+        source: folder, ZIP or file.
+        pixels: decode the pixels of every CT series too, so that what only they tell is refused as `read_series` does.
+    """
     with _scanned(source) as found:
-        summaries = tuple(_summary(series, found) for series in found.series)
+        summaries = tuple(_summary(series, found, pixels) for series in found.series)
         try:
             chosen = found.choose(None)
         except RefusedInput as error:
@@ -110,7 +117,7 @@ def read_series(
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
         stack = stack_of_series(series, thickness_mm)
-        hu, pixel_notes = _pixels(stack, progress)
+        hu, pixel_notes = _pixels(stack, series.uid, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
         header = SeriesHeader(
             series_uid=series.uid,
@@ -128,13 +135,16 @@ def _scanned(source: Path) -> Iterator[Scan]:
         yield scan(archive)
 
 
-def _summary(series: RawSeries, found: Scan) -> SeriesSummary:
+def _summary(series: RawSeries, found: Scan, pixels: bool) -> SeriesSummary:
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
+    pixel_notes: tuple[str, ...] = ()
     try:
         stack = stack_of_series(series)
+        if pixels and not found.damaged:
+            _, pixel_notes = _pixels(stack, series.uid, None)
     except RefusedInput as error:
-        refusal = str(error)
+        refusal = refusal or str(error)
     geometry = stack.geometry if stack else None
     return SeriesSummary(
         uid=series.uid,
@@ -149,19 +159,21 @@ def _summary(series: RawSeries, found: Scan) -> SeriesSummary:
         synthetic=text_of(header, "SyntheticData") == "YES",
         transfer_syntax=UID(syntax_of(header)).name,
         refusal=refusal,
-        notes=(*found.notes, *(stack.notes if stack else ())),
+        notes=(*found.notes, *(stack.notes if stack else ()), *pixel_notes),
     )
 
 
-def _pixels(stack: Stack, progress: Progress | None) -> tuple[NDArray[np.float32] | NDArray[np.int16], tuple[str, ...]]:
-    """Decodes file after file into one array; parsing here, decoding in a few threads."""
+def _pixels(
+    stack: Stack, series_uid: str, progress: Progress | None
+) -> tuple[NDArray[np.float32] | NDArray[np.int16], tuple[str, ...]]:
+    """Decodes file after file into one array of HU and checks it; parsing here, decoding in a few threads."""
     hu: Any = np.empty(stack.geometry.shape, _hu_dtype(stack.slices))
     by_entry: dict[Entry, dict[int, int]] = {}
     for index, one in enumerate(stack.slices):
         by_entry.setdefault(one.entry, {})[one.frame] = index
-    counts: list[tuple[int, int]] = []
+    counts: list[SliceValues] = []
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    pending: deque[Future[tuple[int, int]]] = deque()
+    pending: deque[Future[SliceValues]] = deque()
 
     def finish(limit: int) -> None:
         while len(pending) > limit:
@@ -180,14 +192,15 @@ def _pixels(stack: Stack, progress: Progress | None) -> tuple[NDArray[np.float32
                     # Bounded, so that encoded frames do not pile up in memory in front of slow decoders.
                     finish(2 * workers)
         finish(0)
-    padded, below = (sum(column) for column in zip(*counts, strict=True))
+    check_hu(hu, counts, series_uid, next((one.name for one in stack.slices if rescale_unit(one.header) == "US"), ""))
+    padded, below = sum(one.padded for one in counts), sum(one.below for one in counts)
     notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []
     notes += [f"{below:,} pixels below -1024 HU set to air (-1024 HU)"] if below else []
     return hu, tuple(notes)
 
 
-def _fill(encoded: bytes | memoryview, form: PixelFormat, one: Slice, out: NDArray[np.generic]) -> tuple[int, int]:
-    return to_hu(stored_values(encoded, form), one.slope, one.intercept, one.padding, out)
+def _fill(encoded: bytes | memoryview, form: PixelFormat, one: Slice, out: NDArray[np.generic]) -> SliceValues:
+    return to_hu(stored_values(encoded, form), one, out)
 
 
 def _hu_dtype(slices: tuple[Slice, ...]) -> type[np.float32] | type[np.int16]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,10 +16,9 @@ from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stor
 from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
+from lamella.dicom.kind import is_localizer, material_map_of, projection_of, rescale_unit
 from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
-
-_PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAXIP|MIN_IP|MAX_IP)(?![A-Z])")
 
 _LISTED = 4
 """File names shown in full before "and N more"."""
@@ -45,10 +43,11 @@ class RawSeries:
 
     @property
     def is_ct(self) -> bool:
-        """Whether it holds CT slices; pictures of a dose report and projections may have Modality CT, too."""
+        """Whether it holds CT slices; reports, projections and maps may have Modality CT, too."""
         classes = {CTImageStorage, *ENHANCED_CLASSES}
         return self.modality == "CT" and any(
-            value_of(header, "SOPClassUID") in classes and not projection_of(header) for _, header in self.images
+            value_of(header, "SOPClassUID") in classes and not (projection_of(header) or material_map_of(header))
+            for _, header in self.images
         )
 
     @property
@@ -158,23 +157,6 @@ def scan(archive: Archive) -> Scan:
     return Scan(tuple(RawSeries(uid, tuple(files[uid])) for uid in sorted(files)), tuple(damaged), notes)
 
 
-def is_localizer(header: Dataset) -> bool:
-    """Whether ImageType (value 3; PS3.3 C.8.2.1.1.1) says localizer: a projection, not a slice."""
-    return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
-
-
-def projection_of(header: Dataset) -> str:
-    """The element that marks a projection, slices that hold the extreme values of a slab; empty where there is none.
-
-    Scanners write it in VolumeBasedCalculationTechnique (PS3.3 C.8.16.2.1.5) or as a word of ImageType.
-    """
-    technique = text_of(header, "VolumeBasedCalculationTechnique").upper()
-    if technique in ("MAX_IP", "MIN_IP"):
-        return f"VolumeBasedCalculationTechnique {technique}"
-    kind = text_of(header, "ImageType")
-    return f"ImageType {kind}" if _PROJECTION.search(kind.upper()) else ""
-
-
 def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Stack:
     """Checks a series from its headers alone; `thickness_mm` counts where they do not say it.
 
@@ -217,9 +199,14 @@ def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterab
     else:
         raise RefusedInput(f"{entry.name} is a classic CT image with {frames} frames. Expected one frame a file.")
     for one in found:
-        kind = text_of(one.header, "RescaleType")
-        if kind not in ("", "HU"):
+        kind = rescale_unit(one.header)
+        if kind not in ("", "HU", "US"):
             raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
+        if material := material_map_of(one.header):
+            raise RefusedInput(
+                f"{one.name} is a map of a material, not CT in Hounsfield units. Found {material} in ImageType; expected an "
+                "image of attenuation, such as a monoenergetic one. Choose another series."
+            )
         if projection := projection_of(one.header):
             raise RefusedInput(
                 f"{one.name} is an intensity projection. Found {projection}; expected slices that average. "

@@ -10,12 +10,10 @@ import nibabel as nib
 from nibabel.spatialimages import HeaderDataError
 
 from lamella.errors import RefusedInput
+from lamella.physics.hounsfield import why_not_hu
 
 MAX_VOXELS = 2**32
 """Most voxels a header may claim; a CT of 4,000 slices of 512 x 512 has 2**30."""
-
-MAX_ABS_HU = 32767
-"""CT with the extended scale reaches 30,710 HU."""
 
 
 def cut_off(name: str, found: int, expected: int | None) -> RefusedInput:
@@ -84,13 +82,7 @@ def scale_of(name: str, header: Any) -> tuple[float, float]:
 
 def check_hu(name: str, lowest: float, highest: float) -> None:
     """Refuses a range of values that no CT has: every body and every scanner field holds something below water."""
-    why = None
-    if max(abs(lowest), abs(highest)) > MAX_ABS_HU:
-        why = f"beyond +-{MAX_ABS_HU}"
-    elif lowest >= 0:
-        why = "an 8-bit picture or stored values" if highest <= 255 else "nothing below 0: neither air nor fat"
-    elif lowest >= -1 and highest <= 1:
-        why = "a picture scaled to [-1, 1]"
+    why = why_not_hu(lowest, highest)
     if why:
         raise RefusedInput(
             f"The values of {name} cannot be Hounsfield units ({why}). Found {lowest:g} to {highest:g}; expected CT, "

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 from lamella.errors import LamellaError, RefusedInput
 from lamella.nifti.affine import LPS_RAS, affine_of
 from lamella.nifti.checks import (
-    MAX_ABS_HU,
     check_hu,
     cut_off,
     expected_bytes,
@@ -35,6 +34,7 @@ from lamella.nifti.checks import (
     shape_of,
 )
 from lamella.nifti.sidecar import read_sidecar
+from lamella.physics.hounsfield import MAX_ABS_HU
 from lamella.volume import AIR_HU, Geometry, Volume, agreed_thickness
 
 MAX_DEFLATE_RATIO = 1032

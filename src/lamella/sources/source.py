@@ -64,7 +64,7 @@ def read_source(
 
 
 def inspect_source(path: str | Path) -> Inspection:
-    """Look at everything in a source without decoding DICOM pixels (NIfTI is read whole): what it holds, what is refused.
+    """Read everything in a source as `read_source` would: what it holds, what is refused.
 
     Raises:
         UsageError: the source does not exist.
@@ -73,7 +73,7 @@ def inspect_source(path: str | Path) -> Inspection:
     path = Path(path)
     kind = kind_of(path)
     if kind != "nifti":
-        series, refusal = survey(path)
+        series, refusal = survey(path, pixels=True)
         return Inspection(kind, path.name, series, refusal)
     try:
         volume = read_nifti(path)

@@ -1,0 +1,142 @@
+"""Stored values -> Hounsfield units, and which volumes cannot be in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lamella.dicom.decode import Stored
+from lamella.dicom.header import Slice
+from lamella.errors import RefusedInput
+from lamella.physics.hounsfield import AIR_BELOW_HU, why_not_hu, why_not_hu_volume
+from lamella.volume import AIR_HU, MAX_HU
+
+_AIR_TOP_HU = -900
+"""Padding whose own value lies between `AIR_HU` and this is air wherever it lies."""
+
+_RING_PX = 5
+"""Side of the neighbourhood that decides whether a hole lies in tissue."""
+
+
+@dataclass(frozen=True)
+class SliceValues:
+    """Counts of one slice. `lowest` and `highest` are those of the measured pixels: padding is none.
+
+    Attributes:
+        padded: pixels that were padding.
+        below: other pixels below -1024.
+        measured, above, airy: pixels that are no padding; of these above 3071 HU and below -500 HU.
+        lowest, highest: HU; inf and -inf where nothing was measured.
+    """
+
+    padded: int
+    below: int
+    measured: int
+    above: int
+    airy: int
+    lowest: float
+    highest: float
+
+
+def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
+    """Writes one slice's HU into `out` (float32, or int16 where slope and intercept are integers).
+
+    HU = slope * stored + intercept (PS3.3 C.11.1.1.2), in float64. Padding and everything below -1024 becomes air,
+    -1024; nothing is cut off above.
+
+    Raises:
+        RefusedInput: padding inside the body.
+    """
+    hu: NDArray[np.int32] | NDArray[np.float64]
+    if out.dtype == np.int16:
+        hu = stored.astype(np.int32)
+        if one.slope != 1:
+            hu *= int(one.slope)
+        hu += int(one.intercept)
+    else:
+        hu = stored * np.float64(one.slope) + np.float64(one.intercept)
+    padded, measured = 0, hu
+    if one.padding is not None:
+        mask = (stored >= one.padding[0]) & (stored <= one.padding[1])
+        padded = int(np.count_nonzero(mask))
+        if padded:
+            _check_padding(mask, hu, one)
+            measured = hu[~mask]
+            hu[mask] = AIR_HU
+    below = int(np.count_nonzero(measured < AIR_HU))
+    found = SliceValues(
+        padded=padded,
+        below=below,
+        measured=measured.size,
+        above=int(np.count_nonzero(measured > MAX_HU)),
+        airy=int(np.count_nonzero(measured < AIR_BELOW_HU)),
+        lowest=max(float(measured.min()), AIR_HU) if measured.size else np.inf,
+        highest=float(measured.max()) if measured.size else -np.inf,
+    )
+    if below:
+        np.maximum(hu, AIR_HU, out=hu)
+    out[...] = hu
+    return found
+
+
+def _check_padding(mask: NDArray[np.bool_], own: NDArray[Any], one: Slice) -> None:
+    """Refuses padding in tissue: it may be a measurement that has the padding's value, or a hole. Neither is air."""
+    doubtful = mask & ((own < AIR_HU) | (own > _AIR_TOP_HU))
+    if not doubtful.any() or one.padding is None:
+        return
+    regions, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    edges = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    outside = np.zeros(regions.max() + 1, bool)
+    outside[edges] = True
+    outside[0] = True
+    tissue = ~outside
+    if tissue.any():
+        around = ndimage.uniform_filter(np.where(mask, 0.0, own), _RING_PX, mode="nearest")
+        share = ndimage.uniform_filter((~mask).astype(np.float64), _RING_PX, mode="nearest")
+        rim = mask & (share > 1e-6)
+        number = np.maximum(np.bincount(regions[rim], minlength=len(tissue)), 1)
+        mean = np.bincount(regions[rim], around[rim] / share[rim], minlength=len(tissue)) / number
+        tissue &= mean > AIR_BELOW_HU
+    inside = tissue[regions] & doubtful
+    measured = doubtful & (own > _AIR_TOP_HU) & (own <= MAX_HU)
+    if one.padding[0] < one.padding[1] and len(np.unique(own[measured])) > 1:
+        inside |= measured  # a range that takes in tissue: no scanner fills with several values
+    if not inside.any():
+        return
+    row, column = (int(index) for index in np.argwhere(inside)[0])
+    what = "\\".join(str(value) for value in sorted(set(one.padding)))
+    raise RefusedInput(
+        f"Padding occurs inside the body in {one.name}: {int(inside.sum()):,} pixels, the first in row {row + 1}, column "
+        f"{column + 1} ({own[row, column]:g} HU if it is a measurement). Found PixelPaddingValue {what}; expected padding "
+        "outside the scanned field only. Where the value is a measurement, remove PixelPaddingValue and "
+        "PixelPaddingRangeLimit from the files; where it is a hole, export the series again."
+    )
+
+
+def check_hu(hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, unspecified: str) -> None:
+    """Refuses a volume whose values cannot be Hounsfield units.
+
+    Args:
+        hu: (z, y, x) HU.
+        found: of each slice.
+        series_uid: for the message.
+        unspecified: the name of a slice whose RescaleType leaves the unit open (US): there air must prove it; or empty.
+    """
+    measured = max(1, sum(one.measured for one in found))
+    lowest, highest = min(one.lowest for one in found), max(one.highest for one in found)
+    above, airy = (sum(getattr(one, name) for one in found) / measured for name in ("above", "airy"))
+    why = why_not_hu(lowest, highest) or why_not_hu_volume(hu, above, airy)
+    if why is None and unspecified and airy == 0:
+        why = f"RescaleType of {unspecified} is US, unspecified, and nothing lies below {AIR_BELOW_HU}"
+    if why:
+        raise RefusedInput(
+            f"The values of the series {series_uid} cannot be Hounsfield units ({why}). Found {lowest:g} to {highest:g}; "
+            "expected CT, with air near -1000 and water near 0. Choose the series of CT images, not a map of a material or "
+            "of raw numbers; where RescaleSlope or RescaleIntercept is wrong, export the series again. Where the surround was "
+            "masked, set it to -1000."
+        )
