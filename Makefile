@@ -52,7 +52,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 
 check: $(TOOLS)
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
+	$(BIN)/python -m pytest -m browser  # one at a time, for some measure seconds
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
