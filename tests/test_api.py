@@ -139,6 +139,7 @@ def test_warnings_of_like_and_of_the_reader_are_in_the_report(
     like = lamella.thin(short, like=lamella.read(thin_study), model=tiny_model)
     assert any("2 of its 20 slices lie beyond" in text for text in like.report["warnings"])
     lamella.write(thick, tmp_path / "thick.nii.gz")
+    (tmp_path / "thick.json").unlink()
     from_file = lamella.thin(lamella.read(tmp_path / "thick.nii.gz"), model=tiny_model)
     assert any("thickness is unknown in NIfTI" in text for text in from_file.report["warnings"])
     assert from_file.report["notice"] == lamella.RESEARCH_ONLY
@@ -192,7 +193,7 @@ def test_what_has_no_dicom_header_becomes_nifti(thick_volume: lamella.Volume, ti
         lamella.write(result.volume, tmp_path / "out")
     lamella.write(result, tmp_path / "out.nii")
     assert nib.load(tmp_path / "out.nii").shape == (50, 42, 14)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["out.nii"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out.json", "out.nii"]
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,20 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_page_of_the_report_names_its_fields() -> None:
-    page = (DOCS / "reference" / "report.md").read_text(encoding="utf-8").partition("\n## The results")[0]
+    page = (DOCS / "reference" / "report.md").read_text(encoding="utf-8").partition("\n## The sidecar")[0]
     named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in page.splitlines() if line[:3] == "| `")))
     thick = lamella.Volume.from_array(np.zeros((6, 32, 32)), spacing_mm=5.0, thickness_mm=5.0, pixel_mm=0.7)
     report = lamella.thin(thick, spacing_mm=2.5).report
     latent = {"codec", "scale", "condition", "sampler", "steps", "draws", "projected"}
     assert named - latent == set(report)
+
+
+def test_the_page_of_the_sidecar_names_its_keys(tmp_path: Path) -> None:
+    page = (DOCS / "reference" / "report.md").read_text(encoding="utf-8")
+    table = page.partition("\n## The sidecar")[2].partition("\n## ")[0]
+    named = re.findall(r"`([\w.]+)`", "".join(line.split("|")[1] for line in table.splitlines() if line[:3] == "| `"))
+    thick = lamella.Volume.from_array(np.full((6, 32, 32), -1000), spacing_mm=5.0, thickness_mm=5.0, pixel_mm=0.7)
+    lamella.write(lamella.thin(thick, spacing_mm=2.5), tmp_path / "out.nii")
+    facts = json.loads((tmp_path / "out.json").read_text())
+    own = facts.pop("Lamella")
+    assert sorted(named) == sorted([*facts, *(f"Lamella.{key}" for key in own)])

@@ -78,7 +78,8 @@ def write(
 
     Args:
         result: what `thin` returned; or a volume, which can only become NIfTI.
-        path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz.
+        path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz; its JSON sidecar
+            appears beside it.
         spread: a NIfTI file for the result's spread.
         overwrite: replace an earlier result.
 
@@ -104,7 +105,10 @@ def write(
     refuse_others_slices(output)
     if not is_nifti_name(output):
         check_writable(result.source, result.volume.geometry, result.derivations[0])
-    write_result(output, result.samples, result.source, result.derivations, beside, overwrite=overwrite)
+    settings = result.report["settings"]
+    write_result(
+        output, result.samples, result.source, result.derivations, beside, settings=settings, overwrite=overwrite
+    )
 
 
 _given = [one for one in signature(thin).parameters.values() if one.kind is not Parameter.VAR_KEYWORD]

@@ -94,7 +94,7 @@ def test_dry_run_says_how(command: list[str], tmp_path: Path, capsys: Capture) -
 def test_the_sampler_is_chosen_and_told(command: list[str], tmp_path: Path, capsys: Capture) -> None:  # SPEC A14
     voxels = {}
     for sampler in ("ddim", "ddpm"):
-        out, report = tmp_path / f"{sampler}.nii.gz", tmp_path / f"{sampler}.json"
+        out, report = tmp_path / f"{sampler}.nii.gz", tmp_path / f"{sampler}-report.json"
         asked = ["--mode", "sample", "--steps", "2", "--sampler", sampler, "--report", str(report)]
         assert main([*command, str(out), *asked]) == 0
         assert json.loads(report.read_text())["sampler"] == sampler

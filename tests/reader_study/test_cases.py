@@ -41,6 +41,7 @@ def test_cases_and_methods_are_named_by_their_entries(tmp_path: Path) -> None:
     studies = write_studies(tmp_path, cases=2)
     (studies / "case-01" / ".DS_Store").write_bytes(b"")
     (studies / "Thumbs.db").write_bytes(b"")
+    (studies / "case-01" / "mean.json").write_text('{"SliceThickness": 1.0}')  # the sidecar of mean.nii.gz is no method
     found = find_cases(studies)
     assert [case.name for case in found] == ["case-01", "case-02"]
     assert [list(case.sources) for case in found] == [list(METHODS)] * 2

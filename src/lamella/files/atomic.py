@@ -27,9 +27,10 @@ from filelock import BaseFileLock
 
 from lamella.errors import LamellaError, UsageError
 from lamella.files.lock import lock
-from lamella.files.output_checks import RESULT_FILES, absolute, refuse_existing
+from lamella.files.output_checks import RESULT_FILES, absolute, refuse_alone, refuse_existing
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PLACING = "placing"  # in the hidden folder: the name of the file that goes beside OUTPUT, written before it does
 _LONGEST_NAME = 180  # bytes of NAME inside the hidden folder's name; file systems allow 255 in all
 
 
@@ -68,6 +69,34 @@ def staged_file(output: Path, *, overwrite: bool) -> Iterator[Path]:
             raise LamellaError(f"Nothing was written for {output}. Found no file, expected one.")
 
 
+@contextmanager
+def staged_pair(output: Path, beside: Path, *, overwrite: bool) -> Iterator[tuple[Path, Path]]:
+    """Yield two paths whose files become `output` and `beside`, which belongs to it, together or not at all.
+
+    Args:
+        output: file to appear.
+        beside: another file in the same folder; replaced with `output`, and never without it.
+        overwrite: replace both.
+
+    Raises:
+        UsageError: `output` exists and may not be replaced, or `beside` exists alone.
+        LamellaError: no room on the disk, or the block left out a file.
+    """
+    with _staged(output, overwrite, None, lambda new: None, beside) as new:
+        both = new, new.with_name(beside.name)
+        yield both
+        for path, wanted in zip(both, (output, beside), strict=True):
+            if not path.is_file():
+                raise LamellaError(f"Nothing was written for {wanted}. Found no file, expected one.")
+
+
+def recover(output: Path) -> None:
+    """Bring back what a killed run left half done at `output`, as the next run would."""
+    output = absolute(output)
+    if output.parent.is_dir():
+        _clear_leftovers(output)
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:
@@ -76,33 +105,47 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def _staged(
-    output: Path, overwrite: bool, replaceable: tuple[str, ...] | None, begin: Callable[[Path], None]
+    output: Path,
+    overwrite: bool,
+    replaceable: tuple[str, ...] | None,
+    begin: Callable[[Path], None],
+    beside: Path | None = None,
 ) -> Iterator[Path]:
     output = absolute(output)
     with _no_room_explained(output), _parents(output.parent):
         _clear_leftovers(output)
         refuse_existing(output, overwrite, replaceable)
+        if beside is not None:
+            refuse_alone(output, beside)
         stage, held = _open_stage(output)
         try:
             new = stage / "new" / output.name
             new.parent.mkdir()
             begin(new)
             yield new
-            _sync_tree(new)
-            _swap(stage, new, output, overwrite)
+            _sync_tree(new if beside is None else new.parent)
+            _swap(stage, new, output, overwrite, None if beside is None else output.with_name(beside.name))
         finally:
             _close_stage(stage, held, output)
 
 
-def _swap(stage: Path, new: Path, output: Path, overwrite: bool) -> None:
-    """Put `new` at `output`; the only moments at which OUTPUT changes are the renames below."""
+def _swap(stage: Path, new: Path, output: Path, overwrite: bool, beside: Path | None) -> None:
+    """Put `new` at `output`; the only moments at which OUTPUT changes are the renames below. The last one counts."""
     exists = os.path.lexists(output)
     if exists and not overwrite:
         raise UsageError(f"OUTPUT appeared during the run: {output}. It was left as it is. Choose another OUTPUT.")
-    if exists and new.is_dir():  # a folder with content cannot be renamed over
-        old = stage / "old" / output.name
-        old.parent.mkdir()
-        os.rename(output, old)
+    if beside is not None:
+        refuse_alone(output, beside)
+    if exists and (
+        new.is_dir() or beside is not None
+    ):  # a folder with content cannot be renamed over, nor can two files
+        (stage / "old").mkdir()
+        os.rename(output, stage / "old" / output.name)
+    if beside is not None:
+        if os.path.lexists(beside):
+            os.rename(beside, stage / "old" / beside.name)
+        (stage / _PLACING).write_text(beside.name, encoding="utf-8")
+        os.replace(new.with_name(beside.name), beside)
     os.replace(new, output)
     _sync(output.parent)
 
@@ -119,9 +162,17 @@ def _close_stage(stage: Path, held: BaseFileLock | None, output: Path) -> None:
 
 
 def _restore(stage: Path, output: Path) -> None:
-    old = stage / "old" / output.name
-    if os.path.lexists(old) and not os.path.lexists(output):
-        os.rename(old, output)
+    if os.path.lexists(output):
+        return
+    if (stage / _PLACING).is_file():
+        name = (stage / _PLACING).read_text(encoding="utf-8")
+        if not (stage / "new" / name).exists():  # it stands at OUTPUT already, without the file that it belongs to
+            output.with_name(name).unlink(missing_ok=True)
+    aside = list((stage / "old").iterdir()) if (stage / "old").is_dir() else []
+    for old in sorted(aside, key=lambda path: path.name == output.name):  # OUTPUT itself last: then all is there
+        if not os.path.lexists(output.with_name(old.name)):
+            os.rename(old, output.with_name(old.name))
+    if aside:
         _sync(output.parent)
 
 

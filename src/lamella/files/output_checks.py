@@ -88,6 +88,21 @@ def refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] 
         )
 
 
+def refuse_alone(output: Path, beside: Path) -> None:
+    """Refuse a file that belongs beside OUTPUT and lies there without it, or is no file."""
+    if not os.path.lexists(beside):
+        return
+    if not os.path.lexists(output):
+        raise UsageError(
+            f"{beside} exists, where the sidecar of OUTPUT belongs, but OUTPUT does not: {output}. So it belongs to something "
+            "else. Move it away, or choose another OUTPUT."
+        )
+    if beside.is_symlink() or not beside.is_file():
+        raise UsageError(
+            f"The sidecar of OUTPUT exists and is not a file: {beside}. Remove it, or choose another OUTPUT."
+        )
+
+
 def _content(folder: Path) -> Iterator[str]:
     """Relative paths of everything in a folder but of folders that hold something."""
     for root, folders, files in os.walk(folder):

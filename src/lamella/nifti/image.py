@@ -33,7 +33,7 @@ from lamella.nifti.checks import (
     scale_of,
     shape_of,
 )
-from lamella.nifti.sidecar import read_sidecar
+from lamella.nifti.sidecar import NiftiLabel, read_sidecar
 from lamella.physics.hounsfield import MAX_ABS_HU
 from lamella.volume import AIR_HU, Geometry, Volume, agreed_thickness
 
@@ -49,6 +49,7 @@ UNKNOWN_THICKNESS = (
     "dcm2niix beside the file"
 )
 
+_COMMENT = 6  # ecode of plain text, nifti1.h
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 544
 # (LPS axis, sign) that slices, rows and columns of a DICOM series run along, by the LPS axis its slices stack up on.
@@ -137,7 +138,7 @@ def volume_of(
     return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*warnings, *notes, *assumed), warnings))
 
 
-def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) -> None:
+def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, label: NiftiLabel | None = None) -> None:
     """Writes one volume as 3-D, several as 4-D (the fourth axis counts them), gzipped where the name ends in .gz.
 
     Integers stay int16, so HU are exact. The same input gives the same bytes.
@@ -147,6 +148,7 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) ->
         volumes: of one geometry.
         header: the `header` of the volume they came from; a `NiftiHeader` brings its axis order and directions back,
             anything else gives (column, row, slice).
+        label: goes into `descrip` and a comment extension.
 
     Raises:
         LamellaError: no volume, or different geometries.
@@ -165,6 +167,9 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None) ->
     image.header.set_xyzt_units("mm")
     image.set_sform(image.affine, kept.code)
     image.set_qform(image.affine, kept.code)
+    if label is not None:
+        image.header["descrip"] = label.descrip.encode("ascii", "replace")
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, label.json().encode()))
     with path.open("wb") as file:
         if path.name.lower().endswith(".gz"):
             # No name and no time inside, so that equal volumes give equal files.

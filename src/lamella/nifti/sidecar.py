@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ class Sidecar:
                 f"{spacing_mm:.4g} mm apart in the affine, allowed difference {allowed:.3g} mm. Put the sidecar of this "
                 "very volume beside it, or take it away."
             )
+
+
+@dataclass(frozen=True)
+class NiftiLabel:
+    """What a written file says of itself.
+
+    Attributes:
+        descrip: of the header, at most 79 bytes of ASCII.
+        facts: JSON for the sidecar and for a comment extension.
+    """
+
+    descrip: str
+    facts: Mapping[str, Any]
+
+    def json(self) -> str:
+        """The text of the sidecar; a number that is not finite is null."""
+        finite = json.loads(json.dumps(self.facts, default=str), parse_constant=lambda name: None)
+        return json.dumps(finite, indent=2, allow_nan=False) + "\n"
 
 
 def sidecar_path(image: Path) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lamella.errors import RefusedInput, UsageError
+from lamella.nifti.sidecar import sidecar_path
 from lamella.sources.source import read_source
 from lamella.volume import SAME_GRID_MM, Geometry, Volume
 
@@ -124,7 +125,9 @@ def fingerprint(volume: Volume) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in _DESKTOP_FILES)
+    found = [path for path in folder.iterdir() if path.name[0] != "." and path.name not in _DESKTOP_FILES]
+    sidecars = {sidecar_path(path) for path in found}
+    return sorted(path for path in found if path not in sidecars)
 
 
 def _case(folder: Path) -> Case:

@@ -58,9 +58,36 @@ def check_result(output: Path, inputs: Mapping[str, Path], *, overwrite: bool) -
             ".nii or .nii.gz."
         )
     folder = not is_nifti_name(output)
-    for called, given in inputs.items():
+    for called, given in _with_sidecars(inputs).items():
         check_output(output, given, overwrite=overwrite, folder=folder, replaceable=REPLACEABLE, called=called)
+        if not folder:
+            _check_sidecar(output, given, called)
     refuse_others_slices(output)
+
+
+def _with_sidecars(inputs: Mapping[str, Path]) -> dict[str, Path]:
+    """The inputs, and the sidecars that are read beside them."""
+    from lamella.nifti.sidecar import sidecar_path
+
+    found = {f"the sidecar of {called}": sidecar_path(given) for called, given in inputs.items()}
+    return {**inputs, **{called: path for called, path in found.items() if path is not None and path.is_file()}}
+
+
+def _check_sidecar(output: Path, given: Path, called: str) -> None:
+    """Refuse a NIfTI OUTPUT whose sidecar would replace an input, or lies there without it."""
+    from lamella.files.atomic import recover
+    from lamella.files.output_checks import refuse_alone
+    from lamella.nifti.sidecar import sidecar_path
+
+    sidecar = sidecar_path(output)
+    assert sidecar is not None, "the name of OUTPUT is that of NIfTI"
+    if sidecar.resolve() == given.resolve():
+        raise UsageError(
+            f"The sidecar of OUTPUT is {called}: {sidecar}. An input is never replaced. Choose another OUTPUT."
+        )
+    if sidecar.exists() and not output.exists():
+        recover(output)
+    refuse_alone(output, sidecar)
 
 
 def refuse_others_slices(output: Path) -> None:
@@ -81,13 +108,17 @@ def check_side_file(
 ) -> None:
     """The same for a file asked for beside OUTPUT: report, preview or spread."""
     from lamella.files.output_checks import check_output
+    from lamella.nifti.sidecar import sidecar_path
 
     if not path.name.lower().endswith(suffixes):
         raise UsageError(f"{option} needs a name ending in {' or '.join(suffixes)}. Found {path}.")
     place, result = path.resolve(), output.resolve()
     if place == result or result in place.parents:
         raise UsageError(f"{option} lies at or inside OUTPUT: {path}. Choose a name outside {output}.")
-    for called, given in inputs.items():
+    sidecar = sidecar_path(output)
+    if sidecar is not None and place == sidecar.resolve():
+        raise UsageError(f"{option} has the name of OUTPUT's sidecar: {path}. Choose another name.")
+    for called, given in _with_sidecars(inputs).items():
         check_output(path, given, overwrite=overwrite, folder=False, called=called)
 
 
@@ -98,6 +129,7 @@ def write_result(
     derivations: Sequence[Derivation],
     spread: tuple[Path, Volume] | None = None,
     *,
+    settings: Mapping[str, Any] | None = None,
     overwrite: bool,
     progress: Progress = silent,
 ) -> None:
@@ -107,8 +139,9 @@ def write_result(
         output: name ending in .nii or .nii.gz, or a folder; several volumes make a 4-D file or one folder each.
         volumes: int16 HU.
         source: what they came from.
-        derivations: what the labels of a DICOM series say, one for each volume.
+        derivations: what the labels of the result say, one for each volume.
         spread: where a standard deviation goes, and itself.
+        settings: of the run, for the sidecar of NIfTI.
         overwrite: replace an earlier result.
         progress: told about the stage "write".
 
@@ -117,16 +150,24 @@ def write_result(
     """
     from lamella.dicom.verify import verify_written
     from lamella.dicom.write import write_series
-    from lamella.files.atomic import staged_file, staged_folder
+    from lamella.files.atomic import staged_file, staged_folder, staged_pair
     from lamella.nifti.image import write_nifti
+    from lamella.nifti.sidecar import sidecar_path
+    from lamella.workflow.nifti_labels import nifti_label
 
     progress("write", 0.0)
     with ExitStack() as stack:
         if spread is not None:
             # written first and renamed last: where there is no room for it, nothing is at OUTPUT either
-            write_nifti(stack.enter_context(staged_file(spread[0], overwrite=overwrite)), [spread[1]], source.header)
-        if is_nifti_name(output):
-            write_nifti(stack.enter_context(staged_file(output, overwrite=overwrite)), volumes, source.header)
+            label = nifti_label([spread[1]], source, derivations, settings, "predicted standard deviation in HU")
+            write_nifti(
+                stack.enter_context(staged_file(spread[0], overwrite=overwrite)), [spread[1]], source.header, label
+            )
+        if (beside := sidecar_path(output)) is not None:
+            label = nifti_label(volumes, source, derivations, settings)
+            image, sidecar = stack.enter_context(staged_pair(output, beside, overwrite=overwrite))
+            sidecar.write_text(label.json(), encoding="utf-8")
+            write_nifti(image, volumes, source.header, label)
             return
         folder = stack.enter_context(staged_folder(output, overwrite=overwrite, replaceable=REPLACEABLE))
         for number, (volume, derivation) in enumerate(zip(volumes, derivations, strict=True), start=1):

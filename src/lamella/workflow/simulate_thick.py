@@ -75,5 +75,8 @@ def simulate_thick_study(
         series_label=f"thickened {thickness:.3g}mm RESEARCH",
         synthetic=False,
     )
-    write_result(request.output, [thick], thin, [derivation], overwrite=request.overwrite, progress=progress)
+    settings = {"thickness_mm": thickness, "spacing_mm": spacing, "profile": profile}
+    write_result(
+        request.output, [thick], thin, [derivation], settings=settings, overwrite=request.overwrite, progress=progress
+    )
     return thick

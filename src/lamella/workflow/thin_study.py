@@ -117,6 +117,7 @@ def thin_study(
             result.source,
             result.derivations,
             None if request.spread is None or result.spread is None else (request.spread, result.spread),
+            settings=result.report["settings"],
             overwrite=request.overwrite,
             progress=progress,
         )
