@@ -6,7 +6,7 @@
 # make docs               the documentation site, offline, with warnings as errors: docs/_build/html/index.html
 #
 # PYTHON, SOURCE and OUT may be given on the command line; CONSTRAINTS= takes the newest packages instead of those that
-# the published figures were made with.
+# the published figures were made with; CONSTRAINTS=torch==2.10.0 another torch.
 
 PYTHON ?= python3
 OUT ?= demo
