@@ -6,9 +6,23 @@ import math
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.valuerep import STR_VR
 
 from lamella.errors import RefusedInput
+
+TEXT_VRS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
+"""Value representations whose meaning depends on SpecificCharacterSet (PS3.5 6.1.2.3)."""
+
+_AS_READ = "bytes_as_read"
+
+
+class _Undecoded(bytes):
+    """Bytes that pydicom writes as a person's name without a look at their character set."""
+
+    def encode(self, encodings: object = None) -> bytes:
+        return bytes(self)
 
 
 def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> tuple[float, ...]:
@@ -66,13 +80,18 @@ def _tag(tag: int) -> str:
 def settle(header: Dataset) -> list[str]:
     """Converts every element now, inside the caller's `quiet_pydicom`, because later warnings would quote the value.
 
+    The bytes of texts are kept beside their values, for `undecoded`.
+
     Returns:
         "(gggg,eeee)" of each top-level element that was removed because it cannot be converted.
     """
     removed = []
     for tag in list(header.keys()):
+        raw = getattr(header.get_item(tag), "value", None)
         try:
             element = header[tag]
+            if element.VR in STR_VR and isinstance(raw, bytes):
+                setattr(element, _AS_READ, (raw, element.value))
             if element.VR == "SQ":
                 for item in element.value:
                     settle(item)
@@ -81,3 +100,41 @@ def settle(header: Dataset) -> list[str]:
             del header[tag]
             removed.append(_tag(tag))
     return removed
+
+
+def undecoded(element: DataElement) -> bytes | None:
+    """The bytes of a text as they were read; None where the value has been set since, or is no text."""
+    raw, value = getattr(element, _AS_READ, (None, None))
+    return raw if raw is not None and value == element.value else None
+
+
+def text_element(keyword: str, vr: str, raw: bytes) -> DataElement:
+    """An element that is written with exactly these bytes (and a blank behind an odd number of them)."""
+    return DataElement(keyword, vr, _Undecoded(raw), already_converted=True)
+
+
+def is_coded(raw: bytes) -> bool:
+    """Whether the meaning of these bytes depends on a character set: bytes above ASCII, or an escape sequence (ISO 2022)."""
+    return not raw.isascii() or b"\x1b" in raw
+
+
+def cut_coded(raw: bytes, room: int, *, utf8: bool) -> bytes:
+    """As much of a text as fits into `room` characters, with ASCII in force at its end, so that ASCII can follow.
+
+    A text that is too long is cut at a blank, because a blank is part of no character of several bytes in any of DICOM's
+    character sets. Where characters cannot be counted, bytes are.
+    """
+    raw = raw.rstrip(b" \0")
+    size = len([byte for byte in raw if byte & 0xC0 != 0x80]) if utf8 else len(raw)
+    if size <= room and _ends_in_ascii(raw):
+        return raw
+    words = raw[: max(room, 0) + 1].split(b" ")[:-1]
+    while words and not _ends_in_ascii(b" ".join(words)):
+        words.pop()
+    return b" ".join(words)
+
+
+def _ends_in_ascii(raw: bytes) -> bool:
+    """Whether the last escape sequence that changes the lower half (ESC ( x, ESC $ x) brought ASCII or JIS X 0201 back."""
+    last = max(raw.rfind(b"\x1b("), raw.rfind(b"\x1b$B"), raw.rfind(b"\x1b$@"), raw.rfind(b"\x1b$("))
+    return last < 0 or raw[last : last + 3] in (b"\x1b(B", b"\x1b(J")

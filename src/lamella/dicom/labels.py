@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
+from pydicom import config
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
 from lamella import RESEARCH_ONLY, __version__
-from lamella.dicom.elements import value_of
+from lamella.dicom.elements import cut_coded, is_coded, text_element, text_of, undecoded, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.tags import inherit
@@ -38,6 +40,7 @@ _SOURCE_PURPOSE = ("121322", "Source image for image processing operation")
 _PROCESSING = ("109102", "Processing Equipment")
 _SYNTHESIZING = ("109100", "Synthesizing Equipment")
 _TOUCHING_MM = 1e-3
+_EXPLANATION = "WindowCenterWidthExplanation"
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     """Attributes that distinguish the derived series from a measured one, for people and machines."""
     labels = Dataset()
     labels.SeriesNumber = _series_number(first, derivation)
-    labels.SeriesDescription = _series_description(first, derivation.series_label)
+    labels.add(_series_description(first, derivation.series_label))
     labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
     code = _PIXEL_MEAN if derivation.mode == "thickened" else _SPATIAL_RESAMPLING
     earlier = inherit(first, ("DerivationCodeSequence",)).get("DerivationCodeSequence", [])
@@ -120,6 +123,15 @@ def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime
     return Sequence(items)
 
 
+def now_in_zone(offset: str) -> datetime:
+    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8), else the local one."""
+    now = datetime.now().astimezone()
+    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
+        minutes = int(offset[1:3]) * 60 + int(offset[3:])
+        return now.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    return now
+
+
 def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> list[Sequence]:
     """For every derived slice the source slices whose slabs overlap its own; in a gap, the two beside it."""
     items = [_source_image(s) for s in header.slices]  # None: the source file has no SOPInstanceUID to refer to
@@ -136,17 +148,19 @@ def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> 
 
 def windows(source_slice: Dataset) -> Dataset:
     """Window centres, widths and explanations in equal numbers; widths below 1 HU are not allowed and left out."""
-    stated = inherit(source_slice, ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"))
-    centres, widths, names = (
-        _values(stated, k) for k in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
-    )
+    stated = inherit(source_slice, ("WindowCenter", "WindowWidth", _EXPLANATION))
+    centres, widths = (_values(stated, keyword) for keyword in ("WindowCenter", "WindowWidth"))
     pairs = [i for i in range(min(len(centres), len(widths))) if float(widths[i]) >= 1]
     kept = Dataset()
-    if pairs:
-        kept.WindowCenter = [str(centres[i]) for i in pairs]
-        kept.WindowWidth = [str(widths[i]) for i in pairs]
-        if len(names) > pairs[-1]:
-            kept.WindowCenterWidthExplanation = [names[i] for i in pairs]
+    if not pairs:
+        return kept
+    kept.WindowCenter = [str(centres[i]) for i in pairs]
+    kept.WindowWidth = [str(widths[i]) for i in pairs]
+    names = _values(source_slice, _EXPLANATION) if _EXPLANATION in stated else []
+    if len(names) == len(pairs):
+        kept.add(stated[_EXPLANATION])
+    elif len(names) > pairs[-1] and all(str(name).isascii() for name in names):
+        kept.WindowCenterWidthExplanation = [names[i] for i in pairs]
     return kept
 
 
@@ -188,10 +202,16 @@ def _series_number(first: Dataset, derivation: Derivation) -> int:
     return min(int(stated or 0) + _SERIES_NUMBER_STEP * steps + derivation.sample, _LARGEST_IS)
 
 
-def _series_description(first: Dataset, label: str) -> str:
+def _series_description(first: Dataset, label: str) -> DataElement:
+    """The source's description and the label. Bytes of the source stay as they are, and are cut between words only."""
     label = _clean(label)
-    old = " ".join(str(v) for v in _values(inherit(first, ("SeriesDescription",)), "SeriesDescription"))
-    return f"{_cut(old, _LO_CHARACTERS - len(label) - 1)} {label}".strip()
+    room = _LO_CHARACTERS - len(label) - 1
+    raw = undecoded(first["SeriesDescription"]) if "SeriesDescription" in first else None
+    if raw is not None and is_coded(raw):
+        old = cut_coded(raw, room, utf8="ISO_IR 192" in text_of(first, "SpecificCharacterSet"))
+        return text_element("SeriesDescription", "LO", b" ".join([old, label.encode()] if old else [label.encode()]))
+    old_text = _cut(" ".join(str(value) for value in _values(first, "SeriesDescription")), room)
+    return DataElement("SeriesDescription", "LO", f"{old_text} {label}".strip(), validation_mode=config.IGNORE)
 
 
 def _values(dataset: Dataset, keyword: str) -> list[Any]:

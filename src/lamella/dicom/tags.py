@@ -16,6 +16,8 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import STR_VR, validate_value
 
+from lamella.dicom.elements import TEXT_VRS, is_coded, text_element, undecoded
+
 _LOG = logging.getLogger(__name__)
 
 PATIENT = (  # PS3.3 C.7.1.1 Patient, C.7.1.3 Clinical Trial Subject
@@ -44,7 +46,7 @@ STUDY = (  # PS3.3 C.7.2.1 General Study, C.7.2.2 Patient Study, C.7.2.3 Clinica
 )  # fmt: skip
 
 FROM_FIRST = (  # PS3.3 C.7.3.1 General Series, C.7.4.1 Frame of Reference, C.7.5.1 General Equipment, C.12.1 SOP Common
-    "SpecificCharacterSet", "TimezoneOffsetFromUTC", "Laterality", "BodyPartExamined", "PatientPosition",
+    "TimezoneOffsetFromUTC", "Laterality", "BodyPartExamined", "PatientPosition",
     "ProtocolName", "PerformingPhysicianName", "OperatorsName", "RequestAttributesSequence", "FrameOfReferenceUID",
     "PositionReferenceIndicator", "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
     "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "GantryID", "DeviceUID",
@@ -52,8 +54,9 @@ FROM_FIRST = (  # PS3.3 C.7.3.1 General Series, C.7.4.1 Frame of Reference, C.7.
 )  # fmt: skip
 """Copied from the first source slice where valid: one value for the whole derived series."""
 
-IDENTITY = PATIENT + STUDY
-"""Copied from the first source slice as they are, valid or not: archives match patients and studies by them."""
+IDENTITY = ("SpecificCharacterSet", *PATIENT, *STUDY)
+"""Copied from the first source slice as they are, valid or not: archives match patients and studies by them, and texts are
+copied byte for byte, so that their character set must be the one they came with, even where it is misspelt or untrue."""
 
 FROM_NEAREST = (  # PS3.3 C.7.6.1 General Image, C.7.10.1 General Acquisition, C.7.6.4 Contrast/Bolus, C.8.2.1 CT Image
     "AcquisitionNumber", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "AcquisitionUID",
@@ -138,7 +141,8 @@ DROPPED = {keyword: reason for reason, keywords in _REASONS.items() for keyword 
 def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:
     """Copy the named attributes that `source` holds with a value; the copy shares nothing with `source`.
 
-    Private attributes inside copied sequences are removed. An attribute whose value cannot be decoded, or breaks the
+    Texts are copied byte for byte: they are neither decoded nor encoded, because SpecificCharacterSet may be untrue. Private
+    attributes inside copied sequences are removed. An attribute whose value cannot be decoded, or breaks the
     rules of its value representation (unless `exact`), is left out with a log entry that names it, never its value.
     """
     copied = Dataset()
@@ -148,21 +152,39 @@ def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) 
                 element = source[keyword] if keyword in source else None  # noqa: SIM401 - get() returns the value
                 if element is None or element.is_empty:
                     continue
-                if dictionary_VR(keyword) != element.VR:  # a wrong one in the file, or an enhanced attribute's
-                    element = DataElement(keyword, dictionary_VR(keyword), element.value)
-                if not exact:
+                vr, raw = dictionary_VR(keyword), undecoded(element)
+                if vr != element.VR:  # a wrong one in the file, or an enhanced attribute's
+                    element = DataElement(keyword, vr, element.value)
+                text = vr in TEXT_VRS and raw is not None
+                # Lengths and characters of what is not plain ASCII depend on a character set that may be untrue.
+                if not exact and not (text and is_coded(raw or b"")):
                     _validate(element)
-                copied.add(_without_private(deepcopy(element)))
+                copied.add(text_element(keyword, vr, raw) if text and raw is not None else _own_copy(element))
             except (ValueError, TypeError, OverflowError, NotImplementedError, LookupError):
                 _LOG.warning("The source's %s is not valid and is left out of the derived header.", keyword)
     return copied
 
 
-def _without_private(element: DataElement) -> DataElement:
+def _own_copy(element: DataElement) -> DataElement:
+    element = deepcopy(element)
     if element.VR == "SQ":
         for item in element.value:
             item.remove_private_tags()  # walks nested sequences too
+            item.walk(_keep_bytes)
     return element
+
+
+def remove_coded(copied: Dataset) -> None:
+    """Takes out what would be misread under another SpecificCharacterSet: sequences, and texts that are not plain ASCII."""
+    for element in list(copied):
+        if element.VR == "SQ" or (isinstance(element.value, bytes) and is_coded(element.value)):
+            del copied[element.tag]
+
+
+def _keep_bytes(dataset: Dataset, element: DataElement) -> None:
+    raw = undecoded(element)
+    if element.VR in TEXT_VRS and raw is not None:
+        dataset[element.tag] = text_element(element.keyword, element.VR, raw)
 
 
 def _validate(element: DataElement) -> None:

@@ -7,7 +7,6 @@ the tables of `lamella.dicom.tags`; PS3.3 A.3 (CT Image IOD), C.7.6.2 (Image Pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
-from lamella.dicom.elements import value_of
+from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.labels import (
     Derivation,
@@ -27,11 +26,21 @@ from lamella.dicom.labels import (
     derivation_labels,
     derived_uid,
     lossy_history,
+    now_in_zone,
     source_images,
     windows,
 )
 from lamella.dicom.parse import quiet_pydicom
-from lamella.dicom.tags import EMPTY_IF_MISSING, FIXED, FROM_FIRST, FROM_NEAREST, IDENTITY, PAIRED_PARTS, inherit
+from lamella.dicom.tags import (
+    EMPTY_IF_MISSING,
+    FIXED,
+    FROM_FIRST,
+    FROM_NEAREST,
+    IDENTITY,
+    PAIRED_PARTS,
+    inherit,
+    remove_coded,
+)
 from lamella.errors import LamellaError, RefusedInput
 from lamella.volume import Geometry, Volume
 
@@ -133,7 +142,7 @@ def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iter
     for k in range(count):
         if nearest[k] != of:  # neighbours in space share their nearest source slice: few templates for many slices
             of = int(nearest[k])
-            template = _slice_part(shared, header.slices[of])
+            template = _slice_part(shared, header.slices[of], header.slices[0])
         template.SOPInstanceUID = _uid(header, geometry, derivation, f"instance {k}")
         template.InstanceNumber = k + 1 if header.ascending else count - k
         template.ImagePositionPatient = [decimal(v) for v in geometry.position(k)]
@@ -194,7 +203,7 @@ def _series_part(header: SeriesHeader, geometry: Geometry, derivation: Derivatio
     orientation = (*geometry.axes[:, 2], *geometry.axes[:, 1])
     dataset.ImageOrientationPatient = _as_in_source(first, "ImageOrientationPatient", orientation)
     dataset.PixelSpacing = _as_in_source(first, "PixelSpacing", geometry.pixel_mm)
-    now = _now(dataset)
+    now = now_in_zone(text_of(first, "TimezoneOffsetFromUTC"))
     for what in ("Series", "Content", "InstanceCreation"):
         setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
         setattr(dataset, f"{what}Time", now.strftime("%H%M%S"))
@@ -208,13 +217,16 @@ def _series_part(header: SeriesHeader, geometry: Geometry, derivation: Derivatio
     return dataset
 
 
-def _slice_part(shared: Dataset, source_slice: Dataset) -> Dataset:
+def _slice_part(shared: Dataset, source_slice: Dataset, first: Dataset) -> Dataset:
     """The shared part with what is taken from the nearest source slice."""
     dataset = Dataset()
     dataset.update(shared)  # not copy(): that would share the mapping too
     dataset.file_meta = shared.file_meta
-    dataset.update(inherit(source_slice, FROM_NEAREST))
-    dataset.update(windows(source_slice))
+    copied = inherit(source_slice, FROM_NEAREST)
+    copied.update(windows(source_slice))
+    if value_of(source_slice, "SpecificCharacterSet") != value_of(first, "SpecificCharacterSet"):
+        remove_coded(copied)  # the derived slice names the first slice's character set
+    dataset.update(copied)
     part = str(dataset.get("BodyPartExamined", "")).upper()
     if not {"Laterality", "ImageLaterality"} & set(dataset.dir()) and not any(word in part for word in PAIRED_PARTS):
         # Type 2C: a source without Laterality means that the part is not paired (PS3.3 C.7.3.1). It is written, because
@@ -283,13 +295,3 @@ def _uid(header: SeriesHeader, geometry: Geometry, derivation: Derivation, what:
         f"grid {geometry.shape} {grid}",
         what,
     )
-
-
-def _now(dataset: Dataset) -> datetime:
-    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8), else the local one."""
-    offset = str(dataset.get("TimezoneOffsetFromUTC", ""))
-    now = datetime.now().astimezone()
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
-        minutes = int(offset[1:3]) * 60 + int(offset[3:])
-        return now.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
-    return now
