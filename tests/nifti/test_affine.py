@@ -119,6 +119,16 @@ def test_rounding_of_a_quaternion_is_no_contradiction_in_a_large_volume(tmp_path
     assert read_nifti(path).hu.shape == (3, 512, 512)
 
 
+@pytest.mark.parametrize("degrees", [0, 11, 180])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_sizes_are_the_decimals_that_were_written(tmp_path, degrees, kind):
+    affine = affine_for(spacing=(0.7, 0.7421875, 1.1))
+    affine[:3, :3] = nib.quaternions.angle_axis2mat(np.radians(degrees), (1, 2, 0.5)) @ affine[:3, :3]
+    nib.save(kind(ct(), affine), tmp_path / "in.nii")
+    geometry = read_nifti(tmp_path / "in.nii").geometry
+    assert sorted((geometry.spacing_mm, *geometry.pixel_mm)) == pytest.approx([0.7, 0.7421875, 1.1], rel=1e-14)
+
+
 def sheared(shape, voxels):
     """An affine whose third axis leans along the first so that the last slice lies `voxels` columns off."""
     affine = affine_for()

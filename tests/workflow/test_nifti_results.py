@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from tests.dicom_builder import PATIENT_NAME, build_series, phantom_hu
+from tests.dicom_builder import AXIAL, PATIENT_NAME, build_series, phantom_hu
 
 import lamella
 from lamella.cli import main
@@ -207,13 +207,19 @@ def thin_file(source: Path, model: Path, folder: Path, *more: str) -> lamella.Vo
     return read_source(out)
 
 
+TILTED = (0.96, 0.28, 0.0, -0.2688, 0.9216, 0.28)
+
+
 @pytest.mark.parametrize("mode", ["mean", "texture"])
-def test_dicom_and_what_dcm2niix_makes_of_it_give_the_same_voxels(tiny_model: Path, tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("orientation", [AXIAL, TILTED, (1, 0, 0, 0, 0, -1)], ids=["axial", "oblique", "coronal"])
+def test_dicom_and_what_dcm2niix_makes_of_it_give_the_same_voxels(
+    tiny_model: Path, tmp_path: Path, mode: str, orientation: tuple[float, ...]
+) -> None:
     """5 mm every 2.5 mm: read as 2.5 mm slices, the result would be another."""
     if shutil.which("dcm2niix") is None:
         pytest.skip("dcm2niix is not installed (Debian package dcm2niix)")
     hu = np.clip(phantom_hu(9, 24, 28) // 8, -1024, 3071).astype(np.int16)
-    build_series(tmp_path / "dicom", hu, spacing_mm=2.5, thickness_mm=5.0, pixel_mm=(0.7, 0.7))
+    build_series(tmp_path / "dicom", hu, spacing_mm=2.5, thickness_mm=5.0, pixel_mm=(0.7, 0.7), orientation=orientation)
     command = [
         "dcm2niix",
         "-z",

@@ -35,6 +35,9 @@ SHEAR_COSINE = 1e-4
 MIN_DETERMINANT_MM3 = 1e-6
 """Smallest volume of a voxel that still counts as one."""
 
+FLOAT32_BYTES, FLOAT32_RELATIVE, ARITHMETIC_RELATIVE = 4, 1e-6, 3e-7
+"""Lengths of affine and pixdim that differ by less are one number; so are decimals and what float32 arithmetic leaves."""
+
 _METRE, _MICRON = 1, 3
 
 Matrix = NDArray[np.float64]
@@ -70,7 +73,7 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matr
         notes = (*notes, f"shear of {drift:.2g} voxels over the whole volume taken out as rounding")
     if not int(header["xyzt_units"]) & 7:
         notes = (*notes, "unit of length is unknown: millimetres assumed")
-    return LPS_RAS @ affine, code, notes
+    return LPS_RAS @ _with_decimals(affine, header["pixdim"][1:4]), code, notes
 
 
 def _stated(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:
@@ -139,6 +142,23 @@ def _with_volume(affine: Matrix) -> Matrix | None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < MIN_DETERMINANT_MM3:
         return None
     return affine
+
+
+def _with_decimals(affine: Matrix, sizes: NDArray[np.floating[Any]]) -> Matrix:
+    """Voxel sizes as the decimals that float32 stands for: 2.5 and 0.7 as in DICOM, not 2.5000005 and 0.69999999."""
+    if sizes.dtype.itemsize != FLOAT32_BYTES:
+        return affine
+    decimals = np.array([_decimal(size) for size in np.abs(sizes)])
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    finer = np.array(affine)
+    finer[:3, :3] *= np.where(np.abs(decimals - lengths) <= FLOAT32_RELATIVE * lengths, decimals / lengths, 1.0)
+    return finer
+
+
+def _decimal(size: np.floating[Any]) -> float:
+    """Four decimals where they are the number but for the arithmetic of float32; else the shortest that is this float32."""
+    rounded = round(float(size), 4)
+    return rounded if abs(rounded - float(size)) <= ARITHMETIC_RELATIVE * float(size) else float(str(size))
 
 
 def _perpendicular(affine: Matrix, shape: tuple[int, int, int]) -> Matrix:
