@@ -47,6 +47,14 @@ def test_both_appear(tmp_path: Path, old: dict[str, bytes]) -> None:
     assert len(os.listdir(tmp_path)) == 2
 
 
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    image, beside = (tmp_path / os.fsdecode(b"\xff" + end) for end in (b".nii", b".json"))
+    with staged_pair(image, beside, overwrite=False) as both:
+        for path in both:
+            path.write_bytes(b"new")
+    assert (image.read_bytes(), beside.read_bytes()) == (b"new", b"new")
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_sidecar_of_something_else_is_never_replaced(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "a.json").write_bytes(b"notes")

@@ -144,7 +144,7 @@ def _swap(stage: Path, new: Path, output: Path, overwrite: bool, beside: Path | 
     if beside is not None:
         if os.path.lexists(beside):
             os.rename(beside, stage / "old" / beside.name)
-        (stage / _PLACING).write_text(beside.name, encoding="utf-8")
+        (stage / _PLACING).write_bytes(os.fsencode(beside.name))
         os.replace(new.with_name(beside.name), beside)
     os.replace(new, output)
     _sync(output.parent)
@@ -165,7 +165,7 @@ def _restore(stage: Path, output: Path) -> None:
     if os.path.lexists(output):
         return
     if (stage / _PLACING).is_file():
-        name = (stage / _PLACING).read_text(encoding="utf-8")
+        name = os.fsdecode((stage / _PLACING).read_bytes())
         if not (stage / "new" / name).exists():  # it stands at OUTPUT already, without the file that it belongs to
             output.with_name(name).unlink(missing_ok=True)
     aside = list((stage / "old").iterdir()) if (stage / "old").is_dir() else []
