@@ -32,6 +32,7 @@ OPTIONS = {
     "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
     "series": SERIES,
     "thickness_mm": Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."),
+    "strict": Option("--strict", help="Refuse SOURCE where parts that its headers promise are missing."),
     "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
     "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
     "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),

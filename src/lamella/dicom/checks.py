@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from lamella.dicom.elements import text_of, value_of, whole_number
 from lamella.dicom.header import Slice
+from lamella.dicom.mixture import check_one_acquisition, mixture
+from lamella.dicom.rounding import Rounding, rounding_of, turned
 from lamella.errors import RefusedInput
 from lamella.volume import Geometry
 
@@ -38,6 +40,9 @@ DUPLICATE_MM = 0.01
 
 COSINE = 1e-4
 """Orientation cosines may differ by this much (0.006 degrees): within the series, from unit length, from perpendicular."""
+
+ROUNDED_RELATIVE = 0.2
+"""However few decimals positions have, a step that differs by more of the spacing than this is no rounding."""
 
 PIXEL_RELATIVE = 1e-4
 """PixelSpacing may differ by this much: 0.04 mm across 512 pixels of 0.8 mm."""
@@ -75,17 +80,18 @@ def stack_of(slices: Sequence[Slice]) -> Stack:
             f"The series holds {found}. Expected at least {MIN_SLICES}, because one slice has no spacing. "
             "Give the folder with the whole series."
         )
-    _check_alike(slices)
-    row, column = _directions(slices[0])
-    normal = np.cross(row, column)
-    heights = np.array([normal @ np.array(one.position_mm) for one in slices])
-    order = np.argsort(heights, kind="stable")
-    ordered = [slices[i] for i in order]
-    heights = heights[order]
+    rounding = rounding_of(slices)
+    _check_alike(slices, rounding)
+    row, column = _directions(slices[0], rounding)
+    ordered, heights = _by_height(slices, np.cross(row, column))
     _check_duplicates(ordered, heights)
-    _check_axis(ordered, normal)
-    spacing = float((heights[-1] - heights[0]) / (len(ordered) - 1))
-    _check_spacing(ordered, heights, spacing)
+    lean = _check_axis(ordered, np.cross(row, column), rounding)
+    if lean.any():  # rounded cosines: the positions, far from each other, tell the direction better
+        row, column = turned(row, column, lean)
+        ordered, heights = _by_height(slices, np.cross(row, column))
+    normal = np.cross(row, column)
+    spacing = _check_spacing(ordered, heights, rounding.along(normal))
+    check_one_acquisition(ordered)
 
     first = ordered[0]
     affine = np.eye(4)
@@ -98,25 +104,32 @@ def stack_of(slices: Sequence[Slice]) -> Stack:
     return Stack(tuple(ordered), geometry, ascending, (*note, *_remarks(ordered, spacing)))
 
 
-def _directions(one: Slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _by_height(slices: Sequence[Slice], normal: NDArray[np.float64]) -> tuple[list[Slice], NDArray[np.float64]]:
+    heights = np.array([normal @ np.array(one.position_mm) for one in slices])
+    order = np.argsort(heights, kind="stable")
+    return [slices[i] for i in order], heights[order]
+
+
+def _directions(one: Slice, rounding: Rounding) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(direction of rising column index, of rising row index), made exactly perpendicular and of unit length."""
     row, column = np.array(one.orientation[:3]), np.array(one.orientation[3:])
     lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if max(abs(length - 1) for length in lengths) > COSINE or abs(row @ column) > COSINE:
+    allowed = max(COSINE, rounding.angle)
+    if max(abs(length - 1) for length in lengths) > allowed or abs(row @ column) > allowed:
         raise RefusedInput(
             f"ImageOrientationPatient is not two perpendicular unit vectors in {one.name}. Found lengths "
-            f"{lengths[0]:.5f} and {lengths[1]:.5f}, product {row @ column:.5f}."
+            f"{lengths[0]:.5f} and {lengths[1]:.5f}, product {row @ column:.5f}.{rounding.remark}"
         )
     row = row / lengths[0]
     column = column - (column @ row) * row
     return row, column / np.linalg.norm(column)
 
 
-def _check_alike(slices: Sequence[Slice]) -> None:
+def _check_alike(slices: Sequence[Slice], rounding: Rounding) -> None:
     """Every slice must share patient, matrix, direction, frame of reference and thickness with the others."""
     _check_same("matrix size", slices, [f"{one.rows} x {one.columns}" for one in slices], shown=True)
     _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
-    _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, COSINE, "")
+    _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, max(COSINE, rounding.angle), "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
     for keyword in ("StudyInstanceUID", "PatientID"):
         stating = [one for one in slices if text_of(one.header, keyword).strip()]
@@ -168,14 +181,6 @@ def _differs(what: str, odd: Sequence[Slice]) -> str:
     return f"{what} differs within the series, in {odd[0].name}{more}."
 
 
-def _acquisitions(slices: Sequence[Slice]) -> str:
-    counts = Counter(text_of(one.header, "AcquisitionNumber") or "none" for one in slices)
-    if len(counts) < 2:
-        return ""
-    listed = ", ".join(f"{number} ({count} slices)" for number, count in sorted(counts.items()))
-    return f" Two or more acquisitions are mixed, AcquisitionNumber {listed}: put each in a folder of its own."
-
-
 def _check_duplicates(ordered: Sequence[Slice], heights: NDArray[np.float64]) -> None:
     steps = np.diff(heights)
     twice = np.flatnonzero(steps < DUPLICATE_MM).tolist()
@@ -185,42 +190,59 @@ def _check_duplicates(ordered: Sequence[Slice], heights: NDArray[np.float64]) ->
     raise RefusedInput(
         f"Several slices lie at the same position: {one.name} and {other.name} at {heights[twice[0]]:.2f} mm along the "
         f"normal. Found {len(ordered)} slices at {len(ordered) - len(twice)} positions; expected one each."
-        + (_acquisitions(ordered) or " Take the surplus slices out.")
+        + (mixture(ordered) or " Take the surplus slices out.")
     )
 
 
-def _check_axis(ordered: Sequence[Slice], normal: NDArray[np.float64]) -> None:
-    """All positions must lie on one line along the normal; a line at an angle to it is a gantry tilt."""
+def _check_axis(ordered: Sequence[Slice], normal: NDArray[np.float64], rounding: Rounding) -> NDArray[np.float64]:
+    """All positions must lie on one line along the normal; a line at an angle to it is a gantry tilt.
+
+    Returns:
+        what must be added to the normal where rounded cosines explain that the line leaves it; zeros otherwise.
+    """
     offsets = np.array([one.position_mm for one in ordered]) - ordered[0].position_mm
     along = offsets @ normal
     sideways = offsets - along[:, None] * normal
     slope = (along @ sideways) / (along @ along)
-    stray = np.linalg.norm(sideways - along[:, None] * slope, axis=1)
+    straight = sideways - along[:, None] * slope
+    stray = np.linalg.norm(straight, axis=1)
     lean_mm = float(np.linalg.norm(slope)) * along[-1]
-    if lean_mm > AXIS_MM and stray.max() <= max(AXIS_MM, 0.1 * lean_mm):
+    allowed = max(AXIS_MM, rounding.sideways_mm)
+    rounded = allowed < lean_mm <= allowed + rounding.angle * along[-1]
+    if rounded:
+        sideways = straight
+    elif lean_mm > allowed and stray.max() <= max(allowed, 0.1 * lean_mm):
         angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
         tilt = text_of(ordered[0].header, "GantryDetectorTilt")
         raise RefusedInput(
             f"The slices are sheared (gantry tilt): from {ordered[0].name} to {ordered[-1].name} each lies shifted "
             f"within its plane, {angle:.2f} degrees off the normal, {lean_mm:.2f} mm in all (GantryDetectorTilt: "
-            f"{tilt or 'absent'}). Expected a stack along its normal, within {AXIS_MM:g} mm. "
+            f"{tilt or 'absent'}). Expected a stack along its normal, within {allowed:.3g} mm. "
             "Export the series reconstructed without tilt."
         )
     lateral = np.linalg.norm(sideways - np.median(sideways, axis=0), axis=1)
     worst = int(lateral.argmax())
-    if lateral[worst] > AXIS_MM:
+    if lateral[worst] > allowed:
         raise RefusedInput(
             f"A slice lies beside the stack's axis: {ordered[worst].name} is {lateral[worst]:.2f} mm off, at most "
-            f"{AXIS_MM:g} mm allowed. Take it out, or export the series again."
+            f"{allowed:.3g} mm allowed. Take it out, or export the series again."
         )
+    return slope if rounded else np.zeros(3)
 
 
-def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], spacing: float) -> None:
+def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], rounded_mm: float) -> float:
+    """The mean spacing; where only the rounding of positions explains uneven steps, that of the fitted line.
+
+    Args:
+        rounded_mm: how far a step may be wrong because of the decimals that are written.
+    """
     steps = np.diff(heights)
+    spacing = float((heights[-1] - heights[0]) / (len(ordered) - 1))
     usual = float(np.median(steps))
-    allowed = max(SPACING_MM, SPACING_RELATIVE * usual)
+    exact = max(SPACING_MM, SPACING_RELATIVE * usual)
+    allowed = max(exact, min(rounded_mm, ROUNDED_RELATIVE * usual) + 1e-6)
     wrong = np.flatnonzero(np.abs(steps - usual) > allowed)
-    acquisitions = _acquisitions(ordered)
+    acquisitions = mixture(ordered)
     if len(wrong):
         worst = wrong[np.abs(steps[wrong] - usual).argmax()]
         between = f"between {ordered[worst].name} and {ordered[worst + 1].name}: {steps[worst]:.2f} mm"
@@ -235,13 +257,16 @@ def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], spaci
             f"The slice spacing is uneven {between}, median {usual:.2f} mm, allowed difference {allowed:.2f} mm."
             + (acquisitions or " Export a series of one even spacing.")
         )
+    if np.abs(steps - usual).max() > exact:
+        spacing = float(np.polyfit(np.arange(len(heights)), heights, 1)[0])
     drift = np.abs(heights - (heights[0] + spacing * np.arange(len(heights))))
-    worst = int(drift.argmax())
-    if drift[worst] > max(DRIFT_MM, DRIFT_RELATIVE * spacing):
+    worst, most = int(drift.argmax()), max(DRIFT_MM, DRIFT_RELATIVE * spacing, rounded_mm)
+    if drift[worst] > most + 1e-6:
         raise RefusedInput(
             f"The slice spacing is uneven: {ordered[worst].name} lies {drift[worst]:.2f} mm off a regular grid of "
-            f"{spacing:.3f} mm, allowed {max(DRIFT_MM, DRIFT_RELATIVE * spacing):.2f} mm."
+            f"{spacing:.3f} mm, allowed {most:.2f} mm."
         )
+    return spacing
 
 
 def _numbering(ordered: Sequence[Slice]) -> tuple[bool, tuple[str, ...]]:

@@ -126,7 +126,8 @@ def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[Frame]:
     """
     if not SYNTAXES[form.syntax].encapsulated:
         expected = form.frame_bytes * count
-        if len(data) not in (expected, expected + 1):
+        # Bytes behind the last frame mean nothing (PS3.5 8.1.1 pads to even length); a whole frame would.
+        if not expected <= len(data) < expected + form.frame_bytes:
             raise RefusedInput(
                 f"The pixel data of {form.name} has the wrong length (cut off?). Found {len(data):,} bytes, expected "
                 f"{expected:,} for {count} x {form.rows} x {form.columns}. Copy or export it again."
@@ -144,6 +145,14 @@ def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[Frame]:
         raise _undecodable(form, error) from None
     if found != count:
         raise RefusedInput(f"{form.name} holds {found} encoded frames. Its header says {count}. Export it again.")
+
+
+def surplus_bytes(data: bytes, form: PixelFormat, count: int) -> int:
+    """Bytes behind the last uncompressed frame, apart from one that makes the length even."""
+    if SYNTAXES[form.syntax].encapsulated:
+        return 0
+    surplus = len(data) - form.frame_bytes * count
+    return surplus if surplus > 1 else 0
 
 
 def stored_values(frame: Frame, form: PixelFormat) -> Stored:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 
 from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage
 
-from lamella.dicom.elements import text_of
+from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.enhanced import ENHANCED_CLASSES
+
+CT_CLASSES = {CTImageStorage, *ENHANCED_CLASSES}
 
 _PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAXIP|MIN_IP|MAX_IP)(?![A-Z])")
 
@@ -15,6 +19,11 @@ _MATERIAL = re.compile(
     r"MAT_(SPECIFIC|FRACTIONAL|VALUE_BASED)|MATERIAL_?(DENSITY|MAP)|URIC_?ACID|CBF|CBV|MTT|TTP|TMAX|PBV)(?![A-Z0-9])"
 )
 _HU_DESPITE_MATERIAL = re.compile(r"REMOV|SUPPRESS|SUBTRACT|(?<![A-Z])VNC|VIRTUAL_?NON|NON_?IODINE|NO_?IODINE")
+
+
+def is_image(header: Dataset) -> bool:
+    """Whether it has pixels in rows and columns; reports, presentation states, raw data and documents have none."""
+    return "Rows" in header or "Columns" in header or value_of(header, "SOPClassUID") in CT_CLASSES
 
 
 def is_localizer(header: Dataset) -> bool:

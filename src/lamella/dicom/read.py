@@ -17,12 +17,14 @@ from pydicom.uid import UID
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
-from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values
+from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, surplus_bytes
 from lamella.dicom.elements import text_of, whole_number
 from lamella.dicom.header import SeriesHeader, Slice
 from lamella.dicom.kind import rescale_unit
+from lamella.dicom.mixture import INCOMPLETE
 from lamella.dicom.parse import quiet_pydicom, read_pixel_data
 from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
+from lamella.dicom.tags import left_out
 from lamella.dicom.values import SliceValues, check_hu, to_hu
 from lamella.errors import RefusedInput
 from lamella.volume import Volume
@@ -94,7 +96,12 @@ def survey(source: Path, pixels: bool = False) -> tuple[tuple[SeriesSummary, ...
 
 
 def read_series(
-    source: Path, series_uid: str | None = None, progress: Progress | None = None, thickness_mm: float | None = None
+    source: Path,
+    series_uid: str | None = None,
+    progress: Progress | None = None,
+    thickness_mm: float | None = None,
+    *,
+    strict: bool = False,
 ) -> Volume:
     """Reads one CT series into Hounsfield units.
 
@@ -103,6 +110,7 @@ def read_series(
         series_uid: SeriesInstanceUID; needed where the source holds more than one CT series.
         progress: called after each slice.
         thickness_mm: of the slabs, where the headers do not say it.
+        strict: refuse a series that lacks parts which its headers promise; otherwise a note says so.
 
     Returns:
         hu (z, y, x) int16 where all slopes and intercepts are integers, else float32; never below -1024 HU;
@@ -117,11 +125,19 @@ def read_series(
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
         stack = stack_of_series(series, thickness_mm)
+        incomplete = [note for note in stack.notes if note.startswith(INCOMPLETE)]
+        if strict and incomplete:
+            raise RefusedInput(
+                f"The series {series.uid} is {'; '.join(incomplete)}. Copy or export the whole series again, or read it "
+                "without --strict."
+            )
         hu, pixel_notes = _pixels(stack, series.uid, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
+        headers = [one.header for one in stack.slices]
+        notes = (*notes, *left_out(headers[0], headers))
         header = SeriesHeader(
             series_uid=series.uid,
-            slices=tuple(one.header for one in stack.slices),
+            slices=tuple(headers),
             files=tuple(one.entry.name for one in stack.slices),
             notes=notes,
             ascending=stack.ascending,
@@ -172,6 +188,7 @@ def _pixels(
     for index, one in enumerate(stack.slices):
         by_entry.setdefault(one.entry, {})[one.frame] = index
     counts: list[SliceValues] = []
+    surplus = 0
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
     pending: deque[Future[SliceValues]] = deque()
 
@@ -185,7 +202,9 @@ def _pixels(
         for entry, places in by_entry.items():
             one = stack.slices[next(iter(places.values()))]
             form = pixel_format(one.header, entry.name)
-            for frame, encoded in enumerate(frames_of(read_pixel_data(entry), form, one.frames)):
+            data = read_pixel_data(entry)
+            surplus += surplus_bytes(data, form, one.frames) > 0
+            for frame, encoded in enumerate(frames_of(data, form, one.frames)):
                 if frame in places:
                     index = places[frame]
                     pending.append(pool.submit(_fill, encoded, form, stack.slices[index], hu[index]))
@@ -196,6 +215,9 @@ def _pixels(
     padded, below = sum(one.padded for one in counts), sum(one.below for one in counts)
     notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []
     notes += [f"{below:,} pixels below -1024 HU set to air (-1024 HU)"] if below else []
+    notes += (
+        [f"{surplus} file{'s have' if surplus > 1 else ' has'} bytes behind the pixels, ignored"] if surplus else []
+    )
     return hu, tuple(notes)
 
 

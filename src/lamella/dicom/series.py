@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
@@ -16,7 +15,8 @@ from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stor
 from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
-from lamella.dicom.kind import is_localizer, material_map_of, projection_of, rescale_unit
+from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_of, projection_of, rescale_unit
+from lamella.dicom.mixture import missing_parts
 from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
 
@@ -33,20 +33,19 @@ class RawSeries:
 
     @property
     def modality(self) -> str:
-        """Modality of the first file."""
-        return text_of(self.files[0][1], "Modality")
+        """Modality of the first image, or of the first file where there is no image."""
+        return text_of((self.images or self.files)[0][1], "Modality")
 
     @property
     def images(self) -> tuple[tuple[Entry, Dataset], ...]:
-        """The files that are not localizers."""
-        return tuple((entry, header) for entry, header in self.files if not is_localizer(header))
+        """The files that are images, localizers left out."""
+        return tuple((entry, header) for entry, header in self.files if is_image(header) and not is_localizer(header))
 
     @property
     def is_ct(self) -> bool:
         """Whether it holds CT slices; reports, projections and maps may have Modality CT, too."""
-        classes = {CTImageStorage, *ENHANCED_CLASSES}
         return self.modality == "CT" and any(
-            value_of(header, "SOPClassUID") in classes and not (projection_of(header) or material_map_of(header))
+            value_of(header, "SOPClassUID") in CT_CLASSES and not (projection_of(header) or material_map_of(header))
             for _, header in self.images
         )
 
@@ -163,12 +162,18 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Sta
     Raises:
         RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
     """
-    localizers = [entry.name for entry, header in series.files if is_localizer(header)]
+    localizers = [entry.name for entry, header in series.files if is_image(header) and is_localizer(header)]
+    others = [(entry.name, value_of(header, "SOPClassUID")) for entry, header in series.files if not is_image(header)]
     notes = [f"localizer dropped: {_names(localizers)}"] if localizers else []
+    if others:
+        kinds = ", ".join(sorted({str(getattr(kind, "name", "no SOP class")) for _, kind in others}))
+        notes.append(f"no image, set aside: {_names([name for name, _ in others])} ({kinds})")
     if not series.images:
-        raise RefusedInput(
-            f"The series {series.uid} holds localizers only: {_names(localizers)}. Choose an axial series."
+        what = (
+            f"localizers only: {_names(localizers)}" if localizers else f"no images: {_names([o[0] for o in others])}"
         )
+        raise RefusedInput(f"The series {series.uid} holds {what}. Choose an axial series.")
+    notes += missing_parts([header for _, header in series.images], len(series.files))
     slices: list[Slice] = []
     for entry, header in series.images:
         slices.extend(_slices(entry, header, thickness_mm))
@@ -183,7 +188,7 @@ def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterab
     modality, sop_class = text_of(header, "Modality"), value_of(header, "SOPClassUID")
     if modality != "CT":
         raise RefusedInput(f"{entry.name} is not CT. Found Modality {modality or 'missing'}; expected CT.")
-    if sop_class != CTImageStorage and sop_class not in ENHANCED_CLASSES:
+    if sop_class not in CT_CLASSES:
         raise RefusedInput(
             f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
             "Image Storage or Enhanced CT Image Storage."
@@ -194,7 +199,7 @@ def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterab
     frames = frame_count(header)
     if sop_class in ENHANCED_CLASSES:
         found = [slice_of(flat, entry, i, frames, thickness_mm) for i, flat in enumerate(flattened(header, entry.name))]
-    elif frames == 1:
+    elif frames in (0, 1):  # 0 is not allowed, and there is nothing else that it can mean
         found = [slice_of(header, entry, thickness_mm=thickness_mm)]
     else:
         raise RefusedInput(f"{entry.name} is a classic CT image with {frames} frames. Expected one frame a file.")

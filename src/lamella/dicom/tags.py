@@ -7,6 +7,8 @@ unknown attributes, because they may describe other pixels. Modules and types fo
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from copy import deepcopy
 from types import MappingProxyType
 
@@ -14,11 +16,14 @@ from pydicom import config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 from pydicom.valuerep import STR_VR, validate_value
 
 from lamella.dicom.elements import TEXT_VRS, is_coded, text_element, undecoded
 
 _LOG = logging.getLogger(__name__)
+_UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError, LookupError, AttributeError)
 
 PATIENT = (  # PS3.3 C.7.1.1 Patient, C.7.1.3 Clinical Trial Subject
     "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence",
@@ -149,20 +154,58 @@ def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) 
     with config.disable_value_validation():  # its warnings would quote the value, which may name a patient
         for keyword in keywords:
             try:
-                element = source[keyword] if keyword in source else None  # noqa: SIM401 - get() returns the value
-                if element is None or element.is_empty:
-                    continue
-                vr, raw = dictionary_VR(keyword), undecoded(element)
-                if vr != element.VR:  # a wrong one in the file, or an enhanced attribute's
-                    element = DataElement(keyword, vr, element.value)
-                text = vr in TEXT_VRS and raw is not None
-                # Lengths and characters of what is not plain ASCII depend on a character set that may be untrue.
-                if not exact and not (text and is_coded(raw or b"")):
-                    _validate(element)
-                copied.add(text_element(keyword, vr, raw) if text and raw is not None else _own_copy(element))
-            except (ValueError, TypeError, OverflowError, NotImplementedError, LookupError):
+                element = _fitting(source, keyword, exact)
+                if element is not None:
+                    copied.add(_own_copy(element))
+            except _UNFIT:
                 _LOG.warning("The source's %s is not valid and is left out of the derived header.", keyword)
     return copied
+
+
+def left_out(first: Dataset, slices: Iterable[Dataset]) -> list[str]:
+    """Notes on the attributes that `inherit` will leave out, without their values."""
+    counts: Counter[str] = Counter()
+    places = [(first, IDENTITY, True), (first, FROM_FIRST, False), *((one, FROM_NEAREST, False) for one in slices)]
+    with config.disable_value_validation():
+        for header, keywords, exact in places:
+            for keyword in keywords:
+                try:
+                    _fitting(header, keyword, exact)
+                except _UNFIT:
+                    counts[keyword] += 1
+    return [
+        f"{keyword} is not valid in {n} file{'s' if n > 1 else ''}: left out of results"
+        for keyword, n in counts.items()
+    ]
+
+
+def _fitting(source: Dataset, keyword: str, exact: bool) -> DataElement | None:
+    """The element as it may be copied; None where there is no value. Raises one of `_UNFIT` where it is not valid."""
+    element = source[keyword] if keyword in source else None  # noqa: SIM401 - get() returns the value
+    if element is None or element.is_empty:
+        return None
+    vr, raw = dictionary_VR(keyword), undecoded(element)
+    if vr != element.VR:  # a wrong one in the file, or an enhanced attribute's
+        element = DataElement(keyword, vr, element.value)
+    text = vr in TEXT_VRS and raw is not None
+    # Lengths and characters of what is not plain ASCII depend on a character set that may be untrue.
+    if not exact and not (text and is_coded(raw or b"")):
+        _validate(element)
+    if text and raw is not None:
+        return text_element(keyword, vr, raw)
+    if vr != "SQ":
+        _encode(element)
+    return element
+
+
+def _encode(element: DataElement) -> None:
+    """Writes the element to nowhere: whatever pydicom raises on a value that it cannot write becomes a ValueError."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    try:
+        write_data_element(buffer, element)
+    except Exception as error:
+        raise ValueError(type(error).__name__) from None
 
 
 def _own_copy(element: DataElement) -> DataElement:

@@ -37,6 +37,7 @@ def read_source(
     series_uid: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     thickness_mm: float | None = None,
+    strict: bool = False,
 ) -> Volume:
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
@@ -45,6 +46,7 @@ def read_source(
         series_uid: SeriesInstanceUID; needed where the source holds several CT series.
         progress: called with (slices done, slices in all).
         thickness_mm: of the slabs, where the source does not say it: NIfTI without a sidecar, DICOM without SliceThickness.
+        strict: refuse a DICOM series that lacks parts which its headers promise.
 
     Raises:
         UsageError: the source does not exist, or it states another thickness than `thickness_mm`.
@@ -54,7 +56,7 @@ def read_source(
     if thickness_mm is not None and not 0 < thickness_mm < math.inf:
         raise UsageError(f"The slice thickness must be a positive number of mm. Found {thickness_mm:g}.")
     if kind_of(path) != "nifti":
-        return read_series(path, series_uid, progress, thickness_mm)
+        return read_series(path, series_uid, progress, thickness_mm, strict=strict)
     if series_uid is not None:
         raise RefusedInput(f"{path.name} is NIfTI and has no series UID. Leave --series out.")
     volume = read_nifti(path, thickness_mm)

@@ -44,6 +44,7 @@ class ThinRequest:
         model: name of a shipped model, or a model folder.
         series: SeriesInstanceUID in `source`.
         thickness_mm: of the slices of `source`, where it does not say it.
+        strict: refuse a source that lacks parts which its headers promise.
         report: file for the report, .json or .html.
         preview: file for a picture, .png.
         overwrite: earlier results may be replaced.
@@ -60,6 +61,7 @@ class ThinRequest:
     model: str = "embedded"
     series: str | None = None
     thickness_mm: float | None = None
+    strict: bool = False
     report: Path | None = None
     preview: Path | None = None
     overwrite: bool = False
@@ -155,7 +157,9 @@ def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study
         settings = filled_in(dataclasses.replace(request.settings, spread=spread), model)
     progress("read", 0.0)
     with stopwatch.stage("read"):
-        source = read_source(request.source, request.series, counted(progress, "read"), request.thickness_mm)
+        source = read_source(
+            request.source, request.series, counted(progress, "read"), request.thickness_mm, request.strict
+        )
         like = None if request.like is None else read_like(request.like, request.like_series)
     progress("load", 0.0)
     with stopwatch.stage("load"):
