@@ -196,11 +196,23 @@ def test_what_has_no_dicom_header_becomes_nifti(thick_volume: lamella.Volume, ti
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out.json", "out.nii"]
 
 
+def test_several_samples_are_counted(thick_volume: lamella.Volume, tiny_model: Path) -> None:
+    two = lamella.thin(thick_volume, slices=14, model=tiny_model, mode="texture", samples=2, steps=1)
+    assert "2 samples" in repr(two)
+
+
+def test_an_array_is_no_volume(thick_volume: lamella.Volume, tiny_model: Path) -> None:
+    with pytest.raises(lamella.UsageError, match=r"Found ndarray.*Volume\.from_array"):
+        lamella.thin(thick_volume.hu, model=tiny_model)  # type: ignore[arg-type]
+    with pytest.raises(lamella.UsageError, match="Found str"):
+        lamella.thin(thick_volume, like="THIN", model=tiny_model)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"slices": 9, "spacing_mm": 1.0}, "Choose one"),
-        ({"steps": 4}, "not drawn in steps"),
+        ({"steps": 4}, "not sampled in steps"),
         ({"samples": 2}, "only one mean"),
         ({"model": "no-such-model"}, "no-such-model"),
         ({"precision": "fp8"}, "fp8"),

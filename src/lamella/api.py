@@ -65,6 +65,12 @@ def thin(
     Raises:
         LamellaError: one of its children; see `lamella.errors`.
     """
+    for given in (volume, *([] if like is None else [like])):
+        if not isinstance(given, Volume):
+            raise UsageError(
+                f"thin needs a lamella.Volume. Found {type(given).__name__}. Make one with lamella.read, "
+                "lamella.Volume.from_array, lamella.from_nibabel or lamella.from_simpleitk."
+            )
     chosen = load_model(model) if isinstance(model, str | Path) else model
     asked = filled_in(ThinSettings(**settings), chosen)
     study = plan_study(volume, chosen, asked, spacing_mm=spacing_mm, slices=slices, like=like)

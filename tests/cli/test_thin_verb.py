@@ -196,6 +196,15 @@ def test_missing_source_is_2(tmp_path: Path, capsys: Capture) -> None:
     assert "SOURCE does not exist" in capsys.readouterr().err
 
 
+def test_a_device_that_is_not_there_is_2_before_source_is_read(
+    tiny_model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    asked = ["thin", str(tmp_path / "empty"), str(tmp_path / "out"), "--model", str(tiny_model), "--device", "abacus"]
+    assert main(asked) == 2
+    assert "abacus" in capsys.readouterr().err
+
+
 def test_nifti_cannot_become_dicom(thick_study: Path, tmp_path: Path, capsys: Capture) -> None:
     thick = tmp_path / "thick.nii"
     assert main(["degrade", str(thick_study), str(thick), "--thickness-mm", "5", "--spacing-mm", "5", "--quiet"]) == 0

@@ -134,7 +134,9 @@ def test_weights_that_overflow_stop_with_the_step(small_model: EmbeddedModel, th
 
 def test_a_volume_too_large_for_the_memory_is_refused_with_the_plan(small_model: EmbeddedModel) -> None:
     thick = upright((60, 512, 512), 5.0, 5.0)
-    with pytest.raises(RefusedInput, match=r"too large for the memory.*about \d+\.\d GiB of 0\.5 GiB"):
+    with pytest.raises(
+        RefusedInput, match=r"too large for the memory.*about \d+\.\d GiB of 0\.5 GiB.*a larger --memory-gb"
+    ):
         small_model.plan(thick, thin_grid(thick, spacing_mm=1.0), ThinSettings(memory_gb=0.5))
 
 

@@ -181,7 +181,7 @@ def test_the_report_says_how(thick_volume: Volume, small_model: EmbeddedModel) -
     assert report["codec"] == {"low_hu": -1000.0, "high_hu": 1000.0, "axes": "ras_xyz", "tile": None}
     assert report["scale"] == 1.5
     assert report["condition"] == "thick_latents"
-    assert set(report["seconds"]) == {"encode", "sample", "decode", "finish"}
+    assert set(report["seconds"]) == {"encode", "sample", "decode", "consistency"}
 
 
 def test_bfloat16_stays_finite(thick_volume: Volume) -> None:  # SPEC A20

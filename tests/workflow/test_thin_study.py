@@ -144,6 +144,16 @@ def test_preview_and_page_are_of_the_answer_itself(
     assert panels_drawn == [["Thick, as measured", "Cubic interpolation", f"Lamella {mode}"]]
 
 
+def test_a_page_says_which_of_several_samples_it_shows(
+    thin_command: list[str], tmp_path: Path, panels_drawn: list[list[str]]
+) -> None:
+    page = tmp_path / "r.html"
+    more = ["--preview", str(tmp_path / "p.png"), "--report", str(page), "--mode", "texture", "--samples", "2"]
+    assert main([*thin_command, str(tmp_path / "out"), *more]) == 0
+    assert panels_drawn == [["Thick, as measured", "Cubic interpolation", "Lamella texture 1 of 2"]]
+    assert "Lamella texture 1 of 2" in page.read_text(encoding="utf-8")
+
+
 def test_the_demonstration_shows_the_truth(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, panels_drawn: list[list[str]]
 ) -> None:
@@ -208,8 +218,16 @@ def test_every_setting_is_an_option() -> None:
 
 def test_seconds_by_stage(thin_command: list[str], tmp_path: Path) -> None:
     told: list[str] = []
+    begun: dict[str, float] = {}
+
+    def progress(stage: str, fraction: float) -> None:
+        told.append(stage)
+        begun.setdefault(stage, fraction)
+
     request = ThinRequest(Path(thin_command[-1]), tmp_path / "out", model=thin_command[2])
-    report = thin_study(request, lambda stage, fraction: told.append(stage)).report
+    report = thin_study(request, progress).report
+    assert begun["mean"] == 0.0, "the stage is shown when it begins, not when its first block is done"
+    assert "consistency" in report["seconds"]
     assert list(report["seconds"])[:3] == ["start", "read", "load"]
     assert list(report["seconds"])[-1] == "write"
     assert list(dict.fromkeys(told)) == ["start", "read", "load", "mean", "write"]

@@ -23,7 +23,7 @@ def report(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw what an evaluation found.
+    """Turn the results of an evaluation into a page or a document.
 
     A page holds everything it shows: it opens from disk, without network. A document has its pictures beside it, and shows
     none of a person.

@@ -22,11 +22,13 @@ OPTIONS = {
     "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
     "like": Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
     "like_series": Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
-    "mode": Option("--mode", help="Least error; the scan's own noise put back; or a draw of everything unknown."),
-    "steps": Option("--steps", help="Steps of a draw; 4, or 20 for a latent diffusion model."),
+    "mode": Option(
+        "--mode", help="Least error; the scan's own noise put back; or one random sample of all that is unknown."
+    ),
+    "steps": Option("--steps", help="Steps of a sample; 4, or 20 for a latent diffusion model."),
     "sampler": Option("--sampler", help="Of a latent diffusion model: ddim, or ddpm with fresh noise in every step."),
     "samples": Option(
-        "--samples", help="Draws of texture or sample, 1. In mode mean of a latent model: draws averaged, 4."
+        "--samples", help="Samples of texture or sample, 1. In mode mean of a latent model: samples averaged, 4."
     ),
     "spread": Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
     "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
@@ -38,7 +40,7 @@ OPTIONS = {
     "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),
     "memory_gb": Option("--memory-gb", help="Plan for at most this much memory, in GiB; what is free if not given."),
     "report": Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
-    "preview": Option("--preview", metavar="FILE.png", help="Draw thick, cubic and thin side by side."),
+    "preview": Option("--preview", metavar="FILE.png", help="Write a picture of thick, cubic and thin side by side."),
     "overwrite": OVERWRITE,
 }
 """Words for the fields of `ThinRequest` and `ThinSettings`."""

@@ -62,10 +62,11 @@ def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, setting
             f"The smallest blocks are too large for {where.device}. They need {needed / GIB:.1f} GiB, {room / GIB:.1f} GiB "
             "are usable. End what else runs there, or use --device cpu."
         )
+    more = "a machine with more memory" if settings.memory_gb is None else "a larger --memory-gb"
     raise RefusedInput(
         f"The volume is too large for the memory. {thick.shape[0]} x {thick.shape[1]} x {thick.shape[2]} to "
         f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices, a coarser spacing"
-        f"{'' if settings.mode == 'mean' else ', mode mean'} or a machine with more memory."
+        f"{'' if settings.mode == 'mean' else ', mode mean'} or {more}."
     )
 
 

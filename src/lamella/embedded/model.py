@@ -101,7 +101,7 @@ class EmbeddedModel(EmbeddedWeights):
         answers = _answers(work, prediction, noise, texture)
         del prediction  # the largest thing in memory: released with the last answer, before that is made consistent
         for image in answers:
-            with work.stopwatch.stage("finish"):
+            with work.stopwatch.stage("consistency"):
                 samples.append(Volume(to_stored_hu(image, work.thick, grids)[wanted], grid))
         report = {**where.report, **work.stopwatch.report, **grids.report, "warnings": warnings}
         return Thinned(samples[0], tuple(samples), spread, report)
@@ -163,6 +163,7 @@ class _Work:
         return self.job.codec.decode(packed[None])[0, 0][:, :rows, :columns]
 
     def _advance(self, stage: str) -> Advance:
+        self.progress(stage, 0.0)
         return lambda fraction: self.progress(stage, fraction)
 
 

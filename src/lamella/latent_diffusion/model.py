@@ -94,12 +94,12 @@ class LatentModel(LatentWeights):
         draws, spread = [], None
         running = _Running()
         for image in _draws(task, stopwatch, progress):
-            with stopwatch.stage("finish"):
+            with stopwatch.stage("consistency"):
                 if settings.mode == "mean" or settings.spread:
                     running.add(image)
                 if settings.mode == "sample":
                     draws.append(task.whole(image)[wanted])
-        with stopwatch.stage("finish"):
+        with stopwatch.stage("consistency"):
             if settings.mode == "mean":
                 draws.append(task.whole(running.mean)[wanted])
             if settings.spread:

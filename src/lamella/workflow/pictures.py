@@ -25,7 +25,8 @@ def draw(
         truth: measured thin slices in the same place.
         overwrite: replace earlier files.
     """
-    source, grid, name = result.source, result.volume.geometry, f"Lamella {result.report['settings']['mode']}"
+    source, grid, count = result.source, result.volume.geometry, len(result.samples)
+    name = f"Lamella {result.report['settings']['mode']}" + (f" 1 of {count}" if count > 1 else "")
     cubic = Volume(aligned_cubic(source.hu, source.geometry.centres_mm, grid.centres_mm), grid)
     if page is not None:
         from lamella.report.study import render_study

@@ -81,8 +81,8 @@ class StudyResult(Thinned):
     derivations: tuple[Derivation, ...]
 
     def __repr__(self) -> str:
-        draws = f", {len(self.samples)} draws" if len(self.samples) > 1 else ""
-        return f"StudyResult({self.volume}{draws}, mode {self.report['settings']['mode']})"
+        several = f", {len(self.samples)} samples" if len(self.samples) > 1 else ""
+        return f"StudyResult({self.volume}{several}, mode {self.report['settings']['mode']})"
 
 
 def filled_in(settings: ThinSettings, model: ThinModel) -> ThinSettings:
@@ -92,7 +92,9 @@ def filled_in(settings: ThinSettings, model: ThinModel) -> ThinSettings:
         UsageError: the model cannot do what is asked.
     """
     if settings.steps is not None and settings.mode in set(model.modes) - set(model.sampled_modes):
-        raise UsageError(f"The mean is not drawn in steps, so --steps {settings.steps} needs --mode texture or sample.")
+        raise UsageError(
+            f"The mean is not sampled in steps, so --steps {settings.steps} needs --mode texture or sample."
+        )
     return model.defaults(settings)
 
 

@@ -148,6 +148,7 @@ def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study
     progress("start", 0.0)
     with stopwatch.stage("start"):
         from lamella.dicom.write import check_writable
+        from lamella.machine.runtime import runtime
         from lamella.models.registry import load_model
         from lamella.sources.source import read_source
         from lamella.workflow.study import filled_in, plan_study
@@ -155,6 +156,7 @@ def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study
         model = load_model(request.model)
         spread = True if request.spread is not None else None if request.page is not None else False
         settings = filled_in(dataclasses.replace(request.settings, spread=spread), model)
+        runtime(settings.device, settings.precision)  # a device that is not there is refused before SOURCE is read
     progress("read", 0.0)
     with stopwatch.stage("read"):
         source = read_source(
