@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 import zlib
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
@@ -169,3 +172,43 @@ def test_deflated_data_set_cut_off(tmp_path):
     cut(tmp_path / "0001.dcm", 40)
     with pytest.raises(RefusedInput, match=r"0001.dcm is cut off: its deflated data set has no end"):
         read_series(tmp_path)
+
+
+def test_names_of_files_and_values_of_headers_never_steer_the_terminal(tmp_path):
+    escape = "\x1b[2Jred\x07"
+    build_series(tmp_path, phantom_hu(), prefix=escape, per_slice={3: {"PixelSpacing": None}})
+    with pytest.raises(RefusedInput, match=r"missing or unreadable in \?\[2Jred\?0003.dcm"):
+        read_series(tmp_path)
+    build_series(tmp_path / "kernel", phantom_hu(), tags={"ConvolutionKernel": escape})
+    (tmp_path / "kernel" / f"note{escape}.txt").write_text("hello")
+    (summary,) = list_series(tmp_path / "kernel")
+    assert "\x1b" not in repr(vars(summary)) + str(summary.kernel)
+    assert "\\x1b" not in repr(vars(summary))
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    build_series(tmp_path, phantom_hu(), per_slice={3: {"PixelSpacing": None}})
+    for path in tmp_path.iterdir():
+        path.rename(path.with_name(os.fsdecode(b"Sch\xe4del" + path.name.encode())))
+    with pytest.raises(RefusedInput, match=r"in Sch\?del0003.dcm") as caught:
+        read_series(tmp_path)
+    str(caught.value).encode()  # a lone surrogate would raise here, in every locale
+
+
+@pytest.mark.parametrize("kind", ["DICOMDIR", "gz"])
+def test_what_to_do_with_a_dicomdir_or_gz_alone(tmp_path, kind):
+    build_series(tmp_path / "ct", phantom_hu(3))
+    if kind == "gz":
+        for path in (tmp_path / "ct").iterdir():
+            path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+        with pytest.raises(RefusedInput, match=r"3 files are compressed with gzip.*Unpack the .gz files"):
+            read_series(tmp_path / "ct")
+        return
+    directory = pydicom.dcmread(tmp_path / "ct" / "0000.dcm")
+    directory.SOPClassUID = directory.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    del directory.PixelData
+    directory.save_as(tmp_path / "DICOMDIR")
+    with pytest.raises(RefusedInput, match=r"a DICOMDIR, ignored: DICOMDIR. .*give the folder that it lies in"):
+        read_series(tmp_path / "DICOMDIR")
+    np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu(3))

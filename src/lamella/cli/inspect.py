@@ -33,8 +33,8 @@ def inspect(
 ) -> None:
     """Say what SOURCE holds and what would be refused, and why.
 
-    Exit code 3 where SOURCE cannot be read as one CT series, as far as headers tell; 1 for a damaged model, case or
-    checkpoint. Whether a series suits the model `lamella thin --dry-run` says.
+    Exit code 3 where SOURCE cannot be read as one CT series; 1 for a damaged model, case or checkpoint. Whether a
+    series suits the model `lamella thin --dry-run` says.
     """
     if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
         from lamella.cli.inspect_model import of_checkpoint, of_model

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lamella.errors import RefusedInput, UsageError
+from lamella.errors import RefusedInput, UsageError, printable
 
 MAX_MEMBERS = 50_000
 """Most members of a ZIP; a study of four phases at 0.5 mm has about 4,000."""
@@ -120,7 +120,7 @@ def _folder(folder: Path) -> Archive:
 
 
 def _path_entry(path: Path) -> Entry:
-    return Entry(path.name, path.stat().st_size, lambda size: _read_path(path, size))
+    return Entry(printable(path.name), path.stat().st_size, lambda size: _read_path(path, size))
 
 
 def _read_path(path: Path, size: int) -> bytes:
@@ -168,7 +168,7 @@ def _zip_entry(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
             raise RefusedInput(f"The ZIP member {name} does not have the size that the ZIP declares for it.")
         return data
 
-    return Entry(name, info.file_size, read)
+    return Entry(printable(name), info.file_size, read)
 
 
 def _check_contents(archive: str, infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:

@@ -116,6 +116,8 @@ def _sniff(entry: Entry) -> bool:
         return False
     if is_zip(head):
         raise NotDicom("a ZIP")
+    if head[:2] == b"\x1f\x8b":
+        raise NotDicom("compressed with gzip")
     if looks_bare(head):
         return True
     path = PurePosixPath(entry.name)

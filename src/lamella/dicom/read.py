@@ -26,7 +26,7 @@ from lamella.dicom.parse import quiet_pydicom, read_pixel_data
 from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
 from lamella.dicom.tags import left_out
 from lamella.dicom.values import SliceValues, check_hu, to_hu
-from lamella.errors import RefusedInput
+from lamella.errors import RefusedInput, printable
 from lamella.volume import Volume
 
 Progress = Callable[[int, int], None]
@@ -134,7 +134,7 @@ def read_series(
         hu, pixel_notes = _pixels(stack, series.uid, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
         headers = [one.header for one in stack.slices]
-        notes = (*notes, *left_out(headers[0], headers))
+        notes = tuple(map(printable, (*notes, *left_out(headers[0], headers))))
         header = SeriesHeader(
             series_uid=series.uid,
             slices=tuple(headers),
@@ -164,18 +164,18 @@ def _summary(series: RawSeries, found: Scan, pixels: bool) -> SeriesSummary:
     geometry = stack.geometry if stack else None
     return SeriesSummary(
         uid=series.uid,
-        modality=series.modality,
+        modality=printable(series.modality),
         slices=series.slice_count if stack is None else len(stack.slices),
         rows=whole_number(header, "Rows") or 0,
         columns=whole_number(header, "Columns") or 0,
         spacing_mm=geometry.spacing_mm if geometry else None,
         thickness_mm=geometry.thickness_mm if geometry else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
-        kernel=text_of(stack.slices[0].header if stack else header, "ConvolutionKernel"),
+        kernel=printable(text_of(stack.slices[0].header if stack else header, "ConvolutionKernel")),
         synthetic=text_of(header, "SyntheticData") == "YES",
         transfer_syntax=UID(syntax_of(header)).name,
         refusal=refusal,
-        notes=(*found.notes, *(stack.notes if stack else ()), *pixel_notes),
+        notes=tuple(map(printable, (*found.notes, *(stack.notes if stack else ()), *pixel_notes))),
     )
 
 

@@ -20,6 +20,13 @@ from lamella.dicom.mixture import missing_parts
 from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
 
+_ADVICE = {
+    "a DICOMDIR": "A DICOMDIR lists images and holds none: give the folder that it lies in, with the images below it.",
+    "compressed with gzip": "Unpack the .gz files (gunzip) and give the folder.",
+    "a ZIP": "Give the ZIP itself as SOURCE, or unpack it.",
+}
+"""What to do where nothing but files of one kind is found."""
+
 _LISTED = 4
 """File names shown in full before "and N more"."""
 
@@ -152,7 +159,8 @@ def scan(archive: Archive) -> Scan:
         *(f"element {tag} is malformed in {count} files and was left out" for tag, count in sorted(malformed.items())),
     )
     if not files:
-        raise RefusedInput(damaged[0] if damaged else f"SOURCE holds no DICOM images. {'; '.join(notes)}.")
+        todo = "".join(f" {_ADVICE[reason]}" for reason in ignored if reason in _ADVICE)
+        raise RefusedInput(damaged[0] if damaged else f"SOURCE holds no DICOM images. {'; '.join(notes)}.{todo}")
     return Scan(tuple(RawSeries(uid, tuple(files[uid])) for uid in sorted(files)), tuple(damaged), notes)
 
 

@@ -193,7 +193,7 @@ def _fitting(source: Dataset, keyword: str, exact: bool) -> DataElement | None:
         _validate(element)
     if text and raw is not None:
         return text_element(keyword, vr, raw)
-    if vr != "SQ":
+    if vr != "SQ" and not (exact and vr in TEXT_VRS):  # a name or number that cannot be written is refused, not dropped
         _encode(element)
     return element
 
