@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from lamella.files.atomic import staged_file
 from lamella.files.lock import lock
 
 OWNER = """
@@ -56,3 +58,19 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     assert lock(tmp_path / "lock") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP])
+def test_a_file_is_written_where_the_system_refuses_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    # some versions of filelock take any refusal for another owner: each attempt would begin a hidden folder of its own
+    def refuse(handle: int, operation: int) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert lock(tmp_path / "lock") is None
+    with staged_file(tmp_path / "results" / "one.txt", overwrite=False) as file:
+        file.write_text("one")
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["one.txt"]

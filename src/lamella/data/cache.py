@@ -127,7 +127,8 @@ def write_case(
         about: what else to remember, as plain JSON types.
 
     Raises:
-        RefusedInput: the folder exists, or HU beyond int16.
+        UsageError: the folder exists and may not be replaced.
+        RefusedInput: HU beyond int16.
         LamellaError: no room on the disk.
     """
     with staged_folder(folder, overwrite=overwrite, replaceable=(THIN, THICK, CASE)) as new:

@@ -150,7 +150,7 @@ def save_folder(
 
     Raises:
         ModelError: the card names no licence.
-        RefusedInput: the folder exists and may not be replaced.
+        UsageError: the folder exists and may not be replaced.
     """
     if not card.get("licence"):
         raise ModelError(f"A model folder needs a licence. Found none for {folder}. Give `licence` with what is saved.")

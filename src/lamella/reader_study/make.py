@@ -104,8 +104,8 @@ def make_study(request: Request, progress: Progress) -> Made:
         progress: called with (stage, fraction done).
 
     Raises:
-        UsageError: a request that cannot be met.
-        RefusedInput: sources that cannot be compared, or an OUT that exists.
+        UsageError: a request that cannot be met, or an OUT that exists.
+        RefusedInput: sources that cannot be compared.
         LamellaError: images that do not fit the page.
     """
     cases = find_cases(request.studies)
