@@ -99,6 +99,16 @@ def test_a_card_that_is_wrong_is_refused(folder: Path) -> None:
         load_model(folder)
 
 
+@pytest.mark.parametrize("key", ["settings", "codec"])
+def test_a_card_without_its_settings_is_refused(folder: Path, key: str) -> None:
+    # defaults would be those of another model: another head, another schedule
+    card = yaml.safe_load((folder / CARD).read_text())
+    del card[key]
+    (folder / CARD).write_text(yaml.safe_dump(card))
+    with pytest.raises(ModelError, match=f"lacks {key}"):
+        LatentModel.read(folder)
+
+
 def test_kinds_are_told_apart(folder: Path, small_model: EmbeddedModel, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"of another kind. Found 'latent-diffusion', expected 'embedded'"):
         EmbeddedModel.read(folder)

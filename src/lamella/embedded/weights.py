@@ -73,14 +73,14 @@ class EmbeddedWeights:
                 it is a model of another kind.
         """
         held = read_folder(folder, EMBEDDED)
-        settings = held.settings(EmbeddedSettings, "settings")
+        settings = held.settings(EmbeddedSettings, "settings", optional=True)
         mean, flow = MeanScaleNet(settings), FlowNet(settings)
         held.fill_networks({"mean": mean, "flow": flow})
         return cls(
             **held.identity,
             settings=settings,
-            limits=held.settings(Limits, "limits"),
-            calibration=held.settings(Calibration, "calibration"),
+            limits=held.settings(Limits, "limits", optional=True),
+            calibration=held.settings(Calibration, "calibration", optional=True),
             mean=mean.eval().requires_grad_(False),
             flow=flow.eval().requires_grad_(False),
         )

@@ -72,7 +72,7 @@ class LatentWeights:
         with torch.device("meta"):  # random weights that are replaced at once would only cost time
             network, unet = Autoencoder(codec.network), DiffusionUNet(settings.unet)
         held.fill_networks({"autoencoder": network, "unet": unet})
-        limits = held.settings(Limits, "limits")
+        limits = held.settings(Limits, "limits", optional=True)
         return cls(**held.identity, settings=settings, codec=KlCodec(network, codec), unet=unet, limits=limits)
 
     def save(self, folder: Path, about: Mapping[str, Any], *, overwrite: bool = True) -> None:

@@ -51,12 +51,14 @@ class ModelFolder:
             "licence": str(self.card["licence"]),
         }
 
-    def settings(self, kind: type[T], key: str) -> T:
-        """Fill a dataclass from one key of the card.
+    def settings(self, kind: type[T], key: str, *, optional: bool = False) -> T:
+        """Fill a dataclass from one key of the card; without an `optional` one all fields have their defaults.
 
         Raises:
-            ModelError: not a mapping, an unknown field, or values that its class refuses.
+            ModelError: the key is missing; not a mapping, an unknown field, or values that its class refuses.
         """
+        if key not in self.card and not optional:
+            raise ModelError(f"The card {self.path / CARD} lacks {key}.")
         try:
             return fill(kind, self.card.get(key, {}), key)
         except (LamellaError, TypeError) as error:
