@@ -26,6 +26,16 @@ def phantom_hu(slices: int = 8, rows: int = 16, columns: int = 20, seed: int = 0
     return np.random.default_rng(seed).integers(-1024, 3072, (slices, rows, columns)).astype(np.int16)
 
 
+def body_hu(slices: int = 4, side: int = 48, seed: int = 0) -> NDArray[np.int16]:
+    """A body of soft tissue, lung and bone with air around it, HU."""
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    r = np.hypot(y / 0.42, x / 0.42) / side
+    plane = np.full((side, side), -1000.0)
+    plane[r < 1], plane[r < 0.5], plane[r < 0.2] = 40, -800, 700
+    noisy = np.rint(plane + np.random.default_rng(seed).normal(0, 8, (slices, side, side)))
+    return np.maximum(noisy, -1020).astype(np.int16)
+
+
 def build_series(
     folder: Path,
     hu: NDArray[Any],

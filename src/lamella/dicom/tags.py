@@ -23,6 +23,7 @@ from pydicom.valuerep import STR_VR, validate_value
 from lamella.dicom.elements import TEXT_VRS, is_coded, text_element, undecoded
 
 _LOG = logging.getLogger(__name__)
+_NUMBERS = {"DS", "IS", "FD", "FL", "SL", "SS", "UL", "US"}
 _UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError, LookupError, AttributeError)
 
 PATIENT = (  # PS3.3 C.7.1.1 Patient, C.7.1.3 Clinical Trial Subject
@@ -193,7 +194,7 @@ def _fitting(source: Dataset, keyword: str, exact: bool) -> DataElement | None:
         _validate(element)
     if text and raw is not None:
         return text_element(keyword, vr, raw)
-    if vr != "SQ" and not (exact and vr in TEXT_VRS):  # a name or number that cannot be written is refused, not dropped
+    if vr in _NUMBERS or (vr != "SQ" and not exact):  # a name or date that cannot be written is refused, not left out
         _encode(element)
     return element
 

@@ -18,6 +18,9 @@ AIR_BELOW_HU = -500
 _AIR_SHARE = 1e-4
 """A field whose voxels below `AIR_BELOW_HU` are fewer than this holds no air."""
 
+_DENSE_HU = 1500
+"""Nothing that dense fills all corners of all slices; air does where its sign was lost."""
+
 _CORNER = 16
 """The corners of a slice are squares of this part of its shorter side."""
 
@@ -48,10 +51,12 @@ def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float) -> str | None
     """
     if above > 0.5:
         return f"{100 * above:.0f} % of the voxels lie above {MAX_HU}"
-    if airy >= _AIR_SHARE:
-        return None
     corners = _corners(hu)
     level = float(np.median(corners))
+    if np.percentile(corners, 1) > _DENSE_HU:
+        return f"what lies around the body is near {level:.0f}, denser than bone"
+    if airy >= _AIR_SHARE:
+        return None
     if level <= AIR_BELOW_HU:
         return None
     if corners.min() == corners.max() and hu.min() < hu.max():
