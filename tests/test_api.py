@@ -174,9 +174,14 @@ def test_slices_of_others_are_never_replaced(thick_study: Path, thin_study: Path
     assert {file.name: file.read_bytes() for file in thin_study.iterdir()} == before
 
 
-def test_a_header_that_cannot_be_copied_is_refused(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("character_set", [True, False])
+def test_a_header_that_cannot_be_copied_is_refused(
+    thick_study: Path, tiny_model: Path, tmp_path: Path, character_set: bool
+) -> None:
     thick = lamella.read(thick_study)
     for header in thick.header.slices:  # type: ignore[union-attr]
+        if not character_set:
+            header.pop("SpecificCharacterSet", None)
         header[0x00200010] = pydicom.DataElement(0x00200010, "FD", 1.5)
     result = lamella.thin(thick, model=tiny_model)
     with pytest.raises(lamella.RefusedInput, match="StudyID"):

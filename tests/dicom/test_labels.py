@@ -138,3 +138,9 @@ def test_times_are_in_the_sources_time_zone(tmp_path: Path) -> None:
     (item, _) = header.ContributingEquipmentSequence
     assert item.ContributionDateTime.endswith("-0930")
     assert item.ContributionDateTime[:14] == header.SeriesDate + header.SeriesTime
+
+
+@pytest.mark.parametrize("offset", ["+9999", "-2400", "+12", "noon"])
+def test_a_time_zone_that_is_none_counts_for_nothing(tmp_path: Path, offset: str) -> None:
+    header = derive(tmp_path, tags={"TimezoneOffsetFromUTC": offset}).headers[0]
+    assert header.StudyInstanceUID

@@ -124,12 +124,12 @@ def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime
 
 
 def now_in_zone(offset: str) -> datetime:
-    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8), else the local one."""
+    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8); the local one for none or junk."""
     now = datetime.now().astimezone()
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
-        minutes = int(offset[1:3]) * 60 + int(offset[3:])
-        return now.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
-    return now
+    if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
+        return now
+    ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
+    return now if ahead >= timedelta(days=1) else now.astimezone(timezone(-ahead if offset[0] == "-" else ahead))
 
 
 def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> list[Sequence]:

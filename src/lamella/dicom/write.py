@@ -116,8 +116,8 @@ def _culprit(dataset: Dataset) -> str:
     """The first element that cannot be encoded by itself."""
     for tag in sorted(dataset.keys()):
         alone = Dataset()
-        alone[0x00080005] = dataset.get_item(0x00080005)
-        alone[tag] = dataset.get_item(tag)
+        for one in {0x00080005, tag} & set(dataset.keys()):
+            alone[one] = dataset.get_item(one)
         try:
             dcmwrite(BytesIO(), alone, implicit_vr=False, little_endian=True)
         except Exception:
