@@ -98,6 +98,16 @@ def test_a_header_that_cannot_be_copied_is_refused_before_the_computation(  # SP
     assert [entry.name for entry in tmp_path.iterdir()] == ["source"]
 
 
+def test_thick_slices_are_not_simulated_of_a_header_that_cannot_be_copied(  # SPEC C6
+    thick_study: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    source = bent(thick_study, tmp_path / "source", number_for_a_date)
+    to_10_mm = ["--thickness-mm", "10", "--spacing-mm", "10", "--quiet"]
+    assert main(["degrade", str(source), str(tmp_path / "out"), *to_10_mm]) == 3
+    assert "StudyDate" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["source"]
+
+
 def test_nifti_needs_none_of_it(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:
     source = bent(thick_study, tmp_path / "source", no_study_uid)
     result = thin_study(ThinRequest(source, tmp_path / "out.nii.gz", model=str(tiny_model)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lamella import __version__
 from lamella.thinning.result import Progress, silent
-from lamella.workflow.outputs import check_result, counted, write_result
+from lamella.workflow.outputs import check_result, counted, is_nifti_name, write_result
 
 if TYPE_CHECKING:
     from lamella.volume import Volume
@@ -52,6 +52,7 @@ def simulate_thick_study(
     """
     check_result(request.output, {"SOURCE": request.source}, overwrite=request.overwrite)
     from lamella.dicom.labels import Derivation
+    from lamella.dicom.write import check_writable
     from lamella.physics.simulate import simulate_thick
     from lamella.sources.source import read_source
 
@@ -75,6 +76,8 @@ def simulate_thick_study(
         series_label=f"thickened {thickness:.3g}mm RESEARCH",
         synthetic=False,
     )
+    if not is_nifti_name(request.output):
+        check_writable(thin, thick.geometry, derivation)
     settings = {"thickness_mm": thickness, "spacing_mm": spacing, "profile": profile}
     write_result(
         request.output, [thick], thin, [derivation], settings=settings, overwrite=request.overwrite, progress=progress
