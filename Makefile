@@ -42,7 +42,7 @@ else
 endif
 
 test: $(TOOLS)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not browser"
 
 smoke: $(TOOLS)
 	$(BIN)/python benchmarks/smoke.py configs/smoke.yaml
