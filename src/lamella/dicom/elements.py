@@ -87,8 +87,8 @@ def settle(header: Dataset) -> list[str]:
     """
     removed = []
     for tag in list(header.keys()):
-        raw = getattr(header.get_item(tag), "value", None)
         try:
+            raw = getattr(header.get_item(tag), "value", None)  # converts what has no known VR
             element = header[tag]
             if element.VR in STR_VR and isinstance(raw, bytes):
                 setattr(element, _AS_READ, (raw, element.value))
