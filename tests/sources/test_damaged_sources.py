@@ -97,3 +97,18 @@ def test_an_unknown_vr_in_the_file_meta_is_left_out(sources):  # SPEC C6
                 verb(sources / "explicit")
     finally:
         path.write_bytes(whole)
+
+
+def test_a_damaged_code_does_not_quote_what_follows_it(sources):  # SPEC C6
+    path = sorted((sources / "explicit").iterdir())[-1]
+    whole = path.read_bytes()
+    modality = whole.index(b"\x08\x00\x60\x00CS") + 6
+    path.write_bytes(whole[:modality] + b"\x80\x02" + whole[modality + 2 :])  # its length reaches over the name
+    assert b"Mustermann" in whole[modality : modality + 0x280]
+    try:
+        with pytest.raises(RefusedInput) as refusal:
+            read_source(sources / "explicit")
+        assert "Mustermann" not in str(refusal.value)
+        assert "Mustermann" not in repr(inspect_source(sources / "explicit"))
+    finally:
+        path.write_bytes(whole)

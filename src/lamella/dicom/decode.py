@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from lamella.dicom.codestream import StreamFormat, signed_by_stream, stream_format
-from lamella.dicom.elements import text_of, value_of, whole_number
+from lamella.dicom.elements import shown, text_of, value_of, whole_number
 from lamella.errors import RefusedInput
 
 Stored = NDArray[np.int16] | NDArray[np.uint16]
@@ -78,7 +78,7 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     if samples not in (1, None) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise RefusedInput(
             f"{name} is a colour picture, not CT. Found SamplesPerPixel {samples}, PhotometricInterpretation "
-            f"{photometric or 'missing'}; expected 1 and MONOCHROME2."
+            f"{shown(photometric)}; expected 1 and MONOCHROME2."
         )
     allocated, bits = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
     if allocated != 16 or bits is None or not 1 <= bits <= 16 or whole_number(dataset, "HighBit") != bits - 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from pydicom.datadict import tag_for_keyword
@@ -14,6 +15,9 @@ from lamella.errors import RefusedInput
 
 TEXT_VRS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 """Value representations whose meaning depends on SpecificCharacterSet (PS3.5 6.1.2.3)."""
+
+_CODE = re.compile(r"[A-Za-z0-9 _.:+/\\()\[\]-]{1,64}")
+"""What codes, numbers, times and UIDs are written with; names of persons hold a caret, damaged headers control characters."""
 
 _AS_READ = "bytes_as_read"
 
@@ -71,6 +75,11 @@ def text_of(header: Dataset, keyword: str) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+
+
+def shown(text: str) -> str:
+    """A code or number of a header as a message may quote it; what is neither may be a part of a damaged header, and a name."""
+    return text if _CODE.fullmatch(text) else "missing" if not text else "(text not shown)"
 
 
 def _tag(tag: int) -> str:

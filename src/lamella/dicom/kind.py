@@ -7,7 +7,7 @@ import re
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import shown, text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES
 
 CT_CLASSES = {CTImageStorage, *ENHANCED_CLASSES}
@@ -40,7 +40,7 @@ def projection_of(header: Dataset) -> str:
     if technique in ("MAX_IP", "MIN_IP"):
         return f"VolumeBasedCalculationTechnique {technique}"
     kind = text_of(header, "ImageType")
-    return f"ImageType {kind}" if _PROJECTION.search(kind.upper()) else ""
+    return f"ImageType {shown(kind)}" if _PROJECTION.search(kind.upper()) else ""
 
 
 def material_map_of(header: Dataset) -> str:

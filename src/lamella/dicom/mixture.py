@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 import numpy as np
 from pydicom.dataset import Dataset
 
-from lamella.dicom.elements import text_of, value_of, whole_number
+from lamella.dicom.elements import shown, text_of, value_of, whole_number
 from lamella.dicom.header import Slice
 from lamella.errors import RefusedInput
 
@@ -119,8 +119,7 @@ def _value(header: Dataset, keyword: str) -> str:
 def _shown(keyword: str, value: str) -> str:
     if keyword in _FREE_TEXT:
         return "(text not shown)"
-    plain = "".join(letter if letter.isprintable() else "?" for letter in value)
-    return plain[:_SHOWN] or "none"
+    return shown(value)[:_SHOWN] if value else "none"
 
 
 def _alternation(values: Sequence[str], least: int) -> tuple[str, str, int] | None:
@@ -152,9 +151,9 @@ def _check_times(ordered: Sequence[Slice], date: str, time: str, gap_s: float) -
     if gaps[widest] < gap_s or changes < _LEAST_CHANGES or min(early.sum(), (~early).sum()) < 2:
         return
     at = next(k for k, (one, other) in enumerate(pairwise(early.tolist())) if one != other)
+    one, other = (f"{shown(text_of(each.header, time))} ({each.name})" for each in ordered[at : at + 2])
     raise RefusedInput(
-        f"Two acquisitions alternate along the stack: {time} {text_of(ordered[at].header, time)} ({ordered[at].name}) and "
-        f"{text_of(ordered[at + 1].header, time)} ({ordered[at + 1].name}), groups {gaps[widest]:.0f} s apart, change "
+        f"Two acquisitions alternate along the stack: {time} {one} and {other}, groups {gaps[widest]:.0f} s apart, change "
         f"{changes} times in {len(ordered)} slices. Expected one acquisition from end to end. Put the slices of each time in "
         "a folder of its own, and give one of them."
     )

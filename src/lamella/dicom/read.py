@@ -18,7 +18,7 @@ from pydicom.uid import UID
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
 from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, surplus_bytes
-from lamella.dicom.elements import text_of, whole_number
+from lamella.dicom.elements import shown, text_of, whole_number
 from lamella.dicom.header import SeriesHeader, Slice
 from lamella.dicom.kind import rescale_unit
 from lamella.dicom.mixture import INCOMPLETE
@@ -162,16 +162,17 @@ def _summary(series: RawSeries, found: Scan, pixels: bool) -> SeriesSummary:
     except RefusedInput as error:
         refusal = refusal or str(error)
     geometry = stack.geometry if stack else None
+    kernel = text_of(stack.slices[0].header if stack else header, "ConvolutionKernel")
     return SeriesSummary(
         uid=series.uid,
-        modality=printable(series.modality),
+        modality=shown(series.modality) if series.modality else "",
         slices=series.slice_count if stack is None else len(stack.slices),
         rows=whole_number(header, "Rows") or 0,
         columns=whole_number(header, "Columns") or 0,
         spacing_mm=geometry.spacing_mm if geometry else None,
         thickness_mm=geometry.thickness_mm if geometry else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
-        kernel=printable(text_of(stack.slices[0].header if stack else header, "ConvolutionKernel")),
+        kernel=shown(kernel) if kernel else "",
         synthetic=text_of(header, "SyntheticData") == "YES",
         transfer_syntax=UID(syntax_of(header)).name,
         refusal=refusal,

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
 from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stored_values
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import shown, text_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
 from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_of, projection_of, rescale_unit
@@ -195,7 +195,7 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Sta
 def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterable[Slice]:
     modality, sop_class = text_of(header, "Modality"), value_of(header, "SOPClassUID")
     if modality != "CT":
-        raise RefusedInput(f"{entry.name} is not CT. Found Modality {modality or 'missing'}; expected CT.")
+        raise RefusedInput(f"{entry.name} is not CT. Found Modality {shown(modality)}; expected CT.")
     if sop_class not in CT_CLASSES:
         raise RefusedInput(
             f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
