@@ -1,7 +1,4 @@
-"""What results.json holds, as dataclasses: an evaluation writes through them, reports and benchmarks read through them.
-
-Methods, figures, regions and intervals are mappings by name, since a config names the methods and the catalogue the figures.
-"""
+"""What results.json holds; mappings are by the name of a method (from the config) or of a figure (from the catalogue)."""
 
 from __future__ import annotations
 
