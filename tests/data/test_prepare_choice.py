@@ -19,6 +19,8 @@ from lamella.data.prepare_settings import PrepareSettings, SeriesEntry
 from lamella.dicom import read_series
 from lamella.errors import RefusedInput, UsageError
 
+pytestmark = pytest.mark.slow  # test_prepare has the usual way in seconds
+
 
 def test_both_series_are_cropped_to_what_they_share(raw: Path) -> None:  # SPEC A3, B8
     thin, thick = read_series(raw / "study1" / "b"), read_series(raw / "study1" / "a")
@@ -51,7 +53,6 @@ def thick_slices(out: Path) -> dict[str, int]:
     return {case.category: 0 if case.thick is None else case.thick.shape[0] for case in cases}
 
 
-@pytest.mark.slow
 def test_a_case_follows_what_it_is_made_of(raw: Path, tmp_path: Path) -> None:  # SPEC A3
     """Another category, a thick series beside it, a file repaired: the case is made anew, and nothing else is."""
     data = tmp_path / "raw"
