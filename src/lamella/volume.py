@@ -255,6 +255,10 @@ class Volume:
         return Volume(hu, Geometry(hu.shape, affine, self.geometry.thickness_mm), self.header)
 
 
+GIVE_THICKNESS = "give it (--thickness-mm; of degrade --source-thickness-mm; thickness_mm in Python and configs)"
+"""What to do where an input does not say how thick its slices are, for messages."""
+
+
 def agreed_thickness(stated_mm: float | None, given_mm: float | None, where: str) -> float | None:
     """The slice thickness that an input states; where it states none, the one that was given.
 

@@ -66,9 +66,17 @@ def test_strict_refuses_a_series_with_missing_parts(
         header = pydicom.dcmread(file)
         header.NumberOfSeriesRelatedInstances = 99
         header.save_as(tmp_path / "in" / file.name)
-    thin = ["thin", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(tiny_model), "--quiet"]
-    assert main([*thin, "--strict"]) == 3
-    assert "NumberOfSeriesRelatedInstances says 99" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "out").exists()
-    assert main(thin) == 0
+    source, out = str(tmp_path / "in"), str(tmp_path / "out")
+    thin = ["thin", source, out, "--model", str(tiny_model), "--quiet"]
+    like = ["thin", str(thick_study), out, "--like", source, "--model", str(tiny_model), "--quiet"]
+    degrade = ["degrade", source, out, "--thickness-mm", "10", "--spacing-mm", "10", "--quiet"]
+    inspect, said = ["inspect", source, "--quiet"], []
+    for command in (thin, [*thin, "--dry-run"], degrade, inspect, like):
+        assert main([*command, "--strict"]) == 3
+        said.append(" ".join(capsys.readouterr().err.split()))
+        assert not (tmp_path / "out").exists()
+    assert "NumberOfSeriesRelatedInstances says 99" in said[0]
+    assert said == [said[0]] * 4 + [f"--like: {said[0]}"]
+    for command in (inspect, [*like, "--dry-run"], degrade, [*thin, "--overwrite"]):
+        assert main(command) == 0
     assert (tmp_path / "out").is_dir()

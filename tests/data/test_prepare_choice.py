@@ -91,6 +91,35 @@ def test_parts_beyond_a_series_are_rejected(raw: Path, tmp_path: Path) -> None: 
         find_jobs(PrepareSettings(str(raw), "out", series=(SeriesEntry("study1/b", thick="study1/c"),)))
 
 
+def test_the_config_says_a_thickness_that_headers_do_not(tmp_path: Path) -> None:  # SPEC A3, C6
+    data, asked = tmp_path / "raw", PrepareSettings("", str(tmp_path / "set"), workers=1)
+    silent = {"SliceThickness": None}
+    build_series(data / "thin", phantom_hu(20), 1.0, 1.0, series_uid="1.2.3.1", tags=silent)
+    build_series(data / "thick", phantom_hu(4), series_uid="1.2.3.2", tags=silent)
+    entry = SeriesEntry("thin", "thick", thickness_mm=1.0, thick_thickness_mm=5.0)
+    asked = replace(asked, data=str(data), series=(replace(entry, thickness_mm=None),))
+    assert "thickness_mm in Python and configs" in prepare(asked).rejected[0][1]
+    assert prepare(replace(asked, series=(entry,))).made == 1
+    assert thick_slices(tmp_path / "set") == {"": 3}  # the first slab begins before the thin slices
+    for name in ("1", "2"):
+        build_series(data / "both" / name, phantom_hu(20), 1.0, 1.0, series_uid=f"1.2.3.{name}")
+    both = replace(asked, series=(SeriesEntry("both", thickness_mm=1.0),))
+    assert "thickness_mm 1 for several series" in prepare(both).rejected[0][1]
+
+
+def test_a_strict_preparation_rejects_what_lacks_parts(tmp_path: Path) -> None:  # SPEC A3, C6
+    lacking = {"NumberOfSeriesRelatedInstances": 99}
+    for folder in ("alone", "both/thin"):
+        build_series(tmp_path / folder, phantom_hu(20), 1.0, 1.0, series_uid="1.2.3.1", tags=lacking)
+    build_series(tmp_path / "both/thick", phantom_hu(4), series_uid="1.2.3.2")
+    entries = (SeriesEntry("alone"), SeriesEntry("both"))
+    asked = PrepareSettings(str(tmp_path), str(tmp_path / "set"), series=entries, workers=1)
+    assert prepare(asked).rejected == ()
+    rejected = prepare(replace(asked, strict=True)).rejected
+    assert len(rejected) == 2
+    assert all("says 99" in why for _, why in rejected)
+
+
 def test_a_patient_stays_in_one_split(raw: Path, tmp_path: Path) -> None:  # SPEC A2
     """A part of one scan and the whole of another of the same patient must not be learnt from and judged by."""
     data = tmp_path / "raw"

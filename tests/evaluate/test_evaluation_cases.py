@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.dicom_builder import build_series, phantom_hu
 from tests.phantom_case import CHEST, FIVE, TINY, case_of, settings_of
 from tests.small_model import upright
 
@@ -99,6 +100,29 @@ def test_a_pair_of_two_scans_is_refused(tmp_path: Path, chest: Case) -> None:
         require_same_plane(one, Geometry(other.shape, affine, 1.0), "chest")
     with pytest.raises(RefusedInput, match="128 x 64 pixels"):
         require_same_plane(upright((4, 128, 64), 1.0, 1.0), upright((4, 128, 128), 1.0, 1.0), "chest")
+
+
+def test_the_config_says_a_thickness_that_files_do_not(tmp_path: Path, chest: Case) -> None:  # SPEC C2, C6
+    pair = dataclasses.replace(pair_of(tmp_path, chest), thick_thickness_mm=6.0)
+    assert case_of(settings_of(tmp_path, phantoms=(), pairs=(pair,))).thick.geometry.thickness_mm == 6.0
+    (tmp_path / "thin.json").write_text('{"SliceThickness": 1.0}')
+    series = SeriesCase(str(tmp_path / "thin.nii"), (FIVE,), thickness_mm=2.0)
+    wrong = dataclasses.replace(pair, thin_thickness_mm=2.0)
+    settings = settings_of(tmp_path, phantoms=(), pairs=(wrong,), series=(series,))
+    for _, error in build_cases(plan_cases(settings), settings):
+        assert "Found 2 mm given, and 1 mm in SliceThickness of thin.json" in str(error)
+
+
+def test_a_strict_case_lacks_nothing(tmp_path: Path) -> None:  # SPEC C6
+    build_series(tmp_path / "in", phantom_hu(30), 1.0, 1.0, tags={"NumberOfSeriesRelatedInstances": 99})
+    for strict in (False, True):
+        cases = {
+            "series": (SeriesCase(str(tmp_path / "in"), (FIVE,), strict=strict),),
+            "pairs": (PairCase(str(tmp_path / "in"), str(tmp_path / "in"), "pair", strict=strict),),
+        }
+        settings = settings_of(tmp_path, phantoms=(), **cases)
+        built = [case for _, case in build_cases(plan_cases(settings), settings)]
+        assert ["says 99" in str(case) and isinstance(case, RefusedInput) for case in built] == [strict, strict]
 
 
 def test_a_case_that_cannot_be_built_does_not_stop_the_others(tmp_path: Path) -> None:

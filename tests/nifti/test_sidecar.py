@@ -100,13 +100,19 @@ def test_dicom_that_does_not_say_it(tmp_path: Path, missing: Any) -> None:
     with pytest.raises(RefusedInput, match="SliceThickness"):
         read_source(tmp_path / "in")
     assert lamella.read(tmp_path / "in", thickness_mm=5.0).geometry.thickness_mm == 5.0
-    assert "--thickness-mm" in str(inspect_source(tmp_path / "in").refusal)
+    refusal = str(inspect_source(tmp_path / "in").refusal)
+    assert "--thickness-mm" in refusal
+    assert "thickness_mm in Python" in refusal
+    assert inspect_source(tmp_path / "in", thickness_mm=5.0).series[0].thickness_mm == 5.0
+    assert main(["inspect", str(tmp_path / "in"), "--quiet"]) == 3
+    assert main(["inspect", str(tmp_path / "in"), "--quiet", "--thickness-mm", "5"]) == 0
 
 
 def test_dicom_that_says_another(tmp_path: Path) -> None:
     build_series(tmp_path / "in", phantom_hu())
     with pytest.raises(UsageError, match=r"Found 2.5 mm given, and 5 mm in SliceThickness of 0000.dcm"):
         read_source(tmp_path / "in", thickness_mm=2.5)
+    assert main(["inspect", str(tmp_path / "in"), "--quiet", "--thickness-mm", "2.5"]) == 2
     assert read_source(tmp_path / "in", thickness_mm=5.01).geometry.thickness_mm == 5.0
 
 
@@ -130,6 +136,37 @@ def test_the_command_asks_for_it_on_standard_error(
     degrade = ["degrade", str(tmp_path / "in.nii.gz"), str(tmp_path / "d.nii.gz"), "--thickness-mm", "10", "--quiet"]
     assert main([*degrade, "--spacing-mm", "10"]) == 0
     assert "--source-thickness-mm" in capsys.readouterr().err
+
+
+def test_the_other_series_of_like_follows_the_same_rules(
+    thin_study: Path, thick_study: Path, tiny_model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    grid = read_source(thin_study)
+    like = tmp_path / "like.nii"
+    lamella.write(lamella.Volume(grid.hu, grid.geometry), like)
+    (tmp_path / "like.json").unlink()
+    thin = [
+        "thin",
+        str(thick_study),
+        str(tmp_path / "out"),
+        "--model",
+        str(tiny_model),
+        "--dry-run",
+        "--like",
+        str(like),
+    ]
+    assert main(thin) == 0
+    assert "--like: how thick its slices are is unknown; those made are 1 mm thick" in capsys.readouterr().out
+    assert main([*thin, "--like-thickness-mm", "2"]) == 0
+    assert "--like: its slices are 2 mm thick every 1 mm" in capsys.readouterr().out
+    (tmp_path / "like.json").write_text('{"SliceThickness": 1}')
+    assert main([*thin, "--like-thickness-mm", "2"]) == 2
+    assert "--like: The slice thickness given contradicts the input" in capsys.readouterr().err
+    assert main([*thin[:-2], "--like-thickness-mm", "2"]) == 2
+    assert "Found no --like" in capsys.readouterr().err
+    build_series(tmp_path / "dicom", phantom_hu(), tags={"SliceThickness": None})
+    assert main([*thin[:-1], str(tmp_path / "dicom")]) == 3
+    assert "give it (--like-thickness-mm)" in capsys.readouterr().err
 
 
 def test_names_of_sidecars() -> None:

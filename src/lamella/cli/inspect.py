@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lamella.cli.options import Debug, Json, Quiet
+from lamella.cli.options import STRICT, THICKNESS, Debug, Json, Quiet
 from lamella.errors import ModelError, RefusedInput
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def inspect(
             help="DICOM folder, ZIP or file, or NIfTI; or a prepared case, a model folder, a checkpoint (.ckpt).",
         ),
     ],
+    thickness_mm: Annotated[float | None, THICKNESS] = None,
+    strict: Annotated[bool, STRICT] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -51,7 +53,7 @@ def inspect(
         return
     from lamella.sources.source import inspect_source
 
-    found = inspect_source(source)
+    found = inspect_source(source, thickness_mm, strict)
     _show(asdict(found), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)

@@ -12,6 +12,8 @@ from typer import Argument, Option
 SOURCE = Argument(metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced file, or NIfTI.")
 OUTPUT = Argument(metavar="OUTPUT", help="Folder for a DICOM series, or a file ending in .nii or .nii.gz.")
 SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, where SOURCE holds several.")
+THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it.")
+STRICT = Option("--strict", help="Refuse a series that lacks parts which its headers promise.")
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]

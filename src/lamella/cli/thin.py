@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lamella.cli.options import OUTPUT, OVERWRITE, SERIES, SOURCE, Debug, Quiet, options_of
+from lamella.cli.options import OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, THICKNESS, Debug, Quiet, options_of
 from lamella.cli.progress import Progress
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ThinRequest, open_study, thin_study
@@ -22,6 +22,9 @@ OPTIONS = {
     "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
     "like": Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
     "like_series": Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
+    "like_thickness_mm": Option(
+        "--like-thickness-mm", help="Thickness of SOURCE2's slices, where SOURCE2 does not say it."
+    ),
     "mode": Option(
         "--mode", help="Least error; the scan's own noise put back; or one random sample of all that is unknown."
     ),
@@ -33,8 +36,8 @@ OPTIONS = {
     "spread": Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
     "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
     "series": SERIES,
-    "thickness_mm": Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."),
-    "strict": Option("--strict", help="Refuse SOURCE where parts that its headers promise are missing."),
+    "thickness_mm": THICKNESS,
+    "strict": STRICT,
     "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
     "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
     "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),

@@ -44,15 +44,16 @@ class Found:
     header: SeriesHeader
 
 
-def find_pair(source: Path, settings: PairSettings) -> Found:
+def find_pair(source: Path, settings: PairSettings, strict: bool = False) -> Found:
     """Find and read the two series of a source: of those that are of one scan, the thinnest and the thickest.
 
-    Series that a model made up (SyntheticData) are no measurement, and never taken.
+    Series that a model made up (SyntheticData) are no measurement, and never taken; nor, if `strict`, is a series that
+    lacks parts which its headers promise.
 
     Raises:
         RefusedInput: there is no such pair, there are several alike, or no two are of one scan; the message says why.
     """
-    listed, _ = survey(source)
+    listed, _ = survey(source, strict=strict)
     readable = [s for s in listed if s.refusal is None and s.spacing_mm and s.thickness_mm and not s.synthetic]
     thin_ones = _ranked([s for s in readable if _widest(s) <= settings.thin_mm], sign=1)
     thick_ones = _ranked([s for s in readable if _narrowest(s) >= settings.thick_mm], sign=-1)

@@ -36,7 +36,7 @@ def find_jobs(settings: PrepareSettings) -> list[Job]:
     Raises:
         UsageError: the folder is not there, or holds nothing that was asked for.
     """
-    data, pairs = Path(settings.data), json.dumps(asdict(settings.pairs))
+    data, pairs = Path(settings.data), json.dumps(asdict(settings.pairs)) + (" strict" if settings.strict else "")
     if not data.is_dir():
         raise UsageError(f"The data folder {data} does not exist. Set data=PATH.")
     jobs = []

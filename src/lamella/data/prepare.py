@@ -132,11 +132,16 @@ def prepare_one(job: Job, settings: PrepareSettings, current: frozenset[str]) ->
 def _read(job: Job, settings: PrepareSettings) -> Found:
     data, entry = Path(settings.data), job.entry
     if entry is None:
-        return find_pair(data / job.path, settings.pairs)
+        return find_pair(data / job.path, settings.pairs, settings.strict)
     if not entry.thick and _several_series(data / entry.path):
-        found = find_pair(data / entry.path, settings.pairs)
+        if entry.thickness_mm is not None:
+            raise RefusedInput(
+                f"Found thickness_mm {entry.thickness_mm:g} for several series. It says how thick the slices of one are: "
+                "name one, or leave it out."
+            )
+        found = find_pair(data / entry.path, settings.pairs, settings.strict)
     else:
-        thin = read_source(data / entry.path)
+        thin = read_source(data / entry.path, thickness_mm=entry.thickness_mm, strict=settings.strict)
         found = Found(thin, None, header_of(thin))
     thin, thick = found.thin, found.thick
     if max(thin.geometry.spacing_mm, thin.geometry.thickness_mm) > settings.pairs.thin_mm and not entry.any_thickness:
@@ -153,7 +158,7 @@ def _read(job: Job, settings: PrepareSettings) -> Found:
             )
         thin = thin.part(slice(*entry.slices))
     if entry.thick:
-        thick = read_source(data / entry.thick)
+        thick = read_source(data / entry.thick, thickness_mm=entry.thick_thickness_mm, strict=settings.strict)
         check_one_scan(thin, thick)
     return Found(thin, None, found.header) if thick is None else Found(*crop_to_common(thin, thick), found.header)
 

@@ -33,6 +33,7 @@ class SeriesEntry:
         split: "train", "validation" or "test"; empty to draw it.
         slices: [first, end) thin slices used; null for all. Parts of one scan are cases of their own, and may be in
             different splits because the configuration says so; hence they need a split.
+        thickness_mm, thick_thickness_mm: of the slices of `path` and of `thick`, where they do not say it.
         any_thickness: keep it though its slices are thicker than `pairs.thin_mm` (its planes are thin data in y and x).
     """
 
@@ -41,6 +42,8 @@ class SeriesEntry:
     category: str = ""
     split: str = ""
     slices: tuple[int, int] | None = None
+    thickness_mm: float | None = None
+    thick_thickness_mm: float | None = None
     any_thickness: bool = False
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class PrepareSettings:
         workers: processes.
         share, shares: this run does every `shares`-th job, beginning at `share`; for jobs of a cluster.
         retry: try rejected sources again.
+        strict: reject series that lack parts which their headers promise.
 
     Raises:
         UsageError: numbers out of their range.
@@ -83,6 +87,7 @@ class PrepareSettings:
     share: int = 0
     shares: int = 1
     retry: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.shares < 1 or not 0 <= self.share < self.shares:

@@ -9,15 +9,14 @@ from pydicom.dataset import Dataset
 from lamella.dicom.archive import Entry
 from lamella.dicom.elements import numbers, value_of
 from lamella.errors import RefusedInput
-from lamella.volume import agreed_thickness
+from lamella.volume import GIVE_THICKNESS, agreed_thickness
 
 NEEDED = {
     "RescaleSlope": (1, "Without it stored values are not Hounsfield units"),
     "RescaleIntercept": (1, "Without it stored values are not Hounsfield units"),
     "SliceThickness": (
         1,
-        "The width of the slab cannot be guessed from the spacing: if you know it, give --thickness-mm (degrade: "
-        "--source-thickness-mm)",
+        "The width of the slab cannot be guessed from the spacing: if you know it, " + GIVE_THICKNESS,
     ),
     "PixelSpacing": (2, "Without it there are no millimetres in the plane"),
     "ImagePositionPatient": (3, "Without it the slice has no place in space"),
@@ -118,7 +117,7 @@ def slice_of(
     if min(*pixel, thickness) <= 0:
         raise RefusedInput(
             f"PixelSpacing and SliceThickness must be positive in {name}. Found {pixel[0]:g}, {pixel[1]:g} and "
-            f"{thickness:g} mm. A thickness of 0 can be given with --thickness-mm (degrade: --source-thickness-mm)."
+            f"{thickness:g} mm. Where the thickness is 0, {GIVE_THICKNESS}."
         )
     return Slice(
         entry=entry,

@@ -79,15 +79,21 @@ def list_series(source: Path) -> tuple[SeriesSummary, ...]:
     return survey(source)[0]
 
 
-def survey(source: Path, pixels: bool = False) -> tuple[tuple[SeriesSummary, ...], str | None]:
+def survey(
+    source: Path, pixels: bool = False, thickness_mm: float | None = None, strict: bool = False
+) -> tuple[tuple[SeriesSummary, ...], str | None]:
     """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
 
     Args:
         source: folder, ZIP or file.
         pixels: decode the pixels of every CT series too, so that what only they tell is refused as `read_series` does.
+        thickness_mm, strict: as for `read_series`.
+
+    Raises:
+        UsageError: a series contradicts `thickness_mm`.
     """
     with _scanned(source) as found:
-        summaries = tuple(_summary(series, found, pixels) for series in found.series)
+        summaries = tuple(_summary(series, found, pixels, thickness_mm, strict) for series in found.series)
         try:
             chosen = found.choose(None)
         except RefusedInput as error:
@@ -124,13 +130,7 @@ def read_series(
         if found.damaged:
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
-        stack = stack_of_series(series, thickness_mm)
-        incomplete = [note for note in stack.notes if note.startswith(INCOMPLETE)]
-        if strict and incomplete:
-            raise RefusedInput(
-                f"The series {series.uid} is {'; '.join(incomplete)}. Copy or export the whole series again, or read it "
-                "without --strict."
-            )
+        stack = _stack(series, thickness_mm, strict)
         hu, pixel_notes = _pixels(stack, series.uid, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
         headers = [one.header for one in stack.slices]
@@ -145,18 +145,29 @@ def read_series(
         return Volume(hu, stack.geometry, header)
 
 
+def _stack(series: RawSeries, thickness_mm: float | None, strict: bool) -> Stack:
+    stack = stack_of_series(series, thickness_mm)
+    incomplete = [note for note in stack.notes if note.startswith(INCOMPLETE)]
+    if strict and incomplete:
+        raise RefusedInput(
+            f"The series {series.uid} is {'; '.join(incomplete)}. Copy or export the whole series again, or read it "
+            "without --strict."
+        )
+    return stack
+
+
 @contextmanager
 def _scanned(source: Path) -> Iterator[Scan]:
     with open_source(Path(source)) as archive, quiet_pydicom():
         yield scan(archive)
 
 
-def _summary(series: RawSeries, found: Scan, pixels: bool) -> SeriesSummary:
+def _summary(series: RawSeries, found: Scan, pixels: bool, thickness_mm: float | None, strict: bool) -> SeriesSummary:
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
     pixel_notes: tuple[str, ...] = ()
     try:
-        stack = stack_of_series(series)
+        stack = _stack(series, thickness_mm, strict)
         if pixels and not found.damaged:
             _, pixel_notes = _pixels(stack, series.uid, None)
     except RefusedInput as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -121,7 +120,9 @@ def build_cases(planned: list[Planned], settings: EvaluationSettings) -> Iterato
     for one in planned:
         try:
             if isinstance(one.source, PairCase):
-                thick, thin = read_source(Path(one.source.thick)), read_source(Path(one.source.thin))
+                pair = one.source
+                thick = read_source(pair.thick, thickness_mm=pair.thick_thickness_mm, strict=pair.strict)
+                thin = read_source(pair.thin, thickness_mm=pair.thin_thickness_mm, strict=pair.strict)
                 yield one, _pair_case(one, one.name, thick, thin, one.source.person, settings.crop_to_body)
                 continue
             if isinstance(one.source, StoredCase) and not one.source.geometries:
@@ -149,7 +150,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
             return scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
             return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)
-        volume = read_source(Path(source.path))
+        volume = read_source(source.path, thickness_mm=source.thickness_mm, strict=source.strict)
         if source.slices is not None:
             first, last = source.slices
             if not 0 <= first < last <= volume.geometry.shape[0]:

@@ -218,7 +218,7 @@ def _of_outside(case: Case, result: OutsideResult, progress: Progress) -> Iterat
     Raises:
         RefusedInput: another in-plane grid, or slices that do not reach over the case's.
     """
-    volume = read_source(Path(result.path))
+    volume = read_source(result.path, thickness_mm=result.thickness_mm, strict=result.strict)
     require_same_plane(volume.geometry, case.scan.whole, case.id)
     has_mm, wanted_mm = volume.geometry.centres_mm, case.grid.centres_mm
     scored_mm = wanted_mm[case.scored]

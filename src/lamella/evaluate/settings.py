@@ -41,6 +41,8 @@ class SeriesCase:
         person: a scan of a person, of which documents show figures but no picture.
         soften_mm: standard deviation of a Gaussian that the thin slices are blurred with in the slice, first of all, as a
             softer kernel would have left them; 0 for none.
+        thickness_mm: of the slices, where `path` does not say it.
+        strict: refuse a series that lacks parts which its headers promise.
 
     Raises:
         UsageError: a number out of range.
@@ -52,6 +54,8 @@ class SeriesCase:
     slices: tuple[int, int] | None = None
     person: bool = True
     soften_mm: float = 0.0
+    thickness_mm: float | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.soften_mm <= 5.0:
@@ -66,13 +70,17 @@ class PairCase:
         thick: DICOM folder, ZIP or file, or NIfTI.
         thin: the same of the thin series, which is the truth.
         name: of the scan.
-        person: as for a series.
+        person, strict: as for a series.
+        thick_thickness_mm, thin_thickness_mm: of the slices, where `thick` or `thin` does not say it.
     """
 
     thick: str
     thin: str
     name: str
     person: bool = True
+    thick_thickness_mm: float | None = None
+    thin_thickness_mm: float | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,11 +166,14 @@ class OutsideResult:
         name: of the method.
         case: id of the case, as in results.json.
         path: DICOM folder, ZIP or file, or NIfTI, on the whole in-plane grid of the scan.
+        thickness_mm, strict: as for a series.
     """
 
     name: str
     case: str
     path: str
+    thickness_mm: float | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)

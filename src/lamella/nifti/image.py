@@ -35,7 +35,7 @@ from lamella.nifti.checks import (
 )
 from lamella.nifti.sidecar import NiftiLabel, read_sidecar
 from lamella.physics.hounsfield import MAX_ABS_HU
-from lamella.volume import AIR_HU, Geometry, Volume, agreed_thickness
+from lamella.volume import AIR_HU, GIVE_THICKNESS, Geometry, Volume, agreed_thickness
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
@@ -45,8 +45,7 @@ EQUAL_SPACING = 1e-3
 
 UNKNOWN_THICKNESS = (
     "thickness is unknown in NIfTI: taken equal to the spacing, {:.4g} mm. Slices that overlap are thicker, and the result "
-    "is then too smooth, by several dB: give --thickness-mm (degrade: --source-thickness-mm), or put the JSON sidecar of "
-    "dcm2niix beside the file"
+    f"is then too smooth, by several dB: {GIVE_THICKNESS}, or put the JSON sidecar of dcm2niix beside the file"
 )
 
 _COMMENT = 6  # ecode of plain text, nifti1.h

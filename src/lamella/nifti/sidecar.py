@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.errors import RefusedInput
+from lamella.volume import GIVE_THICKNESS
 
 MAX_BYTES = 2**24
 """Longest sidecar that is read; dcm2niix writes some kilobytes."""
@@ -90,7 +91,7 @@ def read_sidecar(image: Path) -> Sidecar:
     except (ValueError, RecursionError) as error:
         raise RefusedInput(
             f"{path.name} beside {image.name} is not JSON ({type(error).__name__}), so what it says of the slices is "
-            "unknown. Write it again, or take it away and give --thickness-mm."
+            f"unknown. Write it again; or take it away, and {GIVE_THICKNESS} where slices overlap."
         ) from error
     if not isinstance(stated, dict):
         return Sidecar(path.name)
@@ -110,6 +111,6 @@ def _millimetres(name: str, stated: dict[str, Any], key: str, *, signed: bool = 
         found = str(value)[:20] if number else type(value).__name__  # a text may be anything, also a name
         raise RefusedInput(
             f"{key} of {name} is malformed. Found {found}, expected a positive "
-            "number of mm. Correct it, or take the sidecar away and give --thickness-mm."
+            f"number of mm. Correct it; or take the sidecar away, and {GIVE_THICKNESS}."
         )
     return float(size)

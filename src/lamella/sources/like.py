@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamella.errors import RefusedInput
+from lamella.errors import RefusedInput, UsageError
 
 if TYPE_CHECKING:
     from lamella.volume import Geometry, Volume
@@ -14,24 +14,27 @@ _THICKNESS_MM = 0.01
 """Differences of slice thickness below this are the rounding of headers."""
 
 
-def read_like(path: Path, series: str | None) -> Volume:
+def read_like(path: Path, series: str | None, thickness_mm: float | None = None, strict: bool = False) -> Volume:
     """Read it.
 
     Raises:
-        RefusedInput: as for SOURCE; the message says that it is the other.
+        RefusedInput, UsageError: as for SOURCE; the message says that it is the other.
     """
     from lamella.sources.source import read_source
+    from lamella.volume import GIVE_THICKNESS
 
     try:
-        return read_source(path, series)
-    except RefusedInput as error:
-        raise RefusedInput(f"--like: {str(error).replace('--series', '--like-series')}") from error
+        return read_source(path, series, thickness_mm=thickness_mm, strict=strict)
+    except (RefusedInput, UsageError) as error:
+        said = str(error).replace("--series", "--like-series").replace(GIVE_THICKNESS, "give it (--like-thickness-mm)")
+        raise type(error)(f"--like: {said}") from error
 
 
 def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[str]:
     """Whether the other series of --like really shares the source's space, and how much of it the source covers."""
     if like is None:
         return []
+    from lamella.dicom.mixture import INCOMPLETE
     from lamella.sources.source import other_kernel
 
     warnings = []
@@ -42,12 +45,17 @@ def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[s
         )
     if (kernels := other_kernel(source, like)) is not None:
         warnings.append(f"--like: {kernels}")
-    if abs(like.geometry.thickness_mm - grid.thickness_mm) > _THICKNESS_MM:
+    if getattr(like.header, "warnings", ()):
+        warnings.append(
+            f"--like: how thick its slices are is unknown; those made are {grid.thickness_mm:.3g} mm thick."
+        )
+    elif abs(like.geometry.thickness_mm - grid.thickness_mm) > _THICKNESS_MM:
         warnings.append(
             f"--like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
             f"made at their positions are {grid.thickness_mm:.3g} mm thick."
         )
     beyond = like.geometry.shape[0] - grid.shape[0]
+    warnings += [f"--like: {note}" for note in getattr(like.header, "notes", ()) if note.startswith(INCOMPLETE)]
     if beyond:
         warnings.append(
             f"--like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."

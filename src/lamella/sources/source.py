@@ -53,8 +53,7 @@ def read_source(
         RefusedInput: it cannot be read rightly; the message says why and where.
     """
     path = Path(path)
-    if thickness_mm is not None and not 0 < thickness_mm < math.inf:
-        raise UsageError(f"The slice thickness must be a positive number of mm. Found {thickness_mm:g}.")
+    _check_thickness(thickness_mm)
     if kind_of(path) != "nifti":
         return read_series(path, series_uid, progress, thickness_mm, strict=strict)
     if series_uid is not None:
@@ -65,23 +64,32 @@ def read_source(
     return volume
 
 
-def inspect_source(path: str | Path) -> Inspection:
+def inspect_source(path: str | Path, thickness_mm: float | None = None, strict: bool = False) -> Inspection:
     """Read everything in a source as `read_source` would: what it holds, what is refused.
 
+    Args:
+        path, thickness_mm, strict: as for `read_source`.
+
     Raises:
-        UsageError: the source does not exist.
+        UsageError: the source does not exist, or a series states another thickness than `thickness_mm`.
         RefusedInput: it cannot be opened, or nothing in it is an image.
     """
     path = Path(path)
+    _check_thickness(thickness_mm)
     kind = kind_of(path)
     if kind != "nifti":
-        series, refusal = survey(path, pixels=True)
+        series, refusal = survey(path, pixels=True, thickness_mm=thickness_mm, strict=strict)
         return Inspection(kind, path.name, series, refusal)
     try:
-        volume = read_nifti(path)
+        volume = read_nifti(path, thickness_mm)
     except RefusedInput as error:
         return Inspection(kind, path.name, (_nifti_summary(None, str(error)),), str(error))
     return Inspection(kind, path.name, (_nifti_summary(volume, None),), None)
+
+
+def _check_thickness(thickness_mm: float | None) -> None:
+    if thickness_mm is not None and not 0 < thickness_mm < math.inf:
+        raise UsageError(f"The slice thickness must be a positive number of mm. Found {thickness_mm:g}.")
 
 
 def kind_of(path: Path) -> str:

@@ -29,6 +29,7 @@ class ThickRequest:
         profile: shape of the slab; its full width at half maximum is the thickness.
         series: SeriesInstanceUID in `source`.
         source_thickness_mm: of the thin slices, where `source` does not say it.
+        strict: refuse a source that lacks parts which its headers promise.
         overwrite: an earlier result may be replaced.
     """
 
@@ -39,6 +40,7 @@ class ThickRequest:
     profile: ProfileName = "box"
     series: str | None = None
     source_thickness_mm: float | None = None
+    strict: bool = False
     overwrite: bool = False
 
 
@@ -57,7 +59,9 @@ def simulate_thick_study(
     from lamella.sources.source import read_source
 
     progress("read", 0.0)
-    thin = read_source(request.source, request.series, counted(progress, "read"), request.source_thickness_mm)
+    thin = read_source(
+        request.source, request.series, counted(progress, "read"), request.source_thickness_mm, request.strict
+    )
     if warn is not None:
         for text in getattr(thin.header, "warnings", ()):
             warn(text)

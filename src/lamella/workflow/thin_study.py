@@ -40,11 +40,12 @@ class ThinRequest:
         output: folder for a DICOM series, or a name that ends in .nii or .nii.gz.
         spacing_mm, slices, like: which slices; at most one of them, 1 mm if none.
         like_series: SeriesInstanceUID in `like`.
+        like_thickness_mm: of the slices of `like`, where it does not say it.
         spread: file for the predicted standard deviation.
         model: name of a shipped model, or a model folder.
         series: SeriesInstanceUID in `source`.
         thickness_mm: of the slices of `source`, where it does not say it.
-        strict: refuse a source that lacks parts which its headers promise.
+        strict: refuse a series (of `source` or `like`) that lacks parts which its headers promise.
         report: file for the report, .json or .html.
         preview: file for a picture, .png.
         overwrite: earlier results may be replaced.
@@ -57,6 +58,7 @@ class ThinRequest:
     slices: int | None = None
     like: Path | None = None
     like_series: str | None = None
+    like_thickness_mm: float | None = None
     spread: Path | None = None
     model: str = "embedded"
     series: str | None = None
@@ -162,7 +164,11 @@ def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study
         source = read_source(
             request.source, request.series, counted(progress, "read"), request.thickness_mm, request.strict
         )
-        like = None if request.like is None else read_like(request.like, request.like_series)
+        like = (
+            None
+            if request.like is None
+            else read_like(request.like, request.like_series, request.like_thickness_mm, request.strict)
+        )
     progress("load", 0.0)
     with stopwatch.stage("load"):
         study = plan_study(source, model, settings, spacing_mm=request.spacing_mm, slices=request.slices, like=like)
@@ -177,8 +183,8 @@ def _check(request: ThinRequest) -> None:
         raise UsageError("--spacing-mm, --slices and --like exclude each other. Give one of them, or none for 1 mm.")
     if request.like is not None and not request.like.exists():
         raise UsageError(f"--like: {request.like} does not exist. Expected another series of the same scan.")
-    if request.like_series is not None and request.like is None:
-        raise UsageError("--like-series chooses a series of --like. Found no --like.")
+    if request.like is None and (request.like_series, request.like_thickness_mm) != (None, None):
+        raise UsageError("--like-series and --like-thickness-mm are about the series of --like. Found no --like.")
     inputs = ({} if request.like is None else {"--like": request.like}) | {"SOURCE": request.source}
     check_result(request.output, inputs, overwrite=request.overwrite)
     for option, path, suffixes in (
