@@ -29,7 +29,15 @@ from lamella.thinning.result import Progress, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.thinning.thin import thin as thin_volume
 from lamella.volume import Volume
-from lamella.workflow.outputs import NIFTI, check_side_file, is_nifti_name, refuse_others_slices, write_result
+from lamella.workflow.outputs import (
+    NIFTI,
+    Compression,
+    check_compression,
+    check_side_file,
+    is_nifti_name,
+    refuse_others_slices,
+    write_result,
+)
 from lamella.workflow.study import StudyResult, filled_in, plan_study, study_result
 
 read = read_series = read_source
@@ -78,7 +86,12 @@ def thin(
 
 
 def write(
-    result: StudyResult | Volume, path: str | Path, *, spread: str | Path | None = None, overwrite: bool = False
+    result: StudyResult | Volume,
+    path: str | Path,
+    *,
+    spread: str | Path | None = None,
+    compress: Compression | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a result as `lamella thin` does: labelled, checked, whole or not at all.
 
@@ -87,6 +100,7 @@ def write(
         path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz; its JSON sidecar
             appears beside it.
         spread: a NIfTI file for the result's spread.
+        compress: "jpegls" or "j2k" compresses the pixels of a DICOM series without loss.
         overwrite: replace an earlier result.
 
     Raises:
@@ -95,6 +109,7 @@ def write(
         LamellaError: no room on the disk, or the source has no DICOM header.
     """
     output, beside = Path(path), None
+    check_compression(compress, output)
     if isinstance(result, Volume):
         if not is_nifti_name(output) or spread is not None:
             raise UsageError(
@@ -113,7 +128,14 @@ def write(
         check_writable(result.source, result.volume.geometry, result.derivations[0])
     settings = result.report["settings"]
     write_result(
-        output, result.samples, result.source, result.derivations, beside, settings=settings, overwrite=overwrite
+        output,
+        result.samples,
+        result.source,
+        result.derivations,
+        beside,
+        settings=settings,
+        overwrite=overwrite,
+        compress=compress,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from typer import Option
 
-from lamella.cli.options import OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, Debug, Quiet, options_of
+from lamella.cli.options import COMPRESS, OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, Debug, Quiet, options_of
 from lamella.cli.progress import Progress
 from lamella.workflow.simulate_thick import ThickRequest, simulate_thick_study
 
@@ -21,6 +21,7 @@ _OPTIONS = {
         "--source-thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."
     ),
     "strict": STRICT,
+    "compress": COMPRESS,
     "overwrite": OVERWRITE,
 }
 

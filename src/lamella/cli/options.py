@@ -14,6 +14,7 @@ OUTPUT = Argument(metavar="OUTPUT", help="Folder for a DICOM series, or a file e
 SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, where SOURCE holds several.")
 THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it.")
 STRICT = Option("--strict", help="Refuse a series that lacks parts which its headers promise.")
+COMPRESS = Option("--compress", help="Compress DICOM pixels without loss, as JPEG-LS or JPEG 2000.")
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]

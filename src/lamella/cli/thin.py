@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lamella.cli.options import OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, THICKNESS, Debug, Quiet, options_of
+from lamella.cli.options import COMPRESS, OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, THICKNESS, Debug, Quiet, options_of
 from lamella.cli.progress import Progress
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ThinRequest, open_study, thin_study
@@ -44,6 +44,7 @@ OPTIONS = {
     "memory_gb": Option("--memory-gb", help="Plan for at most this much memory, in GiB; what is free if not given."),
     "report": Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
     "preview": Option("--preview", metavar="FILE.png", help="Write a picture of thick, cubic and thin side by side."),
+    "compress": COMPRESS,
     "overwrite": OVERWRITE,
 }
 """Words for the fields of `ThinRequest` and `ThinSettings`."""

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
+from lamella.dicom.decode import frames_of, pixel_format, stored_values
 from lamella.dicom.parse import quiet_pydicom
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, RefusedInput
 from lamella.volume import Geometry, Volume
 
 POSITION_MM = 0.001
@@ -74,8 +75,13 @@ def _verify_slice(name: str, dataset: Dataset, volume: Volume) -> int:
         found = float(dataset[keyword].value)
         if abs(found - value) > _NUMBER:
             raise LamellaError(f"{keyword} in the written file {name} is wrong. Found {found:g}, expected {value:g}.")
-    written = np.frombuffer(dataset.PixelData, dtype="<i2")[: geometry.shape[1] * geometry.shape[2]]
-    if written.size != volume.hu[k].size or not np.array_equal(written.reshape(volume.hu[k].shape), volume.hu[k]):
+    try:
+        form = pixel_format(dataset, name)
+        (frame,) = frames_of(dataset.PixelData, form, 1)
+        written = stored_values(frame, form)
+    except RefusedInput as error:
+        raise LamellaError(f"The voxels in the written file {name} cannot be read back. {error}") from None
+    if not np.array_equal(written, volume.hu[k]):
         raise LamellaError(f"The voxels in the written file {name} differ from those of slice {k}.")
     return k
 

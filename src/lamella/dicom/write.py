@@ -1,6 +1,6 @@
 """`Volume` -> the files of a derived CT series in the source's study and frame of reference.
 
-Voxels are stored as HU in signed 16 bit (slope 1, intercept 0), Explicit VR Little Endian. What the header says follows
+Voxels are stored as HU in signed 16 bit (slope 1, intercept 0), by `lamella.dicom.encode`. What the header says follows
 the tables of `lamella.dicom.tags`; PS3.3 A.3 (CT Image IOD), C.7.6.2 (Image Plane), C.7.6.1.1.3 (derivation).
 """
 
@@ -16,9 +16,9 @@ from pydicom import Dataset, dcmwrite
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import format_number_as_ds
 
 from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.encode import Compression, decimal, encoded, set_pixels
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.labels import (
     Derivation,
@@ -48,13 +48,17 @@ Progress = Callable[[int, int], None]
 """Called with (files done, files in all)."""
 
 _IMPLEMENTATION_UID = UID("2.25.267342390644827558044927562318411926615")
-_DS_DECIMALS = 9  # beyond any scanner's precision; keeps float noise such as 1e-17 out of the files
 _SAME_PLANE = 6e-7  # six written decimals; below 0.001 mm across a 400 mm field of view
 _LOCATION_TOLERANCE_MM = 0.01
 
 
 def write_series(
-    folder: Path, volume: Volume, source: Volume, derivation: Derivation, progress: Progress | None = None
+    folder: Path,
+    volume: Volume,
+    source: Volume,
+    derivation: Derivation,
+    progress: Progress | None = None,
+    compress: Compression | None = None,
 ) -> tuple[Path, ...]:
     """Write `volume` as the files IM_00001.dcm, IM_00002.dcm, ... of one derived CT series.
 
@@ -66,6 +70,7 @@ def write_series(
         source: what `volume` was derived from; its header is a `SeriesHeader`.
         derivation: what the labels say.
         progress: called after every file.
+        compress: how, without loss; None for uncompressed pixels.
 
     Returns:
         The files in spatial order, that of the array.
@@ -78,8 +83,7 @@ def write_series(
     files: list[Path] = []
     with quiet_pydicom():
         for dataset, _ in _headers(volume.geometry, source, derivation):
-            pixels = np.ascontiguousarray(volume.hu[len(files)], dtype="<i2").tobytes()
-            dataset.add_new("PixelData", "OW", pixels + b"\0" * (len(pixels) % 2))
+            set_pixels(dataset, volume.hu[len(files)], compress)
             files.append(folder / f"IM_{dataset.InstanceNumber:05d}.dcm")
             files[-1].write_bytes(encoded(dataset))
             if progress is not None:
@@ -233,26 +237,6 @@ def _slice_part(shared: Dataset, source_slice: Dataset, first: Dataset) -> Datas
         # readers cannot tell this from an omission where BodyPartExamined is free text or missing.
         dataset.ImageLaterality = "U"
     return dataset
-
-
-def encoded(dataset: Dataset) -> bytes:
-    """The file's bytes. Encoding in memory keeps pydicom from rewrapping the disk's errors without their number."""
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    buffer = BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def decimal(value: float) -> str:
-    """A DICOM decimal string (PS3.5 table 6.2-1): at most 16 characters, rounded to nine decimals.
-
-    Raises:
-        LamellaError: the value is not finite.
-    """
-    if not np.isfinite(value):
-        raise LamellaError(f"A DICOM decimal string holds a finite number. Found {value:g}.")
-    return format_number_as_ds(round(float(value), _DS_DECIMALS) + 0.0).removesuffix(".0")
 
 
 def _as_in_source(first: Dataset, keyword: str, values: tuple[float, ...]) -> list[str]:

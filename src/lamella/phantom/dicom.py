@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from lamella.dicom.write import decimal, encoded
+from lamella.dicom.encode import decimal, encoded
 from lamella.errors import NonFiniteError, UsageError
 from lamella.phantom.head import head_build
 from lamella.phantom.settings import Region

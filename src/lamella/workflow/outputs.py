@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lamella.errors import UsageError
 from lamella.thinning.result import Progress, silent
@@ -14,6 +14,9 @@ from lamella.thinning.result import Progress, silent
 if TYPE_CHECKING:
     from lamella.dicom.labels import Derivation
     from lamella.volume import Volume
+
+Compression = Literal["jpegls", "j2k"]
+"""Of DICOM results, without loss."""
 
 NIFTI = (".nii", ".nii.gz")
 _SLICE = "IM_[0-9][0-9][0-9][0-9][0-9].dcm"
@@ -34,18 +37,22 @@ def counted(progress: Progress, stage: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(stage, done / max(total, 1))
 
 
-def check_result(output: Path, inputs: Mapping[str, Path], *, overwrite: bool) -> None:
+def check_result(
+    output: Path, inputs: Mapping[str, Path], *, overwrite: bool, compress: Compression | None = None
+) -> None:
     """Refuse a main OUTPUT that cannot or must not be written, before any work.
 
     Args:
         output: where the result shall appear.
         inputs: what is read, by its name in messages; SOURCE among them.
         overwrite: an earlier result may be replaced.
+        compress: what the pixels shall be compressed with.
 
     Raises:
         UsageError: SOURCE does not exist, or is NIfTI and OUTPUT is not; see `lamella.files.output_checks.check_output`;
-            or OUTPUT holds slices that Lamella did not write.
+            or OUTPUT holds slices that Lamella did not write, or is NIfTI and shall be compressed like DICOM.
     """
+    check_compression(compress, output)
     from lamella.files.output_checks import check_output
     from lamella.sources.source import kind_of
 
@@ -63,6 +70,20 @@ def check_result(output: Path, inputs: Mapping[str, Path], *, overwrite: bool) -
         if not folder:
             _check_sidecar(output, given, called)
     refuse_others_slices(output)
+
+
+def check_compression(compress: str | None, output: Path) -> None:
+    """Refuse a compression that is unknown, or that OUTPUT cannot have.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    if compress not in (None, *get_args(Compression)):
+        raise UsageError(f"Unknown compression {compress!r}. Expected one of {', '.join(get_args(Compression))}.")
+    if compress is not None and is_nifti_name(output):
+        raise UsageError(
+            f"--compress is for DICOM results. Found OUTPUT {output}. A name ending in .nii.gz makes compressed NIfTI."
+        )
 
 
 def _with_sidecars(inputs: Mapping[str, Path]) -> dict[str, Path]:
@@ -131,6 +152,7 @@ def write_result(
     *,
     settings: Mapping[str, Any] | None = None,
     overwrite: bool,
+    compress: Compression | None = None,
     progress: Progress = silent,
 ) -> None:
     """Write one volume, or several samples, and check what was written before it appears.
@@ -143,6 +165,7 @@ def write_result(
         spread: where a standard deviation goes, and itself.
         settings: of the run, for the sidecar of NIfTI.
         overwrite: replace an earlier result.
+        compress: what the pixels of DICOM are compressed with, without loss.
         progress: told about the stage "write".
 
     Raises:
@@ -173,7 +196,7 @@ def write_result(
         for number, (volume, derivation) in enumerate(zip(volumes, derivations, strict=True), start=1):
             place = folder if len(volumes) == 1 else folder / f"sample-{number:02d}"
             place.mkdir(exist_ok=True)
-            write_series(place, volume, source, derivation, counted(progress, "write"))
+            write_series(place, volume, source, derivation, counted(progress, "write"), compress)
             verify_written(place, volume)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lamella import __version__
 from lamella.thinning.result import Progress, silent
-from lamella.workflow.outputs import check_result, counted, is_nifti_name, write_result
+from lamella.workflow.outputs import Compression, check_result, counted, is_nifti_name, write_result
 
 if TYPE_CHECKING:
     from lamella.volume import Volume
@@ -30,6 +30,7 @@ class ThickRequest:
         series: SeriesInstanceUID in `source`.
         source_thickness_mm: of the thin slices, where `source` does not say it.
         strict: refuse a source that lacks parts which its headers promise.
+        compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
         overwrite: an earlier result may be replaced.
     """
 
@@ -41,6 +42,7 @@ class ThickRequest:
     series: str | None = None
     source_thickness_mm: float | None = None
     strict: bool = False
+    compress: Compression | None = None
     overwrite: bool = False
 
 
@@ -52,7 +54,7 @@ def simulate_thick_study(
     Raises:
         LamellaError: see `lamella.physics.simulate.simulate_thick`; or what is wrong with SOURCE or OUTPUT.
     """
-    check_result(request.output, {"SOURCE": request.source}, overwrite=request.overwrite)
+    check_result(request.output, {"SOURCE": request.source}, overwrite=request.overwrite, compress=request.compress)
     from lamella.dicom.labels import Derivation
     from lamella.dicom.write import check_writable
     from lamella.physics.simulate import simulate_thick
@@ -84,6 +86,13 @@ def simulate_thick_study(
         check_writable(thin, thick.geometry, derivation)
     settings = {"thickness_mm": thickness, "spacing_mm": spacing, "profile": profile}
     write_result(
-        request.output, [thick], thin, [derivation], settings=settings, overwrite=request.overwrite, progress=progress
+        request.output,
+        [thick],
+        thin,
+        [derivation],
+        settings=settings,
+        overwrite=request.overwrite,
+        compress=request.compress,
+        progress=progress,
     )
     return thick

@@ -15,6 +15,7 @@ from lamella.thinning.result import Progress, Stopwatch, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.outputs import (
     NIFTI,
+    Compression,
     check_result,
     check_side_file,
     counted,
@@ -48,6 +49,7 @@ class ThinRequest:
         strict: refuse a series (of `source` or `like`) that lacks parts which its headers promise.
         report: file for the report, .json or .html.
         preview: file for a picture, .png.
+        compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
         overwrite: earlier results may be replaced.
         settings: how to thin; `spread` in it follows from `spread` and `report` above.
     """
@@ -66,6 +68,7 @@ class ThinRequest:
     strict: bool = False
     report: Path | None = None
     preview: Path | None = None
+    compress: Compression | None = None
     overwrite: bool = False
     settings: ThinSettings = field(default_factory=ThinSettings)
 
@@ -123,6 +126,7 @@ def thin_study(
             None if request.spread is None or result.spread is None else (request.spread, result.spread),
             settings=result.report["settings"],
             overwrite=request.overwrite,
+            compress=request.compress,
             progress=progress,
         )
     seconds = {name: round(one, 2) for name, one in {**stages, "write": stopwatch.seconds["write"]}.items()}
@@ -186,7 +190,7 @@ def _check(request: ThinRequest) -> None:
     if request.like is None and (request.like_series, request.like_thickness_mm) != (None, None):
         raise UsageError("--like-series and --like-thickness-mm are about the series of --like. Found no --like.")
     inputs = ({} if request.like is None else {"--like": request.like}) | {"SOURCE": request.source}
-    check_result(request.output, inputs, overwrite=request.overwrite)
+    check_result(request.output, inputs, overwrite=request.overwrite, compress=request.compress)
     for option, path, suffixes in (
         ("--spread", request.spread, NIFTI),
         ("--report", request.report, (".json", _PAGE)),
