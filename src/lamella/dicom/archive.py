@@ -11,7 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -67,19 +67,26 @@ def inflation_limit(packed_bytes: int) -> int:
     return min(MAX_FILE_BYTES, max(SMALL_BYTES, MAX_RATIO * packed_bytes))
 
 
+def files_archive(paths: Sequence[Path]) -> Archive:
+    """Regular files as they are, in this order."""
+    return Archive(tuple(map(_path_entry, paths)), ())
+
+
 @contextmanager
-def open_source(source: Path) -> Iterator[Archive]:
-    """Opens a folder, a ZIP (recognised by its content, not its suffix) or one file.
+def open_source(source: Path | tuple[Path, ...]) -> Iterator[Archive]:
+    """Opens a folder, a ZIP (recognised by its content, not its suffix), one file, or several files together.
 
     Raises:
         UsageError: SOURCE does not exist.
         RefusedInput: an empty folder, or a ZIP that is damaged, encrypted, nested, linked, out of its folder or a bomb.
     """
-    if not source.exists():
+    if isinstance(source, tuple):
+        yield files_archive(source)
+    elif not source.exists():
         raise UsageError(
             f"SOURCE {source.name} does not exist. Expected a folder, a ZIP, a DICOM file or a NIfTI file."
         )
-    if source.is_dir():
+    elif source.is_dir():
         yield _folder(source)
     elif not source.is_file():
         raise UsageError(f"SOURCE {source.name} is neither a folder nor a regular file.")
@@ -87,7 +94,7 @@ def open_source(source: Path) -> Iterator[Archive]:
         with _opened_zip(source) as archive:
             yield archive
     else:
-        yield Archive((_path_entry(source),), ())
+        yield files_archive((source,))
 
 
 def is_zip(head: bytes) -> bool:

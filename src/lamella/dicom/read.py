@@ -93,7 +93,7 @@ def survey(
         UsageError: a series contradicts `thickness_mm`.
     """
     with _scanned(source) as found:
-        summaries = tuple(_summary(series, found, pixels, thickness_mm, strict) for series in found.series)
+        summaries = tuple(summary_of(series, found, pixels, thickness_mm, strict) for series in found.series)
         try:
             chosen = found.choose(None)
         except RefusedInput as error:
@@ -102,7 +102,7 @@ def survey(
 
 
 def read_series(
-    source: Path,
+    source: Path | tuple[Path, ...],
     series_uid: str | None = None,
     progress: Progress | None = None,
     thickness_mm: float | None = None,
@@ -112,7 +112,7 @@ def read_series(
     """Reads one CT series into Hounsfield units.
 
     Args:
-        source: folder (searched recursively), ZIP, or one enhanced multi-frame file.
+        source: folder (searched recursively), ZIP, or one enhanced multi-frame file; or the files of a series.
         series_uid: SeriesInstanceUID; needed where the source holds more than one CT series.
         progress: called after each slice.
         thickness_mm: of the slabs, where the headers do not say it.
@@ -157,12 +157,15 @@ def _stack(series: RawSeries, thickness_mm: float | None, strict: bool) -> Stack
 
 
 @contextmanager
-def _scanned(source: Path) -> Iterator[Scan]:
-    with open_source(Path(source)) as archive, quiet_pydicom():
+def _scanned(source: Path | tuple[Path, ...]) -> Iterator[Scan]:
+    with open_source(source if isinstance(source, tuple) else Path(source)) as archive, quiet_pydicom():
         yield scan(archive)
 
 
-def _summary(series: RawSeries, found: Scan, pixels: bool, thickness_mm: float | None, strict: bool) -> SeriesSummary:
+def summary_of(
+    series: RawSeries, found: Scan, pixels: bool = False, thickness_mm: float | None = None, strict: bool = False
+) -> SeriesSummary:
+    """What one series of a scan is; the options are those of `survey`, and with `pixels` the source must still be open."""
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
     pixel_notes: tuple[str, ...] = ()

@@ -82,11 +82,13 @@ class Scan:
         series: ordered by UID.
         damaged: one message for each file that says it is DICOM and cannot be read.
         notes: what was ignored.
+        nothing: what to say where it holds no series.
     """
 
     series: tuple[RawSeries, ...]
     damaged: tuple[str, ...]
     notes: tuple[str, ...]
+    nothing: str
 
     def choose(self, series_uid: str | None) -> RawSeries:
         """The series asked for, or the only CT series.
@@ -122,11 +124,11 @@ class Scan:
         )
 
 
-def scan(archive: Archive) -> Scan:
+def scan(archive: Archive, *, may_be_empty: bool = False) -> Scan:
     """Parses every file's header and groups the files by series.
 
     Raises:
-        RefusedInput: nothing in the source is DICOM; a ZIP within a ZIP.
+        RefusedInput: nothing in the source is DICOM (unless it `may_be_empty`); a ZIP within a ZIP.
     """
     files: dict[str, list[tuple[Entry, Dataset]]] = {}
     ignored: dict[str, list[str]] = {}
@@ -158,10 +160,12 @@ def scan(archive: Archive) -> Scan:
         *(_ignored(reason, names) for reason, names in ignored.items()),
         *(f"element {tag} is malformed in {count} files and was left out" for tag, count in sorted(malformed.items())),
     )
-    if not files:
-        todo = "".join(f" {_ADVICE[reason]}" for reason in ignored if reason in _ADVICE)
-        raise RefusedInput(damaged[0] if damaged else f"SOURCE holds no DICOM images. {'; '.join(notes)}.{todo}")
-    return Scan(tuple(RawSeries(uid, tuple(files[uid])) for uid in sorted(files)), tuple(damaged), notes)
+    todo = "".join(f" {_ADVICE[reason]}" for reason in ignored if reason in _ADVICE)
+    nothing = f"SOURCE holds no DICOM images. {'; '.join(notes)}.{todo}"
+    series = tuple(RawSeries(uid, tuple(files[uid])) for uid in sorted(files))
+    if not series and not may_be_empty:
+        raise RefusedInput(damaged[0] if damaged else nothing)
+    return Scan(series, tuple(damaged), notes, nothing)
 
 
 def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Stack:

@@ -118,6 +118,19 @@ def read_nifti(path: Path, thickness_mm: float | None = None) -> Volume:
     return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
 
+def geometry_of(path: Path, thickness_mm: float | None = None) -> tuple[Geometry, str]:
+    """Where the voxels of a NIfTI file lie, and the `descrip` of its header, without a look at its voxels.
+
+    Raises:
+        RefusedInput, UsageError: as `read_nifti`, for all that header and sidecar tell.
+    """
+    sidecar, (header, _) = read_sidecar(path), _load(path, voxels=False)
+    thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
+    geometry, _ = _placed(path.name, header, thickness_mm)
+    sidecar.check_spacing(path.name, geometry.spacing_mm)
+    return geometry, bytes(header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
+
+
 def volume_of(
     name: str, header: Any, stored: NDArray[Any], scale: tuple[float, float], thickness_mm: float | None = None
 ) -> Volume:
@@ -125,16 +138,23 @@ def volume_of(
 
     `scale` is (slope, intercept) from stored values to HU; `name` is for messages.
     """
+    geometry, place = _placed(name, header, thickness_mm)
+    hu, notes = _hu(name, stored.transpose(place.axes)[_steps(place.flipped)], scale)
+    warnings = () if thickness_mm is not None else (UNKNOWN_THICKNESS.format(geometry.spacing_mm),)
+    return Volume(hu, geometry, replace(place, notes=(*warnings, *notes, *place.notes), warnings=warnings))
+
+
+def _placed(name: str, header: Any, thickness_mm: float | None) -> tuple[Geometry, NiftiHeader]:
+    """Where the voxels lie, and how the axes turn; the notes are what was assumed about that."""
     shape = shape_of(name, header)
     affine, code, assumed = affine_of(name, header, shape)
     axes, flipped = _axes(affine)
-    if shape[axes[0]] < 2:
+    turned = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
+    if turned[0] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
-    hu, notes = _hu(name, stored.transpose(axes)[_steps(flipped)], scale)
     spacing = float(np.linalg.norm(affine[:3, axes[0]]))
-    geometry = Geometry(hu.shape, _reversed(affine[:, [*axes, 3]], hu.shape, flipped), thickness_mm or spacing)
-    warnings = () if thickness_mm is not None else (UNKNOWN_THICKNESS.format(spacing),)
-    return Volume(hu, geometry, NiftiHeader(name, axes, flipped, code, (*warnings, *notes, *assumed), warnings))
+    geometry = Geometry(turned, _reversed(affine[:, [*axes, 3]], turned, flipped), thickness_mm or spacing)
+    return geometry, NiftiHeader(name, axes, flipped, code, tuple(assumed))
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, label: NiftiLabel | None = None) -> None:
@@ -178,8 +198,8 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, la
             image.to_stream(file)
 
 
-def _load(path: Path) -> tuple[Any, bytes]:
-    """The header (unchecked) and the file's inflated bytes, as many as the header promises and no more."""
+def _load(path: Path, *, voxels: bool = True) -> tuple[Any, bytes]:
+    """The header (unchecked) and the file's inflated bytes, as many as the header promises, or its first ones only."""
     name, size = path.name, path.stat().st_size
     try:
         with path.open("rb") as file:
@@ -191,6 +211,8 @@ def _load(path: Path) -> tuple[Any, bytes]:
             expected = expected_bytes(name, header)
             if expected > size * (MAX_DEFLATE_RATIO if packed else 1) + _HEADER_BYTES:
                 raise cut_off(name, size, expected)
+            if not voxels:
+                return header, head
             data = head + stream.read(max(0, expected - len(head)))
             # Reading past the end makes gzip compare its checksum.
             stream.read(1)

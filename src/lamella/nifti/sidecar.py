@@ -33,12 +33,14 @@ class Sidecar:
         thickness_mm: SliceThickness.
         spacing_mm: SpacingBetweenSlices.
         synthetic: SyntheticData is YES.
+        own: this program wrote it.
     """
 
     name: str
     thickness_mm: float | None = None
     spacing_mm: float | None = None
     synthetic: bool = False
+    own: bool = False
 
     def check_spacing(self, image: str, spacing_mm: float) -> None:
         """Refuse a sidecar of another volume: its SpacingBetweenSlices is not that of the affine."""
@@ -98,7 +100,7 @@ def read_sidecar(image: Path) -> Sidecar:
     # Some manufacturers write SpacingBetweenSlices with the sign of their direction.
     spacing = _millimetres(path.name, stated, "SpacingBetweenSlices", signed=True)
     thickness = _millimetres(path.name, stated, "SliceThickness")
-    return Sidecar(path.name, thickness, spacing, stated.get("SyntheticData") == "YES")
+    return Sidecar(path.name, thickness, spacing, stated.get("SyntheticData") == "YES", "Lamella" in stated)
 
 
 def _millimetres(name: str, stated: dict[str, Any], key: str, *, signed: bool = False) -> float | None:

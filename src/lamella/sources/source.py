@@ -33,7 +33,7 @@ class Inspection:
 
 
 def read_source(
-    path: str | Path,
+    path: str | Path | tuple[Path, ...],
     series_uid: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     thickness_mm: float | None = None,
@@ -42,7 +42,7 @@ def read_source(
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
     Args:
-        path: where it is.
+        path: where it is; several files are those of a DICOM series.
         series_uid: SeriesInstanceUID; needed where the source holds several CT series.
         progress: called with (slices done, slices in all).
         thickness_mm: of the slabs, where the source does not say it: NIfTI without a sidecar, DICOM without SliceThickness.
@@ -52,8 +52,10 @@ def read_source(
         UsageError: the source does not exist, or it states another thickness than `thickness_mm`.
         RefusedInput: it cannot be read rightly; the message says why and where.
     """
-    path = Path(path)
     _check_thickness(thickness_mm)
+    if isinstance(path, tuple):
+        return read_series(path, series_uid, progress, thickness_mm, strict=strict)
+    path = Path(path)
     if kind_of(path) != "nifti":
         return read_series(path, series_uid, progress, thickness_mm, strict=strict)
     if series_uid is not None:

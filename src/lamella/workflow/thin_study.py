@@ -25,6 +25,7 @@ from lamella.workflow.outputs import (
 )
 
 if TYPE_CHECKING:
+    from lamella.thinning.model import ThinModel
     from lamella.volume import Volume
     from lamella.workflow.study import Study, StudyResult
 
@@ -51,7 +52,7 @@ class ThinRequest:
         preview: file for a picture, .png.
         compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
         overwrite: earlier results may be replaced.
-        settings: how to thin; `spread` in it follows from `spread` and `report` above.
+        settings: how to thin; `spread` and a `report` that is a page ask for the spread, too.
     """
 
     source: Path
@@ -95,6 +96,9 @@ def thin_study(
     progress: Progress = silent,
     planned: Callable[[Study], None] | None = None,
     truth: Volume | None = None,
+    *,
+    model: ThinModel | None = None,
+    source: Volume | None = None,
 ) -> StudyResult:
     """Thin one study and write what is asked for.
 
@@ -103,11 +107,12 @@ def thin_study(
         progress: told (stage, fraction done).
         planned: told what will be done, before it is done.
         truth: the measured thin slices, where they are known: the preview shows them, too.
+        model, source: the model and the volume of the request, where they were loaded before.
 
     Raises:
         LamellaError: with the reason; then nothing is at OUTPUT.
     """
-    study, stopwatch = open_study(request, progress)
+    study, stopwatch = open_study(request, progress, model, source)
     from lamella.machine.memory import peak_rss_bytes
     from lamella.thinning.thin import thin
     from lamella.workflow.study import study_result
@@ -143,8 +148,12 @@ def thin_study(
     return result
 
 
-def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study, Stopwatch]:
+def open_study(
+    request: ThinRequest, progress: Progress = silent, model: ThinModel | None = None, source: Volume | None = None
+) -> tuple[Study, Stopwatch]:
     """Read a study and check everything that can be refused: paths first, then the settings, then the headers.
+
+    `model` and `source` are as for `thin_study`.
 
     Raises:
         LamellaError: with the reason.
@@ -159,13 +168,13 @@ def open_study(request: ThinRequest, progress: Progress = silent) -> tuple[Study
         from lamella.sources.source import read_source
         from lamella.workflow.study import filled_in, plan_study
 
-        model = load_model(request.model)
-        spread = True if request.spread is not None else None if request.page is not None else False
+        model = model or load_model(request.model)
+        spread = True if request.spread is not None else None if request.page is not None else request.settings.spread
         settings = filled_in(dataclasses.replace(request.settings, spread=spread), model)
         runtime(settings.device, settings.precision)  # a device that is not there is refused before SOURCE is read
     progress("read", 0.0)
     with stopwatch.stage("read"):
-        source = read_source(
+        source = source or read_source(
             request.source, request.series, counted(progress, "read"), request.thickness_mm, request.strict
         )
         like = (

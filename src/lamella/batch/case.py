@@ -1,0 +1,147 @@
+"""One series, read from its files, thinned with a model that is loaded already, into one folder that appears whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lamella
+from lamella.batch.digest import result_sha256
+from lamella.batch.record import CaseRecord, State
+from lamella.errors import LamellaError, RefusedInput
+from lamella.files.atomic import staged_folder
+from lamella.selection.series import FoundSeries
+from lamella.sources.source import read_source
+from lamella.thinning.model import ThinModel
+from lamella.thinning.result import Progress, silent
+from lamella.volume import Volume
+from lamella.workflow.outputs import REPLACEABLE, write_json
+from lamella.workflow.pictures import draw
+from lamella.workflow.thin_study import ThinRequest, thin_study
+
+RECORD, REPORT, PAGE, PREVIEW = "record.json", "report.json", "report.html", "preview.png"
+SERIES, NIFTI, SPREAD = "series", "thin.nii.gz", "spread.nii.gz"
+"""What the folder of a case holds."""
+
+CASE_FILES = (RECORD, REPORT, PAGE, PREVIEW, NIFTI, "thin.json", SPREAD, *(f"{SERIES}/{name}" for name in REPLACEABLE))
+"""What a folder may hold to be replaced by a case."""
+
+_NOT_IN_KEY = ("source", "output", "series", "model", "spread", "report", "preview", "overwrite")
+
+
+def read_case(found: FoundSeries, request: ThinRequest) -> Volume:
+    """The volume of a series that was found, as `thin_case` reads it: for reading ahead.
+
+    Raises:
+        LamellaError: it is refused.
+    """
+    return read_source(found.source, found.series_uid, None, request.thickness_mm, request.strict)
+
+
+def thin_case(
+    found: FoundSeries,
+    output: Path,
+    request: ThinRequest,
+    model: ThinModel,
+    source: Volume | None = None,
+    *,
+    page: bool = False,
+    preview: bool = False,
+    progress: Progress = silent,
+) -> CaseRecord:
+    """Thin one series into a folder: `series` (or thin.nii.gz), report.json and record.json, and pictures where asked for.
+
+    An earlier result of a case is replaced. It never raises for what is wrong with the series, the settings or this machine:
+    the record says it, and then nothing is at `output` that was not there before.
+
+    Args:
+        found: which series.
+        output: the folder to appear.
+        request: how to thin; which source, output, report and preview it names does not count.
+        model: what makes thin slices.
+        source: what `read_case` gave.
+        page: also report.html, which holds the volumes.
+        preview: also preview.png.
+        progress: told (stage, fraction done).
+    """
+    began = time.perf_counter()
+    record = CaseRecord(found.id, found.study, key=case_key(found, request, model))
+    try:
+        volume = read_case(found, request) if source is None else source
+        with staged_folder(output, overwrite=True, replaceable=CASE_FILES) as folder:
+            report = _thin_into(folder, found, request, model, volume, page, preview, progress)
+            record = dataclasses.replace(
+                record,
+                folder=output.name,
+                seconds=round(time.perf_counter() - began, 2),
+                consistency_rmse_hu=report["consistency_rmse_hu"],
+                sha256=result_sha256(result_in(folder)),
+            )
+            write_json(folder / RECORD, dataclasses.asdict(record), overwrite=False)
+        return record
+    except Exception as error:
+        state: State = "refused" if isinstance(error, RefusedInput) else "failed"
+        seconds = round(time.perf_counter() - began, 2)
+        return CaseRecord(
+            record.series, record.study, "", state, found.discreet(reason_of(error)), seconds, key=record.key
+        )
+
+
+def result_in(folder: Path) -> Path:
+    """The series in the folder of a case."""
+    return folder / SERIES if (folder / SERIES).is_dir() else folder / NIFTI
+
+
+def case_key(found: FoundSeries, request: ThinRequest, model: ThinModel) -> str:
+    """Stands for the content of a series and for all that its result depends on: equal keys give equal results."""
+    asked = {name: value for name, value in dataclasses.asdict(request).items() if name not in _NOT_IN_KEY}
+    asked["settings"].pop("memory_gb")
+    text = json.dumps(
+        [found.content, lamella.__version__, model.name, model.sha256, asked], sort_keys=True, default=str
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a case ended: a message of Lamella's own, or kind and place, since others may quote a header."""
+    if isinstance(error, LamellaError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "The memory is used up. Use fewer workers, --memory-gb, or a machine with more memory."
+    if isinstance(error, OSError):
+        return f"{error.strerror or type(error).__name__}."
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"An error that was not expected: {type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}."
+    )
+
+
+def _thin_into(
+    folder: Path,
+    found: FoundSeries,
+    request: ThinRequest,
+    model: ThinModel,
+    volume: Volume,
+    page: bool,
+    preview: bool,
+    progress: Progress,
+) -> Mapping[str, Any]:
+    asked = dataclasses.replace(
+        request,
+        source=found.files[0],
+        output=folder / (NIFTI if found.kind == "nifti" else SERIES),
+        spread=None if request.spread is None else folder / SPREAD,
+        report=folder / REPORT,
+        preview=folder / PREVIEW if preview else None,
+        settings=dataclasses.replace(request.settings, spread=None) if page else request.settings,
+    )
+    result = thin_study(asked, progress, model=model, source=volume)
+    if page:
+        draw(result, folder / PAGE, None, overwrite=False)
+    return result.report

@@ -1,0 +1,253 @@
+"""Every study and series below sources, from the headers alone; every file is read once, and hashed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from lamella.dicom.archive import Archive, Entry, files_archive, open_source
+from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.parse import quiet_pydicom
+from lamella.dicom.read import SeriesSummary, summary_of
+from lamella.dicom.series import RawSeries, Scan, scan
+from lamella.errors import RefusedInput, UsageError
+from lamella.files.atomic import sha256_of
+from lamella.nifti.image import geometry_of, is_nifti
+from lamella.nifti.sidecar import read_sidecar, sidecar_path
+from lamella.selection.series import FoundSeries, Kind, without_names
+from lamella.sources.source import kind_of
+
+Progress = Callable[[int], None]
+"""Called with the number of files that were read."""
+
+_NIFTI = (".nii", ".nii.gz")
+_HIDDEN = "."
+_KINDS: dict[str, Kind] = {"zip": "zip", "nifti": "nifti"}
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How each series will be read."""
+
+    thickness_mm: float | None
+    strict: bool
+
+
+def find_series(
+    sources: Sequence[Path],
+    progress: Progress = lambda files: None,
+    *,
+    thickness_mm: float | None = None,
+    strict: bool = False,
+) -> list[FoundSeries]:
+    """Every series of all sources, sorted by study and series.
+
+    Folders are searched recursively for loose DICOM, ZIPs and NIfTI, hidden folders left out. The loose files of a series may
+    lie in several folders. Where a file is damaged, the series beside it in its folder or ZIP are refused, since it may
+    belong to one of them. What is found twice with the same content is listed once.
+
+    Args:
+        sources: folders, ZIPs, DICOM files and NIfTI files.
+        progress: see `Progress`.
+        thickness_mm, strict: as they will be read; see `lamella.sources.source.read_source`.
+
+    Raises:
+        UsageError: a source does not exist.
+    """
+    found: list[FoundSeries] = []
+    damage: dict[Path, str] = {}
+    reading = _Reading(thickness_mm, strict)
+    for source in sources:
+        if not source.exists():
+            raise UsageError(f"SOURCE does not exist: {source}. Expected a folder, a ZIP, a DICOM or a NIfTI file.")
+        for paths in _folders(source):
+            loose = []
+            for path in paths:
+                kind = _kind(path, source)
+                if kind == "dicom":
+                    loose.append(path)
+                else:
+                    found += _nifti(path, reading) if kind == "nifti" else _zip(path, path == source, reading)
+            found += _loose(tuple(loose), damage, source.is_file(), reading) if loose else []
+            progress(len(paths))
+    groups: dict[str, list[FoundSeries]] = {}
+    for one in found:
+        groups.setdefault(one.id, []).append(one)
+    return sorted((_joined(group, damage, reading) for group in groups.values()), key=lambda one: (one.study, one.id))
+
+
+def _folders(source: Path) -> Iterator[list[Path]]:
+    """The regular files of each folder of a source, in order; or the file that it is."""
+    if source.is_file():
+        yield [source]
+    for root, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        yield [path for path in (Path(root, name) for name in sorted(names)) if path.is_file()]
+
+
+def _kind(path: Path, source: Path) -> Kind:
+    """By content where a file is given itself; below a folder only names decide what is looked into."""
+    if path == source:
+        return _KINDS.get(kind_of(path), "dicom")
+    name = path.name.lower()
+    return "nifti" if name.endswith(_NIFTI) and is_nifti(path) else "zip" if name.endswith(".zip") else "dicom"
+
+
+def _loose(paths: tuple[Path, ...], damage: dict[Path, str], given: bool, reading: _Reading) -> list[FoundSeries]:
+    """The DICOM series among the files of a folder; the first damaged file, if any, goes into `damage`."""
+    digests: dict[Entry, str] = {}
+    archive = _hashing(files_archive(paths), digests)
+    place = dict(zip(archive.entries, paths, strict=True))
+    names = tuple(entry.name for entry in archive.entries)
+    with quiet_pydicom():
+        found = scan(archive, may_be_empty=True)
+    if found.damaged:
+        damage.setdefault(paths[0].parent, without_names(found.damaged[0], names))
+    if not found.series:
+        lost = [*found.damaged, *([found.nothing] if given else [])]
+        return [_unreadable("dicom", lost[0], paths, names)] if lost else []
+    return [
+        _dicom(series, found, "dicom", tuple(place[entry] for entry, _ in series.files), digests, names, reading)
+        for series in found.series
+    ]
+
+
+def _joined(group: list[FoundSeries], damage: dict[Path, str], reading: _Reading) -> FoundSeries:
+    """One series of all that was found of it: loose files together; ZIPs must hold the same."""
+    parts = [one for one in group if one.kind == "dicom" and one.summary.uid]
+    rest = [one for one in group if one not in parts]
+    if len(parts) > 1:
+        files = tuple(sorted(path for part in parts for path in part.files))
+        (whole,) = _loose(files, {}, False, reading)
+        broken = next((damage[path.parent] for path in files if path.parent in damage), None)
+        parts = [whole if broken is None else _refused(whole, broken)]
+    first, *others = (*parts, *rest)
+    if all(one.content == first.content for one in others):
+        return first
+    return _refused(first, f"the series {first.id} was found {len(others) + 1} times with different content")
+
+
+def _refused(series: FoundSeries, reason: str) -> FoundSeries:
+    return replace(series, summary=replace(series.summary, refusal=reason))
+
+
+def _zip(path: Path, given: bool, reading: _Reading) -> list[FoundSeries]:
+    digests: dict[Entry, str] = {}
+    names: tuple[str, ...] = (path.name,)
+    try:
+        with open_source(path) as opened, quiet_pydicom():
+            names += tuple(entry.name for entry in opened.entries)
+            found = scan(_hashing(opened, digests), may_be_empty=True)
+            if not found.series and (found.damaged or given):
+                raise RefusedInput((*found.damaged, found.nothing)[0])
+            return [_dicom(series, found, "zip", (path,), digests, names, reading) for series in found.series]
+    except RefusedInput as error:
+        return [_unreadable("zip", str(error), (path,), names)]
+
+
+def _nifti(path: Path, reading: _Reading) -> list[FoundSeries]:
+    beside = sidecar_path(path)
+    content = sha256_of(path)
+    names: tuple[str, ...] = (path.name,)
+    if beside is not None and beside.is_file():
+        content, names = _digest([content, sha256_of(beside)]), (path.name, beside.name)
+    identity = f"nifti-{content[:16]}"
+    try:
+        geometry, described = geometry_of(path, reading.thickness_mm)
+        sidecar = read_sidecar(path)
+    except (RefusedInput, UsageError) as error:
+        summary = _empty(without_names(str(error), names))
+        return [FoundSeries(summary, identity, identity, "nifti", content, True, files=(path,), names=names)]
+    slices, rows, columns = geometry.shape
+    summary = replace(
+        _empty(None),
+        slices=slices,
+        rows=rows,
+        columns=columns,
+        spacing_mm=geometry.spacing_mm,
+        thickness_mm=geometry.thickness_mm,
+        pixel_mm=geometry.pixel_mm,
+        synthetic=sidecar.synthetic,
+        transfer_syntax="NIfTI",
+    )
+    own = sidecar.own or described.startswith("Lamella ")
+    return [FoundSeries(summary, identity, identity, "nifti", content, True, own, files=(path,), names=names)]
+
+
+def _dicom(
+    series: RawSeries,
+    scan: Scan,
+    kind: Kind,
+    files: tuple[Path, ...],
+    digests: dict[Entry, str],
+    names: tuple[str, ...],
+    reading: _Reading,
+) -> FoundSeries:
+    headers = [header for _, header in series.files]
+    first = (series.images or series.files)[0][1]
+    try:
+        summary = summary_of(series, scan, False, reading.thickness_mm, reading.strict)
+    except UsageError as error:  # it states another thickness
+        summary = replace(summary_of(series, scan), refusal=str(error))
+    refusal = None if summary.refusal is None else without_names(summary.refusal, names)
+    makers = [str(item.get("Manufacturer", "")) for one in headers for item in _items(one)]
+    return FoundSeries(
+        summary=replace(
+            summary,
+            refusal=refusal,
+            notes=tuple(without_names(note, names) for note in summary.notes),
+            synthetic=any(text_of(header, "SyntheticData") == "YES" for header in headers),
+        ),
+        id=series.uid,
+        study=text_of(first, "StudyInstanceUID") or series.uid,
+        kind=kind,
+        content=_digest([digests[entry] for entry, _ in series.files]),
+        ct=series.is_ct,
+        own="Lamella" in makers,
+        image_type=text_of(first, "ImageType"),
+        body_part=text_of(first, "BodyPartExamined"),
+        description=text_of(first, "SeriesDescription"),
+        files=files,
+        names=names,
+    )
+
+
+def _items(header: Dataset) -> Iterable[Dataset]:
+    return value_of(header, "ContributingEquipmentSequence") or ()
+
+
+def _hashing(archive: Archive, digests: dict[Entry, str]) -> Archive:
+    """The same archive; whoever reads a whole entry leaves its SHA-256 in `digests`."""
+
+    def hashing(entry: Entry) -> Entry:
+        def read(size: int) -> bytes:
+            data = entry.read(size)
+            if size < 0:
+                digests[made] = hashlib.sha256(data).hexdigest()
+            return data
+
+        made = Entry(entry.name, entry.size, read)
+        return made
+
+    return replace(archive, entries=tuple(map(hashing, archive.entries)))
+
+
+def _digest(digests: Iterable[str]) -> str:
+    """One for several, whatever their order; copies count once."""
+    return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
+
+
+def _unreadable(kind: Kind, reason: str, files: tuple[Path, ...], names: tuple[str, ...]) -> FoundSeries:
+    content = _digest(map(sha256_of, files))
+    identity = f"unreadable-{content[:16]}"
+    summary = _empty(without_names(reason, names))
+    return FoundSeries(summary, identity, identity, kind, content, ct=False, files=files, names=names)
+
+
+def _empty(refusal: str | None) -> SeriesSummary:
+    return SeriesSummary("", "", 0, 0, 0, None, None, None, "", False, "", refusal, ())

@@ -1,0 +1,70 @@
+"""One series that was found, as rules see it and as messages may name it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lamella.dicom.read import SeriesSummary
+
+Kind = Literal["dicom", "zip", "nifti"]
+
+
+@dataclass(frozen=True)
+class FoundSeries:
+    """A series and where its files are. Its `repr` holds nothing of a patient.
+
+    Attributes:
+        summary: what it is, in codes and numbers; where nothing could be read, only `refusal` counts.
+        id: SeriesInstanceUID; of other files "nifti-" or "unreadable-" and a hash of the place below SOURCE.
+        study: StudyInstanceUID; `id` where there is none.
+        kind: of its files: loose DICOM, a ZIP, NIfTI.
+        content: SHA-256 over its files, whatever their names and order.
+        ct: it holds CT slices, or is NIfTI, which does not say what it is.
+        own: Lamella wrote it.
+        image_type, body_part, description: ImageType, BodyPartExamined and SeriesDescription as they stand, for rules only.
+        files: its loose files in the order of their paths; one ZIP, one NIfTI.
+        names: base names that messages may hold, for `discreet`.
+    """
+
+    summary: SeriesSummary
+    id: str
+    study: str
+    kind: Kind
+    content: str
+    ct: bool
+    own: bool = False
+    image_type: str = field(default="", repr=False)
+    body_part: str = field(default="", repr=False)
+    description: str = field(default="", repr=False)
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    names: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def source(self) -> Path | tuple[Path, ...]:
+        """What `lamella.sources.source.read_source` takes."""
+        return self.files if self.kind == "dicom" else self.files[0]
+
+    @property
+    def series_uid(self) -> str | None:
+        """What `read_source` takes with it."""
+        return self.summary.uid or None
+
+    def discreet(self, message: object) -> str:
+        """A message with numbers instead of file names: whoever names files may use a patient's name."""
+        return without_names(str(message), self.names)
+
+
+def without_names(message: str, names: tuple[str, ...]) -> str:
+    """`message` with "file N", counted from 1, for each of `names`; short numbers stay, since they may count anything."""
+    number = {
+        name: f"file {n}"
+        for n, name in reversed(list(enumerate(names, start=1)))
+        if len(name) > 4 or not name.isdigit()
+    }
+    if not number:
+        return message
+    longest_first = "|".join(map(re.escape, sorted(number, key=len, reverse=True)))
+    return re.sub(rf"(?<!\w)(?:[Ff]ile )?({longest_first})(?!\w)", lambda found: number[found[1]], message)
