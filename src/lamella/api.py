@@ -50,6 +50,7 @@ def thin(
     spacing_mm: float | None = None,
     slices: int | None = None,
     like: Volume | None = None,
+    output_thickness_mm: float | None = None,
     model: str | Path | ThinModel = "embedded",
     progress: Progress = silent,
     **settings: Any,
@@ -61,6 +62,7 @@ def thin(
         spacing_mm: between thin slices.
         slices: their number instead.
         like: a series of the same scan whose slice positions are wanted instead.
+        output_thickness_mm: of slices that overlap, more than the spacing; as thick as they are apart if None.
         model: what `load_model` returns, to use it many times; or the name of a shipped model, or a model folder.
         progress: called with (stage, fraction done).
         **settings: fields of `ThinSettings`: `mode` ("mean", "texture" or "sample"), `steps`, `samples`, `seed`, `spread`,
@@ -81,7 +83,15 @@ def thin(
             )
     chosen = load_model(model) if isinstance(model, str | Path) else model
     asked = filled_in(ThinSettings(**settings), chosen)
-    study = plan_study(volume, chosen, asked, spacing_mm=spacing_mm, slices=slices, like=like)
+    study = plan_study(
+        volume,
+        chosen,
+        asked,
+        spacing_mm=spacing_mm,
+        slices=slices,
+        like=like,
+        output_thickness_mm=output_thickness_mm,
+    )
     return study_result(study, thin_volume(volume, chosen, study.grid, asked, progress, study.plan))
 
 

@@ -20,6 +20,9 @@ OPTIONS = {
     "output": OUTPUT,
     "spacing_mm": Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for."),
     "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
+    "output_thickness_mm": Option(
+        "--output-thickness-mm", help="Thickness of thin slices that overlap; as thick as they are apart if not given."
+    ),
     "like": Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
     "like_series": Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
     "like_thickness_mm": Option(

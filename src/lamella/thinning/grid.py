@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lamella.errors import RefusedInput, UsageError
@@ -16,7 +18,12 @@ _LIKE_TOLERANCE_MM = 0.01
 
 
 def thin_grid(
-    thick: Geometry, *, spacing_mm: float | None = None, slices: int | None = None, like: Geometry | None = None
+    thick: Geometry,
+    *,
+    spacing_mm: float | None = None,
+    slices: int | None = None,
+    like: Geometry | None = None,
+    thickness_mm: float | None = None,
 ) -> Geometry:
     """The thin grid: it covers exactly [first centre - S/2, last centre + S/2] of thick slices S apart.
 
@@ -26,18 +33,19 @@ def thin_grid(
         slices: a count N instead; s = n S / N.
         like: the grid of another series of the same scan: its centres within the covered range. The slices made there are
             as thick as they are apart, whatever the thickness of the other series.
+        thickness_mm: of slices that overlap: more than the spacing, at most the thickness of the input. None: the spacing.
 
     Returns:
         The grid; the in-plane grid is that of `thick`.
 
     Raises:
-        UsageError: not exactly one of the three, or a number that is not positive.
-        RefusedInput: the thin slices would be coarser than the thick ones, or `like` is from elsewhere.
+        UsageError: not exactly one of the three, a number that is not positive, or slices with gaps between them.
+        RefusedInput: the thin slices would be coarser or thicker than the thick ones, or `like` is from elsewhere.
     """
     if sum(choice is not None for choice in (spacing_mm, slices, like)) != 1:
         raise UsageError("Choose one of --spacing-mm, --slices and --like.")
     if like is not None:
-        return _like(thick, like)
+        return _as_thick(_like(thick, like), thick, thickness_mm)
     extent = thick.shape[0] * thick.spacing_mm
     if slices is not None:
         if slices < 1:
@@ -49,7 +57,26 @@ def thin_grid(
             raise UsageError(f"--spacing-mm must be a positive number. Found {spacing_mm}.")
         count, step = round(extent / spacing_mm), spacing_mm
     _refuse_coarser(step, thick)
-    return thick.with_slices(count, step, step / 2 - thick.spacing_mm / 2, step)
+    return _as_thick(thick.with_slices(count, step, step / 2 - thick.spacing_mm / 2, step), thick, thickness_mm)
+
+
+def _as_thick(grid: Geometry, thick: Geometry, thickness_mm: float | None) -> Geometry:
+    """The same slices, `thickness_mm` thick where that is given."""
+    if thickness_mm is None:
+        return grid
+    if not (np.isfinite(thickness_mm) and thickness_mm > 0):
+        raise UsageError(f"--output-thickness-mm must be a positive number. Found {thickness_mm}.")
+    if thickness_mm < grid.spacing_mm * (1 - _COARSER_TOLERANCE):
+        raise UsageError(
+            f"Slices of {thickness_mm:.4g} mm every {grid.spacing_mm:.4g} mm would leave gaps. --output-thickness-mm must be "
+            f"at least the spacing. Give {grid.spacing_mm:.4g} mm or more, or slices that are closer (--spacing-mm)."
+        )
+    if thickness_mm > thick.thickness_mm * (1 + _COARSER_TOLERANCE):
+        raise RefusedInput(
+            f"The slices asked for are thicker than the input's. Found --output-thickness-mm {thickness_mm:.4g}, the input's "
+            f"are {thick.thickness_mm:.4g} mm thick. Ask for that or less; lamella degrade averages slices to thicker ones."
+        )
+    return replace(grid, thickness_mm=thickness_mm)
 
 
 def _refuse_coarser(step: float, thick: Geometry) -> None:

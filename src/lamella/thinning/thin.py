@@ -10,6 +10,7 @@ import numpy as np
 
 import lamella
 from lamella.errors import NonFiniteError
+from lamella.physics.overlap import abutting_grid, overlapping, overlapping_spread, overlaps
 from lamella.thinning.consistency import consistency, misfit_warnings
 from lamella.thinning.limits import range_warnings
 from lamella.thinning.model import Plan, ThinModel
@@ -31,10 +32,10 @@ def thin(
     Args:
         volume: thick slices; what lies below -1024 HU is set to that, and the report says so.
         model: what makes them thin.
-        grid: thin slices wanted (`thin_grid`).
+        grid: thin slices wanted (`thin_grid`); those that overlap are averages of the model's on `abutting_grid`.
         settings: mode, steps, seed, device.
         progress: called with each stage and the fraction of it that is done.
-        plan: the model's plan for this volume, where it was made before.
+        plan: the model's plan for this volume and `abutting_grid(grid)`, where it was made before.
 
     Raises:
         UsageError: the model cannot do what the settings ask.
@@ -44,7 +45,8 @@ def thin(
     settings = model.defaults(settings or ThinSettings())
     volume, notes = _checked(volume)
     warnings = range_warnings(volume.geometry, grid, model.limits)
-    done = model.thin(volume, grid, settings, plan or model.plan(volume.geometry, grid, settings), progress)
+    abutting = abutting_grid(grid)
+    done = model.thin(volume, abutting, settings, plan or model.plan(volume.geometry, abutting, settings), progress)
     kept = consistency(done.volume, volume)
     misfits = misfit_warnings(kept, done.report["ridge"]) if settings.project else []
     report: dict[str, Any] = {
@@ -56,7 +58,14 @@ def thin(
         **kept,
         "warnings": [*warnings, *done.report["warnings"], *misfits, *notes],
     }
-    return dataclasses.replace(done, report=report)
+    done = dataclasses.replace(done, report=report)
+    return _overlapping(done, grid) if overlaps(grid) else done
+
+
+def _overlapping(done: Thinned, grid: Geometry) -> Thinned:
+    samples = tuple(overlapping(one, grid) for one in done.samples)
+    spread = None if done.spread is None else overlapping_spread(done.spread, grid)
+    return dataclasses.replace(done, volume=samples[0], samples=samples, spread=spread)
 
 
 def _checked(volume: Volume) -> tuple[Volume, list[str]]:

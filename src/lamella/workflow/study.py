@@ -11,6 +11,7 @@ from lamella.dicom.labels import Derivation
 from lamella.dicom.write import series_uid
 from lamella.errors import UsageError
 from lamella.machine.memory import peak_rss_bytes
+from lamella.physics.overlap import abutting_grid, overlaps
 from lamella.sources.like import like_warnings
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.limits import range_warnings
@@ -52,18 +53,26 @@ class Study:
         thick, thin, mode = self.source.geometry, self.grid, self.settings.mode
         made = self.model.provenance(self.settings, sample)
         draw = f", {made.draw}" if made.draw else ""
+        to, label, kept = (
+            f"{thin.spacing_mm:g} mm",
+            f"{thin.spacing_mm:.3g}mm",
+            "Averaged over each measured slice the result gives",
+        )
+        if overlaps(thin):
+            to, label = f"{thin.thickness_mm:g} mm every {to}", f"{thin.thickness_mm:.3g}mm every {label}"
+            kept = "Averaged over each measured slice, the abutting slices that these average give"
         return Derivation(
             description=(
                 f"Through-plane super-resolution from {thick.thickness_mm:g} mm slices every {thick.spacing_mm:g} mm to "
-                f"{thin.spacing_mm:g} mm by Lamella {__version__}, model {made.name}, mode {mode}{draw}. Averaged "
-                "over each measured slice the result gives that slice back; detail within a slice is estimated."
+                f"{to} by Lamella {__version__}, model {made.name}, mode {mode}{draw}. {kept} "
+                "that slice back; detail within a slice is estimated."
             ),
             model_name=made.name,
             model_sha256=made.sha256,
             model_licence=made.licence,
             settings_key=f"{mode}{draw.split(', sample')[0]}, Lamella {__version__}, {precision}, {made.card}",
             mode=mode,
-            series_label=f"AI thin {thin.spacing_mm:.3g}mm {mode}{f' {sample + 1}' if sample else ''} RESEARCH",
+            series_label=f"AI thin {label} {mode}{f' {sample + 1}' if sample else ''} RESEARCH",
             sample=sample,
         )
 
@@ -106,6 +115,7 @@ def plan_study(
     spacing_mm: float | None = None,
     slices: int | None = None,
     like: Volume | None = None,
+    output_thickness_mm: float | None = None,
 ) -> Study:
     """Decide everything.
 
@@ -114,6 +124,7 @@ def plan_study(
         model: what makes them thin.
         settings: see `filled_in`.
         spacing_mm, slices, like: which slices, as for `thin_grid`; 1 mm if nothing is asked for.
+        output_thickness_mm: of slices that overlap; None for the spacing.
 
     Raises:
         UsageError, RefusedInput: see `thin_grid`, `range_warnings` and `ThinModel.plan`.
@@ -121,14 +132,25 @@ def plan_study(
     thick = source.geometry
     if spacing_mm is None and slices is None and like is None:
         spacing_mm = 1.0
-    grid = thin_grid(thick, spacing_mm=spacing_mm, slices=slices, like=None if like is None else like.geometry)
+    grid = thin_grid(
+        thick,
+        spacing_mm=spacing_mm,
+        slices=slices,
+        like=None if like is None else like.geometry,
+        thickness_mm=output_thickness_mm,
+    )
     warnings = (
         *getattr(source.header, "notes", ()),
         *range_warnings(thick, grid, model.limits),
         *like_warnings(source, like, grid),
     )
-    asked = {"spacing_mm": spacing_mm, "slices": slices, "like": like is not None}
-    return Study(source, model, grid, settings, model.plan(thick, grid, settings), asked, warnings)
+    asked = {
+        "spacing_mm": spacing_mm,
+        "slices": slices,
+        "like": like is not None,
+        "output_thickness_mm": output_thickness_mm,
+    }
+    return Study(source, model, grid, settings, model.plan(thick, abutting_grid(grid), settings), asked, warnings)
 
 
 def study_result(study: Study, done: Thinned) -> StudyResult:

@@ -41,6 +41,7 @@ class ThinRequest:
         source: DICOM folder, ZIP or file, or NIfTI.
         output: folder for a DICOM series, or a name that ends in .nii or .nii.gz.
         spacing_mm, slices, like: which slices; at most one of them, 1 mm if none.
+        output_thickness_mm: of slices that overlap; as thick as they are apart if None.
         like_series: SeriesInstanceUID in `like`.
         like_thickness_mm: of the slices of `like`, where it does not say it.
         spread: file for the predicted standard deviation.
@@ -59,6 +60,7 @@ class ThinRequest:
     output: Path
     spacing_mm: float | None = None
     slices: int | None = None
+    output_thickness_mm: float | None = None
     like: Path | None = None
     like_series: str | None = None
     like_thickness_mm: float | None = None
@@ -184,7 +186,15 @@ def open_study(
         )
     progress("load", 0.0)
     with stopwatch.stage("load"):
-        study = plan_study(source, model, settings, spacing_mm=request.spacing_mm, slices=request.slices, like=like)
+        study = plan_study(
+            source,
+            model,
+            settings,
+            spacing_mm=request.spacing_mm,
+            slices=request.slices,
+            like=like,
+            output_thickness_mm=request.output_thickness_mm,
+        )
         if not is_nifti_name(request.output):
             check_writable(source, study.grid, study.derivation(precision=""))
     return study, stopwatch
