@@ -34,7 +34,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import MeanScaleNet
 from lamella.files.config import load
 from lamella.machine.processor import native_bf16
-from lamella.models.registry import find_model
+from lamella.models.shipped import find_model
 from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.grid_pair import GridPair
 from lamella.train.settings import EmbeddedRun

@@ -108,7 +108,7 @@ def test_info_is_json(capsys: Capture) -> None:
 
 
 def test_models_list_and_verify(tiny_model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamella.models.registry.SHIPPED", tiny_model.parent)
+    monkeypatch.setattr("lamella.models.shipped.SHIPPED", tiny_model.parent)
     assert main(["models", "list", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)
     assert (entry["name"], entry["licence"], entry["folder"]) == ("tiny", "Apache-2.0", str(tiny_model))

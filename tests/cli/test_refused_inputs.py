@@ -2,60 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pydicom
 import pytest
+from tests.broken_studies import STUDIES
 from tests.dicom_builder import PATIENT_NAME, body_hu, build_series
 
 from lamella.cli import main
 
 # SPEC C6
 
+WITHIN_S = 2.0
 
-def offset(folder: Path) -> None:
-    build_series(folder, body_hu(8) + np.int16(1024), signed=True, bits=16)
-
-
-def two_phases(folder: Path) -> None:
-    build_series(folder, body_hu(8), per_slice={k: {"AcquisitionNumber": 1 + k % 2} for k in range(8)})
-
-
-def padding_in_tissue(folder: Path) -> None:
-    hu = body_hu(8)
-    hu[hu == 50] = 51
-    hu[3, 14, 9] = 50
-    build_series(folder, hu, signed=True, bits=16, tags={"PixelPaddingValue": ("SS", 50)})
-
-
-def iodine(folder: Path) -> None:
-    build_series(folder, body_hu(8), tags={"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "IODINE"]})
+RUN = """
+import contextlib, io, json, os, sys, time
+from lamella.cli import main
+from lamella.sources.source import read_source
+read_source(sys.argv[1])  # what reading needs is loaded
+answers = []
+for command in json.load(sys.stdin):
+    said, began = io.StringIO(), time.perf_counter()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        code = main(command)
+    seconds, words = time.perf_counter() - began, " ".join(said.getvalue().split())
+    answers.append([code, seconds, words, "torch" in sys.modules, os.listdir(sys.argv[2])])
+print(json.dumps(answers))
+"""
 
 
-@pytest.mark.parametrize(
-    ("build", "why"),
-    [
-        (offset, "cannot be Hounsfield units"),
-        (two_phases, "AcquisitionNumber 1 and 2 change 7 times"),
-        (padding_in_tissue, "inside the body in 0003.dcm"),
-        (iodine, "map of a material"),
-    ],
-)
-def test_run_dry_run_and_inspect_say_the_same(
-    build: Callable[[Path], None], why: str, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build(tmp_path / "in")
-    out, said = str(tmp_path / "out"), []
-    thin = ["thin", str(tmp_path / "in"), out, "--model", str(tiny_model), "--quiet"]
-    for command in (thin, [*thin, "--dry-run"], ["inspect", str(tmp_path / "in"), "--quiet"]):
-        assert main(command) == 3
-        said.append(" ".join(capsys.readouterr().err.split()))
-    assert why in said[0]
-    assert said[0] == said[1] == said[2]
-    assert PATIENT_NAME not in said[0]
+def commands(source: Path, out: Path) -> list[list[str]]:
+    """Run, dry run and inspection of one source."""
+    result = str(out / "result.nii.gz") if source.suffix in (".nii", ".gz") else str(out / "result")
+    thin = ["thin", str(source), result, "--quiet"]
+    return [thin, [*thin, "--dry-run"], ["inspect", str(source), "--quiet"]]
+
+
+def answered(asked: list[list[str]], whole: Path, out: Path) -> list[Any]:
+    """What a process of its own answers: exit code, seconds, words, whether torch is loaded, and what is in `out`."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(whole), str(out)],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=True,
+    )
+    found: list[Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Three answers to every broken study."""
+    root, out = tmp_path_factory.mktemp("broken"), tmp_path_factory.mktemp("out")
+    build_series(root / "whole", body_hu(4))
+    asked = [commands(build(root / name), out) for name, build in STUDIES.items()]
+    found = answered([command for three in asked for command in three], root / "whole", out)
+    return {name: found[3 * number : 3 * number + 3] for number, name in enumerate(STUDIES)}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_what_is_broken_is_refused_at_once_and_alike(answers: dict[str, list[Any]], name: str) -> None:
+    codes, seconds, said, torch, written = zip(*answers[name], strict=True)
+    assert codes == (3, 3, 3), said
+    assert said[0] == said[1] == said[2] != ""
+    assert max(seconds) < WITHIN_S
+    assert not any(torch), "no network was needed to refuse it"
+    assert not any(written)
+    assert PATIENT_NAME.split("^")[0] not in said[0]
+
+
+def test_the_process_ends_with_3(tmp_path: Path) -> None:
+    source = STUDIES["missing"](tmp_path / "in")
+    for command in commands(source, tmp_path):
+        assert (
+            subprocess.run([sys.executable, "-m", "lamella", *command], check=False, capture_output=True).returncode
+            == 3
+        )
     assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+
+
+SENSELESS = [
+    ["--spacing-mm", "0"], ["--spacing-mm", "-1"], ["--spacing-mm", "nan"], ["--slices", "0"],
+    ["--spacing-mm", "1", "--slices", "4"], ["--seed", "-1"], ["--mode", "hat"], ["--steps", "0"], ["--device", "abacus"],
+    ["--model", "nowhere"], ["--thickness-mm", "-5"],
+]  # fmt: skip
+
+
+def test_senseless_options_are_wrong_usage_before_torch_is_loaded(tmp_path: Path) -> None:
+    build_series(tmp_path / "in", body_hu(4))
+    asked = [["thin", str(tmp_path / "in"), str(tmp_path / "out"), *options] for options in SENSELESS]
+    for options, (code, _, said, torch, written) in zip(
+        SENSELESS, answered(asked, tmp_path / "in", tmp_path), strict=True
+    ):
+        assert (code, torch, written) == (2, False, ["in"]), options
+        assert "Value error" not in said
 
 
 def test_strict_refuses_a_series_with_missing_parts(

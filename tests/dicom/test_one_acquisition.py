@@ -23,19 +23,20 @@ def refused(folder):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("keyword", "values"),
-    [
-        ("AcquisitionNumber", (1, 2)),
-        ("TemporalPositionIdentifier", (1, 2)),
-        ("NominalPercentageOfCardiacPhase", (40, 75)),
-        ("TriggerTime", (350, 700)),
-        ("ContrastBolusAgent", ("none", "IOMERON")),
-        ("EchoNumbers", (1, 2)),
-        ("KVP", (80, 140)),
-        ("ConvolutionKernel", ("B30f", "B70f")),
-    ],
-)
+ALTERNATING = [
+    ("AcquisitionNumber", (1, 2)),
+    ("TemporalPositionIdentifier", (1, 2)),
+    ("NominalPercentageOfCardiacPhase", (40, 75)),
+    ("TriggerTime", (350, 700)),
+    ("ContrastBolusAgent", ("none", "IOMERON")),
+    ("EchoNumbers", (1, 2)),
+    ("KVP", (80, 140)),
+    ("ConvolutionKernel", ("B30f", "B70f")),
+]
+"""Element -> its values in every second slice."""
+
+
+@pytest.mark.parametrize(("keyword", "values"), ALTERNATING)
 def test_acquisitions_that_alternate_on_a_regular_stack_are_refused_with_both_names(tmp_path, keyword, values):
     build_series(tmp_path, phantom_hu(), per_slice={k: {keyword: values[k % 2]} for k in range(8)})
     message = refused(tmp_path)

@@ -21,41 +21,42 @@ def along_z(steps_mm):
     return [(-120.0, -100.0, float(z)) for z in np.concatenate([[0.0], np.cumsum(steps_mm)])]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"ImagePositionPatient": None}, r"ImagePositionPatient \(0020,0032\) is missing or unreadable in 0003.dcm"),
-        ({"ImagePositionPatient": [1.0, 2.0]}, r"ImagePositionPatient .* malformed in 0003.dcm. Found 2 values"),
-        ({"ImageOrientationPatient": None}, r"ImageOrientationPatient \(0020,0037\) is missing or unreadable in 0003"),
-        ({"PixelSpacing": None}, r"PixelSpacing \(0028,0030\) is missing or unreadable in 0003.dcm"),
-        ({"PixelSpacing": [0.0, 0.5]}, "PixelSpacing and SliceThickness must be positive in 0003.dcm"),
-        ({"SliceThickness": None}, r"SliceThickness \(0018,0050\) is missing or unreadable in 0003.dcm"),
-        ({"SliceThickness": ""}, r"SliceThickness \(0018,0050\) is missing or unreadable in 0003.dcm"),
-        ({"RescaleSlope": None}, r"RescaleSlope \(0028,1053\) is missing or unreadable in 0003.dcm"),
-        ({"RescaleIntercept": None}, r"RescaleIntercept \(0028,1052\) is missing or unreadable in 0003.dcm"),
-        ({"RescaleSlope": 0}, "RescaleSlope is not positive in 0003.dcm"),
-        ({"RescaleType": "OD"}, "0003.dcm is not in Hounsfield units. Found RescaleType OD"),
-        ({"Modality": "MR"}, "0003.dcm is not CT. Found Modality MR; expected CT"),
-        ({"SOPClassUID": uid.SecondaryCaptureImageStorage}, "0003.dcm is not a CT image. Found SOP Class Secondary"),
-        ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "0003.dcm is a colour picture"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "0003.dcm is a colour picture"),
-        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "pixels of 0003.dcm are not stored as CT demands"),
-        ({"NumberOfFrames": 2}, "0003.dcm is a classic CT image with 2 frames"),
-        ({"PixelRepresentation": None}, "It is unknown whether the pixels of 0003.dcm are signed"),
-        ({"PixelRepresentation": 2}, "are signed. Found PixelRepresentation 2; expected 0 or 1"),
-        ({"PatientID": "other"}, "PatientID differs within the series, in 0003.dcm. Two patients or studies are mixed"),
-        ({"StudyInstanceUID": "1.2.3.8"}, "StudyInstanceUID differs within the series, in 0003.dcm"),
-        ({"PixelSpacing": [0.76, 0.5]}, r"PixelSpacing differs within the series, in 0003.dcm. Found 0.76\\0.5 mm"),
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.98, 0.199]}, "ImageOrientationPatient differs .* in 0003.dcm"),
-        ({"SliceThickness": 2.0}, "SliceThickness differs within the series, in 0003.dcm. Found 2 mm; expected 5 mm"),
-        ({"FrameOfReferenceUID": "1.2.3.9"}, "FrameOfReferenceUID differs within the series, in 0003.dcm"),
-        (
-            {"Rows": 8, "PixelData": bytes(8 * 20 * 2)},
-            "matrix size differs .* 0003.dcm. Found 8 x 20; expected 16 x",
-        ),
-        ({"SOPInstanceUID": "1.2.826.0.1.3680043.8.498.1.2"}, "share one SOPInstanceUID: 0001.dcm and 0003.dcm"),
-    ],
-)
+WRONG_SLICES = [
+    ({"ImagePositionPatient": None}, r"ImagePositionPatient \(0020,0032\) is missing or unreadable in 0003.dcm"),
+    ({"ImagePositionPatient": [1.0, 2.0]}, r"ImagePositionPatient .* malformed in 0003.dcm. Found 2 values"),
+    ({"ImageOrientationPatient": None}, r"ImageOrientationPatient \(0020,0037\) is missing or unreadable in 0003"),
+    ({"PixelSpacing": None}, r"PixelSpacing \(0028,0030\) is missing or unreadable in 0003.dcm"),
+    ({"PixelSpacing": [0.0, 0.5]}, "PixelSpacing and SliceThickness must be positive in 0003.dcm"),
+    ({"SliceThickness": None}, r"SliceThickness \(0018,0050\) is missing or unreadable in 0003.dcm"),
+    ({"SliceThickness": ""}, r"SliceThickness \(0018,0050\) is missing or unreadable in 0003.dcm"),
+    ({"RescaleSlope": None}, r"RescaleSlope \(0028,1053\) is missing or unreadable in 0003.dcm"),
+    ({"RescaleIntercept": None}, r"RescaleIntercept \(0028,1052\) is missing or unreadable in 0003.dcm"),
+    ({"RescaleSlope": 0}, "RescaleSlope is not positive in 0003.dcm"),
+    ({"RescaleType": "OD"}, "0003.dcm is not in Hounsfield units. Found RescaleType OD"),
+    ({"Modality": "MR"}, "0003.dcm is not CT. Found Modality MR; expected CT"),
+    ({"SOPClassUID": uid.SecondaryCaptureImageStorage}, "0003.dcm is not a CT image. Found SOP Class Secondary"),
+    ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "0003.dcm is a colour picture"),
+    ({"PhotometricInterpretation": "PALETTE COLOR"}, "0003.dcm is a colour picture"),
+    ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "pixels of 0003.dcm are not stored as CT demands"),
+    ({"NumberOfFrames": 2}, "0003.dcm is a classic CT image with 2 frames"),
+    ({"PixelRepresentation": None}, "It is unknown whether the pixels of 0003.dcm are signed"),
+    ({"PixelRepresentation": 2}, "are signed. Found PixelRepresentation 2; expected 0 or 1"),
+    ({"PatientID": "other"}, "PatientID differs within the series, in 0003.dcm. Two patients or studies are mixed"),
+    ({"StudyInstanceUID": "1.2.3.8"}, "StudyInstanceUID differs within the series, in 0003.dcm"),
+    ({"PixelSpacing": [0.76, 0.5]}, r"PixelSpacing differs within the series, in 0003.dcm. Found 0.76\\0.5 mm"),
+    ({"ImageOrientationPatient": [1, 0, 0, 0, 0.98, 0.199]}, "ImageOrientationPatient differs .* in 0003.dcm"),
+    ({"SliceThickness": 2.0}, "SliceThickness differs within the series, in 0003.dcm. Found 2 mm; expected 5 mm"),
+    ({"FrameOfReferenceUID": "1.2.3.9"}, "FrameOfReferenceUID differs within the series, in 0003.dcm"),
+    (
+        {"Rows": 8, "PixelData": bytes(8 * 20 * 2)},
+        "matrix size differs .* 0003.dcm. Found 8 x 20; expected 16 x",
+    ),
+    ({"SOPInstanceUID": "1.2.826.0.1.3680043.8.498.1.2"}, "share one SOPInstanceUID: 0001.dcm and 0003.dcm"),
+]
+"""Elements of one slice, and what is said."""
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_SLICES)
 def test_one_slice_with_a_wrong_header(tmp_path, changes, message):
     build_series(tmp_path, phantom_hu(), per_slice={ONE: changes})
     with pytest.raises(RefusedInput, match=message):
@@ -64,15 +65,16 @@ def test_one_slice_with_a_wrong_header(tmp_path, changes, message):
     assert summary.refusal is not None  # `inspect` says so without decoding a pixel
 
 
-@pytest.mark.parametrize(
-    ("tags", "message"),
-    [
-        ({"Modality": "MR"}, "0000.dcm is not CT. Found Modality MR"),
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 2, 0]}, "not two perpendicular unit vectors in 0000.dcm"),
-        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "holds localizers only: 0000.dcm"),
-        ({"Rows": 60000, "Columns": 60000}, "matrix size of 0000.dcm is not that of a CT. Found 60000 x 60000"),
-    ],
-)
+WRONG_SERIES = [
+    ({"Modality": "MR"}, "0000.dcm is not CT. Found Modality MR"),
+    ({"ImageOrientationPatient": [1, 0, 0, 0, 2, 0]}, "not two perpendicular unit vectors in 0000.dcm"),
+    ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "holds localizers only: 0000.dcm"),
+    ({"Rows": 60000, "Columns": 60000}, "matrix size of 0000.dcm is not that of a CT. Found 60000 x 60000"),
+]
+"""Elements of every slice, and what is said."""
+
+
+@pytest.mark.parametrize(("tags", "message"), WRONG_SERIES)
 def test_a_whole_series_with_a_wrong_header(tmp_path, tags, message):
     build_series(tmp_path, phantom_hu(), tags=tags)
     with pytest.raises(RefusedInput, match=message):

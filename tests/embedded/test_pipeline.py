@@ -12,7 +12,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import EmbeddedSettings
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
 from lamella.machine.runtime import runtime
-from lamella.models.registry import find_model
+from lamella.models.shipped import find_model
 from lamella.thinning.consistency import consistency
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.settings import ThinSettings
@@ -256,8 +256,8 @@ def test_overlapping_slabs_count_only_where_they_lie_inside(thick_volume: Volume
     ("values", "message"),
     [
         ({"mode": "median"}, "Unknown mode 'median'"),
-        ({"steps": 0}, "--steps must lie between"),
-        ({"samples": 0}, "--samples must lie between"),
+        ({"steps": 0}, "steps must lie between"),
+        ({"samples": 0}, "samples must lie between"),
         ({"mode": "mean", "samples": 2}, "needs --mode texture or sample"),
     ],
 )
@@ -270,7 +270,7 @@ def test_settings_that_make_no_sense_are_refused(
 
 def test_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(UsageError, match="Unknown device 'tpu7x'"):
-        runtime("tpu7x", "auto")
+        ThinSettings(device="tpu7x")
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="is not there: 0 CUDA devices"):
             runtime("cuda", "auto")

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from lamella.embedded.model import EmbeddedModel
 from lamella.errors import ModelError, UsageError
 from lamella.files.atomic import sha256_of
-from lamella.models.registry import list_models, load_model, verify
+from lamella.models.registry import load_model, verify
+from lamella.models.shipped import list_models
 from lamella.networks.folder import CARD, WEIGHTS
 
 

@@ -11,7 +11,7 @@ from lamella.cli import main
 from lamella.embedded.model import EmbeddedModel
 from lamella.errors import ModelError
 from lamella.models.facts import checkpoint_facts, model_facts
-from lamella.models.registry import SHIPPED
+from lamella.models.shipped import SHIPPED
 
 EMBEDDED = SHIPPED / "embedded"
 

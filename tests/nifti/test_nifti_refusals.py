@@ -23,16 +23,17 @@ def test_values_that_are_not_finite(tmp_path, value):
         read_nifti(save(tmp_path / "in.nii", array))
 
 
-@pytest.mark.parametrize(
-    ("array", "why"),
-    [
-        (ct().clip(0, 255).astype(np.uint8), "8-bit picture"),
-        (ct().clip(0, 255).astype(np.float32), "8-bit picture"),
-        ((ct().astype(np.int32) + 1024).astype(np.uint16), "nothing below 0"),
-        (ct().astype(np.float32) / 3000, r"scaled to \[-1, 1\]"),
-        (ct().astype(np.float32) * 100, "beyond"),
-    ],
-)
+NO_HU = [
+    (ct().clip(0, 255).astype(np.uint8), "8-bit picture"),
+    (ct().clip(0, 255).astype(np.float32), "8-bit picture"),
+    ((ct().astype(np.int32) + 1024).astype(np.uint16), "nothing below 0"),
+    (ct().astype(np.float32) / 3000, r"scaled to \[-1, 1\]"),
+    (ct().astype(np.float32) * 100, "beyond"),
+]
+"""Values, and why they are not those of CT."""
+
+
+@pytest.mark.parametrize(("array", "why"), NO_HU)
 def test_values_that_cannot_be_hu(tmp_path, array, why):
     with pytest.raises(RefusedInput, match=rf"in.nii cannot be Hounsfield units \(.*{why}"):
         read_nifti(save(tmp_path / "in.nii", array))

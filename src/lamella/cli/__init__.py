@@ -62,7 +62,8 @@ def _run(arguments: Sequence[str]) -> int:
     try:
         result = command().main(args=list(arguments), prog_name="lamella", standalone_mode=False)
     except typer.TyperException as error:
-        # Typer's own refusals of options come with the usage line; all are wrong usage.
+        # Typer's own refusals of options come with the usage line; all are wrong usage. Pydantic words some of them.
+        error.message = error.message.replace("Value error, ", "")
         show = getattr(error, "show", None)
         if show is not None:
             show()

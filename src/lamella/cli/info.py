@@ -77,7 +77,7 @@ def gathered() -> dict[str, Any]:
     from pydicom.uid import UID
 
     from lamella.dicom.decode import SYNTAXES
-    from lamella.models.registry import list_models
+    from lamella.models.shipped import list_models
 
     return {
         "lamella": __version__,

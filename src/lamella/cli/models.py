@@ -24,7 +24,7 @@ def verbs() -> typer.Typer:
 
 def list_(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """List the models in the package."""
-    from lamella.models.registry import list_models
+    from lamella.models.shipped import list_models
 
     entries = list_models()
     if as_json:
@@ -42,8 +42,8 @@ def verify(
     debug: Debug = False,
 ) -> None:
     """Check a model's files: complete, unaltered (SHA-256), every weight finite."""
-    from lamella.models.registry import find_model, list_models
     from lamella.models.registry import verify as verify_model
+    from lamella.models.shipped import find_model, list_models
     from lamella.networks.folder import read_card
 
     for folder in [find_model(model)] if model else [entry.folder for entry in list_models()]:

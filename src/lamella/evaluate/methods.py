@@ -22,7 +22,8 @@ from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case, safe_id
 from lamella.evaluate.scans import require_same_plane
 from lamella.evaluate.settings import EvaluationSettings, Interpolation, ModelMethods, OutsideResult
-from lamella.models.registry import is_shipped, load_model
+from lamella.models.registry import load_model
+from lamella.models.shipped import is_shipped
 from lamella.physics.slice_operator import SliceOperator, covering_grid
 from lamella.results.schema import Method
 from lamella.sources.source import read_source

@@ -25,7 +25,7 @@ from lamella.evaluate.score import score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.files.atomic import staged_file
-from lamella.models.registry import is_shipped
+from lamella.models.shipped import is_shipped
 from lamella.nifti.image import write_nifti
 from lamella.results.files import RESULTS, write_json
 from lamella.results.schema import CaseRecord, Failure, Method, VolumeFiles

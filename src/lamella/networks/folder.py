@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
 
 from lamella.errors import LamellaError, ModelError
 from lamella.files.atomic import sha256_of, staged_folder
 from lamella.files.config import fill, plain
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WEIGHTS = "weights.safetensors"
 CARD = "model.yaml"
@@ -89,6 +88,9 @@ def read_folder(folder: str | Path, kind: str) -> ModelFolder:
     Raises:
         ModelError: a file is missing, no safetensors, altered, or the model is of another kind.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     folder = Path(folder)
     card = read_card(folder)
     if card["kind"] != kind:
@@ -133,8 +135,10 @@ def verify_weights(folder: str | Path) -> None:
     Raises:
         ModelError: naming the first tensor that is not.
     """
+    from safetensors.torch import load_file
+
     for name, tensor in load_file(Path(folder) / WEIGHTS).items():
-        if not torch.isfinite(tensor).all():
+        if not tensor.isfinite().all():
             raise ModelError(f"Tensor {name} of model {read_card(folder)['name']} holds values that are not finite.")
 
 
@@ -154,6 +158,8 @@ def save_folder(
         ModelError: the card names no licence.
         UsageError: the folder exists and may not be replaced.
     """
+    from safetensors.torch import save_file
+
     if not card.get("licence"):
         raise ModelError(f"A model folder needs a licence. Found none for {folder}. Give `licence` with what is saved.")
     tensors = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -39,22 +40,17 @@ def thin_grid(
         The grid; the in-plane grid is that of `thick`.
 
     Raises:
-        UsageError: not exactly one of the three, a number that is not positive, or slices with gaps between them.
+        UsageError: see `check_choice`; or slices with gaps between them.
         RefusedInput: the thin slices would be coarser or thicker than the thick ones, or `like` is from elsewhere.
     """
-    if sum(choice is not None for choice in (spacing_mm, slices, like)) != 1:
-        raise UsageError("Choose one of --spacing-mm, --slices and --like.")
+    check_choice(spacing_mm, slices, like, thickness_mm)
     if like is not None:
         return _as_thick(_like(thick, like), thick, thickness_mm)
     extent = thick.shape[0] * thick.spacing_mm
     if slices is not None:
-        if slices < 1:
-            raise UsageError(f"--slices must be at least 1. Found {slices}.")
         count, step = slices, extent / slices
     else:
-        assert spacing_mm is not None, "one of the three was checked above"
-        if not (np.isfinite(spacing_mm) and spacing_mm > 0):
-            raise UsageError(f"--spacing-mm must be a positive number. Found {spacing_mm}.")
+        assert spacing_mm is not None, "one of the three is asked for"
         count, step = round(extent / spacing_mm), spacing_mm
     _refuse_coarser(step, thick)
     return _as_thick(thick.with_slices(count, step, step / 2 - thick.spacing_mm / 2, step), thick, thickness_mm)
@@ -64,19 +60,36 @@ def _as_thick(grid: Geometry, thick: Geometry, thickness_mm: float | None) -> Ge
     """The same slices, `thickness_mm` thick where that is given."""
     if thickness_mm is None:
         return grid
-    if not (np.isfinite(thickness_mm) and thickness_mm > 0):
-        raise UsageError(f"--output-thickness-mm must be a positive number. Found {thickness_mm}.")
     if thickness_mm < grid.spacing_mm * (1 - _COARSER_TOLERANCE):
         raise UsageError(
-            f"Slices of {thickness_mm:.4g} mm every {grid.spacing_mm:.4g} mm would leave gaps. --output-thickness-mm must be "
-            f"at least the spacing. Give {grid.spacing_mm:.4g} mm or more, or slices that are closer (--spacing-mm)."
+            f"Slices of {thickness_mm:.4g} mm every {grid.spacing_mm:.4g} mm would leave gaps. Give a "
+            f"thickness of {grid.spacing_mm:.4g} mm or more, or a smaller spacing."
         )
     if thickness_mm > thick.thickness_mm * (1 + _COARSER_TOLERANCE):
         raise RefusedInput(
-            f"The slices asked for are thicker than the input's. Found --output-thickness-mm {thickness_mm:.4g}, the input's "
-            f"are {thick.thickness_mm:.4g} mm thick. Ask for that or less; lamella degrade averages slices to thicker ones."
+            f"The slices asked for are thicker than the input's. Found {thickness_mm:.4g} mm, the input's are "
+            f"{thick.thickness_mm:.4g} mm thick. Ask for that or less; lamella degrade averages slices to thicker ones."
         )
     return replace(grid, thickness_mm=thickness_mm)
+
+
+def check_choice(
+    spacing_mm: float | None, slices: int | None, like: object | None, thickness_mm: float | None = None
+) -> None:
+    """Refuse a senseless choice of slices, before anything is read.
+
+    Raises:
+        UsageError: more than one of the first three, or a number that is not positive.
+    """
+    if sum(choice is not None for choice in (spacing_mm, slices, like)) > 1:
+        raise UsageError(
+            "A spacing, a number of slices and a series to be like exclude each other. Give one, or none for 1 mm."
+        )
+    if slices is not None and slices < 1:
+        raise UsageError(f"The number of thin slices must be at least 1. Found {slices}.")
+    for what, given in (("spacing", spacing_mm), ("thickness", thickness_mm)):
+        if given is not None and not 0 < given < math.inf:
+            raise UsageError(f"The {what} of the thin slices must be a positive number of mm. Found {given:g}.")
 
 
 def _refuse_coarser(step: float, thick: Geometry) -> None:

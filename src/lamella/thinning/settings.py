@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -53,12 +54,16 @@ class ThinSettings:
                 raise UsageError(
                     f"Unknown {name} {getattr(self, name)!r}. Expected one of {', '.join(get_args(kind))}."
                 )
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d\d?)?", self.device):
+            raise UsageError(f"Unknown device {self.device!r}. Expected auto, cpu, mps, cuda or cuda:N.")
+        if self.seed < 0:
+            raise UsageError(f"The seed must be 0 or above. Found {self.seed}.")
         if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise UsageError(f"--steps must lie between 1 and 1000. Found {self.steps}.")
+            raise UsageError(f"steps must lie between 1 and 1000. Found {self.steps}.")
         if self.samples is not None and not 1 <= self.samples <= 100:
-            raise UsageError(f"--samples must lie between 1 and 100. Found {self.samples}.")
+            raise UsageError(f"samples must lie between 1 and 100. Found {self.samples}.")
         if self.memory_gb is not None and not self.memory_gb > 0:
-            raise UsageError(f"--memory-gb must be above 0. Found {self.memory_gb:g}.")
+            raise UsageError(f"The memory to plan for must be above 0 GiB. Found {self.memory_gb:g}.")
 
     @property
     def step_count(self) -> int:

@@ -20,7 +20,7 @@ from lamella.data.views import load_views
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
-from lamella.models.registry import find_model
+from lamella.models.shipped import find_model
 from lamella.train.checkpoints import steps_done
 from lamella.train.datasets import datasets
 from lamella.train.fit import LAST, FitModule, fit

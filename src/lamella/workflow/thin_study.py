@@ -153,8 +153,9 @@ def thin_study(
 def open_study(
     request: ThinRequest, progress: Progress = silent, model: ThinModel | None = None, source: Volume | None = None
 ) -> tuple[Study, Stopwatch]:
-    """Read a study and check everything that can be refused: paths first, then the settings, then the headers.
+    """Read a study and check everything that can be refused: the request first, then SOURCE, then whether the model fits.
 
+    The networks' libraries take seconds to load, so they wait until SOURCE is read; an accelerator is looked for before.
     `model` and `source` are as for `thin_study`.
 
     Raises:
@@ -162,20 +163,10 @@ def open_study(
     """
     _check(request)
     stopwatch = Stopwatch()
-    progress("start", 0.0)
-    with stopwatch.stage("start"):
-        from lamella.dicom.write import check_writable
-        from lamella.machine.runtime import runtime
-        from lamella.models.registry import load_model
-        from lamella.sources.source import read_source
-        from lamella.workflow.study import filled_in, plan_study
-
-        model = model or load_model(request.model)
-        spread = True if request.spread is not None else None if request.page is not None else request.settings.spread
-        settings = filled_in(dataclasses.replace(request.settings, spread=spread), model)
-        runtime(settings.device, settings.precision)  # a device that is not there is refused before SOURCE is read
     progress("read", 0.0)
     with stopwatch.stage("read"):
+        from lamella.sources.source import read_source
+
         source = source or read_source(
             request.source, request.series, counted(progress, "read"), request.thickness_mm, request.strict
         )
@@ -186,6 +177,13 @@ def open_study(
         )
     progress("load", 0.0)
     with stopwatch.stage("load"):
+        from lamella.dicom.write import check_writable
+        from lamella.models.registry import load_model
+        from lamella.workflow.study import filled_in, plan_study
+
+        model = model or load_model(request.model)
+        spread = True if request.spread is not None else None if request.page is not None else request.settings.spread
+        settings = filled_in(dataclasses.replace(request.settings, spread=spread), model)
         study = plan_study(
             source,
             model,
@@ -201,9 +199,11 @@ def open_study(
 
 
 def _check(request: ThinRequest) -> None:
-    """Everything that can be refused before a voxel is read, and before torch is loaded."""
-    if sum(choice is not None for choice in (request.spacing_mm, request.slices, request.like)) > 1:
-        raise UsageError("--spacing-mm, --slices and --like exclude each other. Give one of them, or none for 1 mm.")
+    """Everything that can be refused before a voxel is read; without torch, unless an accelerator is asked for."""
+    from lamella.models.shipped import find_model
+    from lamella.thinning.grid import check_choice
+
+    check_choice(request.spacing_mm, request.slices, request.like, request.output_thickness_mm)
     if request.like is not None and not request.like.exists():
         raise UsageError(f"--like: {request.like} does not exist. Expected another series of the same scan.")
     if request.like is None and (request.like_series, request.like_thickness_mm) != (None, None):
@@ -219,5 +219,10 @@ def _check(request: ThinRequest) -> None:
             check_side_file(option, path, suffixes, inputs, request.output, overwrite=request.overwrite)
     if len({path.resolve() for path in request.beside}) < len(request.beside):
         raise UsageError("--spread, --report and --preview need different names. Found the same name twice.")
+    find_model(request.model)
+    if request.settings.device not in ("auto", "cpu"):
+        from lamella.machine.runtime import runtime
+
+        runtime(request.settings.device, request.settings.precision)
     if request.preview is not None or request.page is not None:
         require("report", "A preview or a page")
