@@ -27,7 +27,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lamella needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[report]'
+	$(INSTALL) '.[evaluate]'
 	@touch $@
 
 $(TOOLS): $(READY)

@@ -14,8 +14,8 @@ from lamella.errors import LamellaError
 from lamella.evaluate import evaluate, methods, resume, run
 from lamella.evaluate.results import table_text
 from lamella.evaluate.resume import CaseStore, Recovered, Scored
-from lamella.evaluate.score import Sheet
 from lamella.evaluate.settings import OutsideResult, PairCase
+from lamella.evaluate.sheet import Sheet
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
 from lamella.nifti.image import read_nifti

@@ -15,8 +15,9 @@ from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer, crop_answer
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.scans import scan_of
-from lamella.evaluate.score import Sheet, score, sphere_figures
-from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
+from lamella.evaluate.score import score, sphere_figures
+from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, TaskSettings
+from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.spheres import with_spheres
 from lamella.metrics import LEAST_NOISE_VOXELS
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
@@ -26,7 +27,7 @@ from lamella.volume import Volume, round_hu
 
 @pytest.fixture(scope="module")
 def reference(chest: Case) -> Reference:
-    return reference_of(chest)
+    return reference_of(chest, TaskSettings())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from lamella.errors import UsageError
 from lamella.machine.extras import EXTRAS, missing, require
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-IMPORTED_AS = {"pyyaml": "yaml"}
+IMPORTED_AS = {"pyyaml": "yaml", "scikit-image": "skimage"}
 
 
 def names(requirements: list[str]) -> set[str]:

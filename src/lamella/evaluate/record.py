@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.evaluate.cases import Case
 from lamella.evaluate.reference import Reference
-from lamella.evaluate.score import Sheet
+from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.summary import block_of, intervals_of_case
 from lamella.metrics.catalogue import FIGURES, NOMINAL, SPHERES_MM
 from lamella.results.schema import (

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
+from lamella.evaluate.settings import TaskSettings
+from lamella.evaluate.tasks import TaskTruth, task_truth
 from lamella.metrics.checks import Mask
 from lamella.physics.slice_operator import Profile, SliceOperator, covering_grid
 from lamella.results.schema import TruthFigures
@@ -35,6 +37,7 @@ class Reference:
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
+        tasks: what task figures need; None where none were asked for.
     """
 
     case: Case
@@ -45,6 +48,7 @@ class Reference:
     spectra: dict[str, metrics.Spectrum | None]
     levels: NDArray[np.float64] | None
     edges: tuple[metrics.EdgeSet, float] | None
+    tasks: TaskTruth | None
 
     @property
     def figures(self) -> TruthFigures:
@@ -72,8 +76,8 @@ def _where_possible(compute: Callable[[], T]) -> T | None:
         return None
 
 
-def reference_of(case: Case) -> Reference:
-    """Measure the truth of a case."""
+def reference_of(case: Case, tasks: TaskSettings | None = None) -> Reference:
+    """Measure the truth of a case; what tasks need of it where they are asked for."""
     hu, masks, geometry = case.scan.volume.hu, case.scan.masks, case.scan.volume.geometry
     reach = math.ceil(case.thick.geometry.thickness_mm / geometry.spacing_mm - 1e-6)
     soft, lungs = metrics.shrunk_along_z(masks["soft"], reach), case.scan.lung_region
@@ -98,6 +102,7 @@ def reference_of(case: Case) -> Reference:
         },
         _where_possible(lambda: metrics.noise_per_slice(hu, soft, "truth")),
         _where_possible(edges),
+        None if tasks is None else task_truth(case, tasks),
     )
 
 

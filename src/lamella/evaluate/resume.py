@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import lamella
 from lamella.errors import UsageError
 from lamella.evaluate.cases import Planned, paths_of, safe_id
-from lamella.evaluate.score import Sheet
 from lamella.evaluate.settings import EvaluationSettings
+from lamella.evaluate.sheet import Sheet
 from lamella.files.config import fill
 from lamella.metrics.catalogue import FIGURES
 from lamella.results.files import write_json

@@ -25,6 +25,7 @@ from lamella.evaluate.score import score, sphere_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.files.atomic import staged_file
+from lamella.machine.extras import require
 from lamella.models.shipped import is_shipped
 from lamella.nifti.image import write_nifti
 from lamella.results.files import RESULTS, write_json
@@ -59,9 +60,11 @@ def evaluate(settings: EvaluationSettings, progress: Progress = silent) -> Evalu
         progress: told the case and the method at work, and the fraction of it that is done.
 
     Raises:
-        UsageError: the settings name no case, no method, or something twice.
+        UsageError: the settings name no case, no method, or something twice; a package for the tasks is not installed.
         LamellaError: not one case could be evaluated; the message gives the first reason.
     """
+    if settings.tasks is not None:
+        require("evaluate", "Following vessels in an evaluation")
     start, out = time.perf_counter(), Path(settings.out)
     planned, methods = plan_cases(settings), methods_of(settings)
     models = load_models(settings)
@@ -111,7 +114,7 @@ def evaluate_case(
     """Every figure of every method on one case; volumes that are kept go to the results' folder."""
     start = time.perf_counter()
     progress(f"{case.id}: truth", 0.0)
-    reference = reference_of(case)
+    reference = reference_of(case, settings.tasks)
     found = _scored(case, reference, settings, models, store, progress)
     spheres, without = _sphere_recovery(case, settings, models, store, progress)
     for name, one in found.items():

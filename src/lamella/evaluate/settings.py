@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lamella.errors import UsageError
+from lamella.metrics.masks import VESSEL_HU
+from lamella.metrics.surfaces import NEAR_MM
+from lamella.metrics.vessel_tree import SLACK_MM, SMALL_RADIUS_MM
 from lamella.phantom.settings import Region
 from lamella.physics.slice_operator import Profile
 from lamella.thinning.settings import Mode
@@ -177,6 +180,31 @@ class OutsideResult:
 
 
 @dataclass(frozen=True)
+class TaskSettings:
+    """Thresholds of the figures of tasks. They were fixed before any result was looked at.
+
+    Attributes:
+        vessel_hu: lung vessels lie above it.
+        small_vessel_mm: radius below which a vessel is a small one.
+        vessel_slack_mm: centre lines farther from the truth's vessels are invented.
+        bone_near_mm: surfaces count so far around the truth's bone.
+
+    Raises:
+        UsageError: a length that is not above 0.
+    """
+
+    vessel_hu: float = VESSEL_HU
+    small_vessel_mm: float = SMALL_RADIUS_MM
+    vessel_slack_mm: float = SLACK_MM
+    bone_near_mm: float = NEAR_MM
+
+    def __post_init__(self) -> None:
+        for name in ("small_vessel_mm", "vessel_slack_mm", "bone_near_mm"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"tasks: {name} must be above 0 mm. Found {getattr(self, name):g}.")
+
+
+@dataclass(frozen=True)
 class EvaluationSettings:
     """A whole evaluation.
 
@@ -192,6 +220,7 @@ class EvaluationSettings:
         outside: results of other tools.
         crop_to_body: leave out the air beside the body, for every method alike: padding flatters, and costs time.
         spheres: insert spheres into the lungs and measure what is left of them.
+        tasks: thresholds of the figures of tasks; null to leave them out.
         volumes: methods whose volumes are kept for the report's viewer; null for cubic, mean and texture, where they are
             among the methods.
         workers: figures of so many methods are computed at once.
@@ -212,6 +241,7 @@ class EvaluationSettings:
     outside: tuple[OutsideResult, ...] = ()
     crop_to_body: bool = True
     spheres: bool = True
+    tasks: TaskSettings | None = field(default_factory=TaskSettings)
     volumes: tuple[str, ...] | None = None
     workers: int = 2
     seed: int = 0

@@ -6,19 +6,13 @@ reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from lamella.metrics.calibration import NOMINAL
 from lamella.metrics.error import PSNR_WINDOWS_HU
+from lamella.metrics.figure import Best, Figure, Group
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
+from lamella.metrics.task_catalogue import TASKS
 
-__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SHORT", "SPHERES_MM", "Best", "Figure", "Group"]
-
-Best = Literal["low", "high", "one", "zero", "none"]
-"""Which value is best: the lowest, the highest, the one nearest 1 or 0; "none": no value is better than another."""
-
-Group = Literal["error", "structure", "noise", "densitometry", "foci", "calibration", "measurement"]
+__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SHORT", "SPHERES_MM", "TASKS", "Best", "Figure", "Group"]
 
 REGIONS = {
     "body": "the body",
@@ -31,27 +25,6 @@ REGIONS = {
 
 BANDS = (("low", 0.0, 1 / 3), ("mid", 1 / 3, 2 / 3), ("high", 2 / 3, 1.0))
 """Bands of the noise power: name, and the part of the Nyquist frequency it spans."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of the catalogue.
-
-    Attributes:
-        label: column heading.
-        unit: HU, dB, mm, %, or empty for a plain ratio.
-        best: which value is best.
-        group: heading it stands under.
-        about: one sentence: what it says, and what a good value looks like.
-        digits: decimals to print.
-    """
-
-    label: str
-    unit: str
-    best: Best
-    group: Group
-    about: str
-    digits: int = 2
 
 
 # fmt: off
@@ -154,13 +127,14 @@ _MEASUREMENT = {
         "Seconds", "s", "none", "measurement",
         "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.", 1),
 }
-FIGURES: dict[str, Figure] = _ERROR | _STRUCTURE | _NOISE | _DENSITOMETRY | _FOCI | _CALIBRATION | _MEASUREMENT
+FIGURES: dict[str, Figure] = _ERROR | TASKS | _STRUCTURE | _NOISE | _DENSITOMETRY | _FOCI | _CALIBRATION | _MEASUREMENT
 """Name of the figure -> what it is; the order is that of the tables."""
 
 SHORT = (
     "psnr_4095_db", "rmse_body_hu", "rmse_lung_hu", "rmse_soft_hu", "rmse_bone_hu", "rmse_vessel_hu",
     "gradient_error_z", "edge_width_z_ratio", "edge_roughness_ratio", "noise_in_plane_ratio", "noise_along_z_ratio",
-    "stripe_ratio", "laa_950_bias_pp", "consistency_rmse_hu", "best_shift_mm",
+    "stripe_ratio", "vessel_found", "vessel_precision", "bone_250_mean_mm", "laa_950_bias_pp",
+    "consistency_rmse_hu", "best_shift_mm",
 )
 """The figures of a short table, in its order."""
 # fmt: on

@@ -155,16 +155,17 @@ def lung_region(lung: Mask, geometry: Geometry) -> Mask:
     return region
 
 
-def vessel_mask(hu: Hu, lung: Mask, region: Mask) -> Mask:
+def vessel_mask(hu: Hu, lung: Mask, region: Mask, threshold_hu: float = VESSEL_HU) -> Mask:
     """Vessel-like tissue in the lungs: denser than lung, inside the lung region.
 
-    Above -500 HU once smoothed in the slice with weights 1, 2, 1 in both directions: narrow enough to keep a vessel of
+    Above the threshold once smoothed in the slice with weights 1, 2, 1 in both directions: narrow enough to keep a vessel of
     one pixel, wide enough that noise chooses few voxels. Two pixels along the region's border, the pleura, are left out.
     Walls of airways and nodules are in it; it is no segmentation of vessels.
 
     Args:
         lung: (z, y, x) from `lung_mask`; slices without lung have no vessels.
         region: (z, y, x) from `lung_region`.
+        threshold_hu: vessels lie above it.
 
     Returns:
         (z, y, x) mask.
@@ -176,7 +177,7 @@ def vessel_mask(hu: Hu, lung: Mask, region: Mask) -> Mask:
         smooth = hu[index].astype(np.float32)
         for axis in (0, 1):
             smooth = ndimage.correlate1d(smooth, weights, axis=axis, mode="nearest")
-        vessels[index] = inner[index] & (smooth > VESSEL_HU)
+        vessels[index] = inner[index] & (smooth > threshold_hu)
     return vessels
 
 

@@ -20,6 +20,7 @@ from lamella.results.schema import CaseRecord, Interval, Results
 
 _GROUPS = {
     "error": "Error",
+    "tasks": "Tasks",
     "structure": "Structure along the slices",
     "noise": "Noise",
     "densitometry": "Densitometry",

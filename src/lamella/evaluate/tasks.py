@@ -1,0 +1,98 @@
+"""What a reader does with a scan, as figures: vessels followed, bone outlined, emphysema measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import lamella.metrics as metrics
+from lamella.errors import LamellaError
+from lamella.evaluate.cases import Case
+from lamella.evaluate.methods import Answer
+from lamella.evaluate.settings import TaskSettings
+from lamella.evaluate.sheet import Sheet
+from lamella.metrics.checks import Mask
+from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
+from lamella.metrics.task_catalogue import TASKS
+
+_NOT_ASKED = "No tasks were asked for."
+
+
+@dataclass(frozen=True, eq=False)
+class TaskTruth:
+    """What task figures need of the truth of a case, measured once for all methods.
+
+    Attributes:
+        case: whose truth.
+        asked: thresholds.
+        tree: the lung vessels; None without lung.
+        near_bone: where surfaces count.
+        surfaces: level -> the truth's surface of bone; None without bone.
+    """
+
+    case: Case
+    asked: TaskSettings
+    tree: metrics.VesselTree | None
+    near_bone: Mask
+    surfaces: Mapping[float, metrics.Surface] | None
+
+
+def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
+    """Measure what tasks need of a case's truth."""
+    scan = case.scan
+    hu, geometry, lung = scan.volume.hu, scan.volume.geometry, scan.masks["lung"]
+    near = metrics.near_bone(scan.masks["bone"], geometry, asked.bone_near_mm)
+    return TaskTruth(
+        case,
+        asked,
+        metrics.vessel_tree(hu, lung, scan.lung_region, geometry, asked.vessel_hu, "truth")
+        if scan.lung_region.any()
+        else None,
+        near,
+        {level: metrics.surface_of(hu, near, geometry, level, "truth") for level in BONE_LEVELS_HU}
+        if near.any()
+        else None,
+    )
+
+
+def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
+    """Add the figures of every task to a sheet; `truth` None: no tasks were asked for."""
+    if truth is None:
+        sheet.figures |= dict.fromkeys(TASKS)
+        sheet.absent |= dict.fromkeys(TASKS, _NOT_ASKED)
+        return
+    vessels = [name for name in TASKS if name.startswith("vessel_")]
+    sheet.add(partial(_vessels, answer, truth), *vessels)
+    for level in BONE_LEVELS_HU:
+        names = [name for name in TASKS if name.startswith(f"bone_{level:g}_")]
+        sheet.add(partial(_bone, answer, truth, level), *names)
+
+
+def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
+    if truth.tree is None:
+        raise LamellaError("The scan has no lung.")
+    scan, asked = truth.case.scan, truth.asked
+    tree = metrics.vessel_tree(
+        answer.hu, scan.masks["lung"], scan.lung_region, scan.volume.geometry, asked.vessel_hu, answer.method
+    )
+    found = metrics.compare_trees(tree, truth.tree, asked.small_vessel_mm, asked.vessel_slack_mm)
+    figures = {
+        "vessel_found": found.found,
+        "vessel_precision": found.precision,
+        "vessel_cldice": found.cldice,
+        "vessel_small_found": found.small_found,
+        "vessel_length_ratio": found.length_ratio,
+        "vessel_invented": found.invented,
+    }
+    return {name: value for name, value in figures.items() if value is not None}
+
+
+def _bone(answer: Answer, truth: TaskTruth, level_hu: float) -> dict[str, float]:
+    if truth.surfaces is None:
+        raise LamellaError("The scan has no bone.")
+    surface = metrics.surface_of(answer.hu, truth.near_bone, truth.case.scan.volume.geometry, level_hu, answer.method)
+    found = metrics.compare_surfaces(surface, truth.surfaces[level_hu])
+    name = f"bone_{level_hu:g}"
+    shares = {f"{name}_within_{mm:g}mm": share for mm, share in zip(WITHIN_MM, found.within, strict=True)}
+    return {f"{name}_mean_mm": found.mean_mm, f"{name}_p95_mm": found.p95_mm, **shares}

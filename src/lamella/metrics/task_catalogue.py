@@ -1,0 +1,38 @@
+"""The figures of tasks: what a reader or a program does with a scan."""
+
+from __future__ import annotations
+
+from lamella.metrics.figure import Best, Figure
+from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
+
+# fmt: off
+_SURFACE: dict[str, tuple[str, str, Best, str]] = {
+    "mean_mm": ("mean", "mm", "low", "Mean distance, both ways, of"),
+    "p95_mm": ("95 %", "mm", "low", "The larger 95th percentile of the distances, of both ways, of"),
+    **{f"within_{mm:g}mm": (f"within {mm:g} mm", "", "high", f"Share, both ways, that lies within {mm:g} mm of the other, of")
+       for mm in WITHIN_MM},
+}
+TASKS = {
+    "vessel_found": Figure(
+        "Vessels found", "", "high", "tasks",
+        "Share of the centre line of the truth's lung vessels that runs inside the result's vessels.", 3),
+    "vessel_precision": Figure(
+        "Vessels, precision", "", "high", "tasks",
+        "Share of the centre line of the result's lung vessels that runs inside the truth's vessels.", 3),
+    "vessel_cldice": Figure(
+        "Vessels, clDice", "", "high", "tasks", "Harmonic mean of these two shares (clDice).", 3),
+    "vessel_small_found": Figure(
+        "Small vessels found", "", "high", "tasks",
+        "Share found of the centre line of small lung vessels, of a radius below 2 mm unless set otherwise.", 3),
+    "vessel_length_ratio": Figure(
+        "Vessel length", "", "one", "tasks", "Length of the centre lines of lung vessels over the truth's.", 3),
+    "vessel_invented": Figure(
+        "Vessels invented", "", "low", "tasks",
+        "Length of the result's centre lines far from every vessel of the truth, over the length of the truth's.", 4),
+    **{f"bone_{level:g}_{name}": Figure(
+        f"Bone {level:g} HU, {label}", unit, best, "tasks",
+        f"{words} the surfaces of bone at {level:g} HU in result and truth.", 3)
+       for level in BONE_LEVELS_HU for name, (label, unit, best, words) in _SURFACE.items()},
+}
+"""Name of the figure -> what it is."""
+# fmt: on

@@ -1,0 +1,62 @@
+"""Figures of tasks in an evaluation: of every method, perfect for the truth, left out where nobody asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.phantom_case import TINY, settings_of
+
+from lamella.errors import UsageError
+from lamella.evaluate import evaluate
+from lamella.evaluate.cases import Case
+from lamella.evaluate.methods import Answer
+from lamella.evaluate.settings import TaskSettings
+from lamella.evaluate.sheet import Sheet
+from lamella.evaluate.tasks import TaskTruth, task_figures, task_truth
+from lamella.metrics.catalogue import FIGURES, TASKS
+from lamella.results.files import read_results
+from lamella.results.schema import Results
+
+
+@pytest.fixture(scope="module")
+def truth(chest: Case) -> TaskTruth:
+    return task_truth(chest, TaskSettings())
+
+
+def test_the_truth_is_perfect_at_every_task(chest: Case, truth: TaskTruth) -> None:
+    sheet = Sheet()
+    task_figures(sheet, Answer("truth", chest.scan.volume.hu, None, 0.0), truth)
+    assert set(sheet.figures) == set(TASKS)
+    for name, value in sheet.figures.items():
+        perfect = {"high": 1.0, "one": 1.0, "low": 0.0, "zero": 0.0}[FIGURES[name].best]
+        assert value == pytest.approx(perfect), name
+
+
+def test_every_method_has_precision_beside_what_it_finds(evaluated: tuple[Path, Results]) -> None:
+    found = evaluated[1].cases[0]
+    for method in ("linear", "cubic", "linear projected", "cubic projected"):
+        assert 0.1 < found.figures[method]["vessel_found"] < 1.0
+        assert 0.3 < found.figures[method]["vessel_precision"] < 1.0
+        assert 0.0 < found.figures[method]["bone_250_mean_mm"] < 5.0
+    assert found.figures["cubic projected"]["vessel_found"] > found.figures["linear"]["vessel_found"]
+    assert evaluated[1].settings["tasks"]["vessel_hu"] == -500.0  # whoever reads the figures can read the thresholds
+
+
+def test_tasks_can_be_left_out(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path / "out", phantoms=(TINY,), baselines=("cubic",), projected=False, tasks=None)
+    case = read_results(evaluate(settings).results)[1].cases[0]
+    assert {case.figures["cubic"][name] for name in TASKS} == {None}
+    assert {case.absent["cubic"][name] for name in TASKS} == {"No tasks were asked for."}
+
+
+def test_a_missing_package_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamella.machine.extras.EXTRAS", {"evaluate": ("no_such_package",)})
+    with pytest.raises(UsageError, match=r"lamella\[evaluate\]"):
+        evaluate(settings_of(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_length_below_zero_is_refused() -> None:
+    with pytest.raises(UsageError, match="bone_near_mm must be above 0"):
+        TaskSettings(bone_near_mm=-1.0)
