@@ -3,6 +3,7 @@
 # make smoke              the reference system from raw ZIPs to a page of results, on phantoms, in minutes
 # make bench              time and memory of the installed command, beside two splines of the same volume
 # make check              all tests and the smoke chain, then format, lint, types, documents; what CI runs
+# make fuzz               damaged inputs by the hundred thousand, for hours: RUNS= of each target; goes on where it stopped
 # make docs               the documentation site, offline, with warnings as errors: docs/_build/html/index.html
 #
 # PYTHON, SOURCE and OUT may be given on the command line; CONSTRAINTS= takes the newest packages instead of those that
@@ -10,6 +11,7 @@
 
 PYTHON ?= python3
 OUT ?= demo
+RUNS ?= 200000
 CONSTRAINTS ?= --constraint constraints.txt
 BIN := .venv/bin
 # what is used is compiled when it is first imported: the set-up takes half the time and 200 MB less
@@ -19,7 +21,7 @@ TOOLS := .venv/.tools
 # as many processes as processors, each of one thread
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
-.PHONY: setup demo test smoke bench docs check clean
+.PHONY: setup demo test smoke bench fuzz docs check clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -51,6 +53,10 @@ bench: $(READY)
 	$(INSTALL) '.[bench]'
 	$(BIN)/python benchmarks/speed.py
 
+fuzz: $(TOOLS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.run --runs $(RUNS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --hypothesis-profile fuzz tests/dicom/test_slice_sets.py
+
 check: $(TOOLS)
 	$(PYTEST) -m "not browser"
 	$(BIN)/python -m pytest -m browser  # one at a time, for some measure seconds
@@ -65,4 +71,4 @@ docs: $(TOOLS)
 	$(BIN)/python -m sphinx -b html -E -W --keep-going -n -q docs docs/_build/html
 
 clean:
-	rm -rf .venv build dist demo docs/_build docs/_generated docs/project docs/start/tutorial.md .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist demo docs/_build docs/_generated docs/project docs/start/tutorial.md .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from lamella.cli import main
 from lamella.embedded.model import EmbeddedModel
@@ -17,6 +18,8 @@ from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 from lamella.thinning.model import Limits
 from lamella.volume import Volume
 from tests.small_model import SMALL, awake, upright
+
+settings.register_profile("fuzz", max_examples=20_000)
 
 
 @pytest.fixture(scope="session")

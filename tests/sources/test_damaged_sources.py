@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom import uid
 from tests.dicom_builder import build_enhanced, build_series, phantom_hu
 
+from lamella.dicom.parse import quiet_pydicom
 from lamella.errors import RefusedInput
 from lamella.sources.source import inspect_source, read_source
 
@@ -97,6 +98,60 @@ def test_an_unknown_vr_in_the_file_meta_is_left_out(sources):  # SPEC C6
                 verb(sources / "explicit")
     finally:
         path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "SamplesPerPixel", "SeriesInstanceUID", "GantryDetectorTilt"])
+def test_text_where_a_code_belongs_is_refused_and_not_quoted(tmp_path, keyword):  # SPEC C6
+    tilted = {"positions_mm": [(0, 2.0 * k, 5 * k) for k in range(3)]} if keyword == "GantryDetectorTilt" else {}
+    with quiet_pydicom():
+        build_series(tmp_path, HU, tags={keyword: ("LO", "Mustermann^Erika")}, **tilted)
+    with pytest.raises(RefusedInput) as refusal:
+        read_source(tmp_path)
+    assert "Mustermann" not in str(refusal.value)
+    with contextlib.suppress(RefusedInput):
+        assert "Mustermann" not in repr(inspect_source(tmp_path))
+
+
+@pytest.mark.parametrize("place", [b"\x02\x00\x10\x00UI", b"\x08\x00\x16\x00UI"])
+def test_two_uids_where_one_belongs_are_refused(tmp_path, place):  # SPEC C6
+    build_series(tmp_path, HU)
+    for path in tmp_path.iterdir():
+        data = path.read_bytes()
+        at = data.index(place) + 8
+        path.write_bytes(data[: at + 3] + b"\\" + data[at + 4 :])
+    with pytest.raises(RefusedInput):
+        read_source(tmp_path)
+    with contextlib.suppress(RefusedInput):
+        assert inspect_source(tmp_path).refusal
+
+
+@pytest.mark.parametrize(
+    ("vr", "value"), [("LO", "1_0.0\\0\\5"), ("LO", "\u0663\\0\\5"), ("AT", [0x2E315C30, 0x2E305C30, 0x2E305C30])]
+)
+def test_what_is_no_number_in_dicom_is_refused(tmp_path, vr, value):  # SPEC C6
+    build_series(tmp_path, HU, tags={"ImagePositionPatient": (vr, value)})
+    with pytest.raises(RefusedInput, match=r"ImagePositionPatient \(0020,0032\) is malformed in 0000.dcm"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("where", ["central", "local"])
+def test_a_damaged_name_in_a_zip_is_refused(sources, tmp_path, where):  # SPEC C6
+    data = bytearray((sources / "s.zip").read_bytes())
+    if where == "central":
+        end = data.index(b"PK\x05\x06")
+        at = data.rindex(b"PK\x01\x02")
+        length = int.from_bytes(data[at + 28 : at + 30], "little")
+        data[at + 28 : at + 30] = bytes(2)
+        size = int.from_bytes(data[end + 12 : end + 16], "little") - length
+        data[end + 12 : end + 16] = size.to_bytes(4, "little")
+        del data[at + 46 : at + 46 + length]
+    else:
+        data[7] |= 0x08  # the name is UTF-8, says the local header, and its first byte is not
+        data[30] = 0xFF
+    path = tmp_path / "s.zip"
+    path.write_bytes(data)
+    with pytest.raises(RefusedInput, match="damaged"):
+        read_source(path)
 
 
 def test_a_damaged_code_does_not_quote_what_follows_it(sources):  # SPEC C6

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -146,13 +145,13 @@ def _read_path(path: Path, size: int) -> bytes:
 def _opened_zip(path: Path) -> Iterator[Archive]:
     try:
         file = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # zipfile raises many kinds of errors on a damaged file
         raise RefusedInput(
             f"The ZIP {path.name} is damaged: its table of contents cannot be read. Copy or download it again."
         ) from error
     with file:
-        members = [info for info in file.infolist() if not info.is_dir()]
         _check_contents(path.name, file.infolist(), packed_bytes=path.stat().st_size)
+        members = [info for info in file.infolist() if not info.is_dir()]
         if not members:
             raise RefusedInput(f"The ZIP {path.name} holds no files. Expected DICOM files in it.")
         members.sort(key=lambda info: info.filename)
@@ -169,7 +168,7 @@ def _zip_entry(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
                 data = member.read(limit)
                 # The one byte more makes zipfile compare the checksum, which it does at the end of the member only.
                 surplus = member.read(1) if size < 0 else b""
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        except Exception as error:  # as above
             raise RefusedInput(f"The ZIP member {name} is damaged. Copy or download the ZIP again.") from error
         if surplus or (size < 0 and len(data) != info.file_size):
             raise RefusedInput(f"The ZIP member {name} does not have the size that the ZIP declares for it.")
@@ -202,6 +201,8 @@ def _check_member(archive: str, info: zipfile.ZipInfo) -> None:
             f"The ZIP {archive} has a member that points out of the archive ('..' or an absolute name): {shown}. "
             "Such a ZIP is damaged or malicious; make a new one."
         )
+    if not raw:
+        raise RefusedInput(f"The ZIP {archive} is damaged: it has a member without a name. Copy or download it again.")
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise RefusedInput(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.dicom.elements import text_of, value_of, whole_number
+from lamella.dicom.elements import shown, text_of, value_of, whole_number
 from lamella.dicom.header import Slice
 from lamella.dicom.mixture import check_one_acquisition, mixture
 from lamella.dicom.rounding import Rounding, rounding_of, turned
@@ -213,11 +213,11 @@ def _check_axis(ordered: Sequence[Slice], normal: NDArray[np.float64], rounding:
         sideways = straight
     elif lean_mm > allowed and stray.max() <= max(allowed, 0.1 * lean_mm):
         angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
-        tilt = text_of(ordered[0].header, "GantryDetectorTilt")
+        tilt = shown(text_of(ordered[0].header, "GantryDetectorTilt"))
         raise RefusedInput(
             f"The slices are sheared (gantry tilt): from {ordered[0].name} to {ordered[-1].name} each lies shifted "
             f"within its plane, {angle:.2f} degrees off the normal, {lean_mm:.2f} mm in all (GantryDetectorTilt: "
-            f"{tilt or 'absent'}). Expected a stack along its normal, within {allowed:.3g} mm. "
+            f"{tilt}). Expected a stack along its normal, within {allowed:.3g} mm. "
             "Export the series reconstructed without tilt."
         )
     lateral = np.linalg.norm(sideways - np.median(sideways, axis=0), axis=1)

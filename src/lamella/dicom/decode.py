@@ -20,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
 from lamella.dicom.codestream import StreamFormat, signed_by_stream, stream_format
-from lamella.dicom.elements import shown, text_of, value_of, whole_number
+from lamella.dicom.elements import shown, text_of, uid_name, uid_of, whole_number
 from lamella.errors import RefusedInput
 
 Stored = NDArray[np.int16] | NDArray[np.uint16]
@@ -74,10 +74,10 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     Raises:
         RefusedInput: colour, not 16 bits a pixel, or a transfer syntax that is not read.
     """
-    samples, photometric = value_of(dataset, "SamplesPerPixel"), text_of(dataset, "PhotometricInterpretation")
-    if samples not in (1, None) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    samples, photometric = text_of(dataset, "SamplesPerPixel"), text_of(dataset, "PhotometricInterpretation")
+    if (samples and whole_number(dataset, "SamplesPerPixel") != 1) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise RefusedInput(
-            f"{name} is a colour picture, not CT. Found SamplesPerPixel {samples}, PhotometricInterpretation "
+            f"{name} is a colour picture, not CT. Found SamplesPerPixel {shown(samples)}, PhotometricInterpretation "
             f"{shown(photometric)}; expected 1 and MONOCHROME2."
         )
     allocated, bits = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
@@ -92,11 +92,10 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
             f"It is unknown whether the pixels of {name} are signed. Found PixelRepresentation "
             f"{'missing' if sign is None else sign}; expected 0 or 1. Export the series again."
         )
-    meta = getattr(dataset, "file_meta", None)
-    syntax = (meta.get("TransferSyntaxUID") if meta else None) or _native_syntax(dataset)
+    syntax = syntax_of(dataset) or _native_syntax(dataset)
     if syntax not in SYNTAXES:
         raise RefusedInput(
-            f"The transfer syntax of {name} is not read: {uid.UID(syntax).name}. Expected uncompressed, deflated, RLE, "
+            f"The transfer syntax of {name} is not read: {uid_name(syntax)}. Expected uncompressed, deflated, RLE, "
             "JPEG-LS, JPEG 2000, HTJ2K or JPEG lossless. Convert it without loss, for example with dcmdjpeg or gdcmconv --raw."
         )
     return PixelFormat(
@@ -111,11 +110,16 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     )
 
 
-def _native_syntax(dataset: Dataset) -> str:
+def syntax_of(dataset: Dataset) -> uid.UID:
+    """TransferSyntaxUID; empty where the file has no file meta information."""
+    return uid_of(getattr(dataset, "file_meta", None) or Dataset(), "TransferSyntaxUID")
+
+
+def _native_syntax(dataset: Dataset) -> uid.UID:
     implicit, little = dataset.original_encoding
     if not little:
-        return str(uid.ExplicitVRBigEndian)
-    return str(uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian)
+        return uid.ExplicitVRBigEndian
+    return uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
 
 
 def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[Frame]:

@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pydicom.valuerep import STR_VR
 
 from lamella.errors import RefusedInput
@@ -18,6 +19,9 @@ TEXT_VRS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 
 _CODE = re.compile(r"[A-Za-z0-9 _.:+/\\()\[\]-]{1,64}")
 """What codes, numbers, times and UIDs are written with; names of persons hold a caret, damaged headers control characters."""
+
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,9})?\s*", re.ASCII | re.IGNORECASE)
+"""PS3.5 table 6.2-1, DS and IS. `float` also reads 1_0 and the digits of other scripts, and a tag (VR AT) is an integer."""
 
 _AS_READ = "bytes_as_read"
 
@@ -43,7 +47,7 @@ def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> t
         )
     values = [value] if isinstance(value, (int, float, str)) else list(value)
     try:
-        found = tuple(float(item) for item in values)
+        found = tuple(float(item) for item in values if _NUMBER.fullmatch(str(item)))
     except (TypeError, ValueError):
         found = ()
     if len(found) != count or not all(math.isfinite(item) for item in found):
@@ -75,6 +79,16 @@ def text_of(header: Dataset, keyword: str) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+
+
+def uid_of(header: Dataset, keyword: str) -> UID:
+    """The element as one UID, empty where there is none; several, or a number, become one that nothing knows."""
+    return UID(text_of(header, keyword))
+
+
+def uid_name(uid: UID) -> str:
+    """What a message calls a UID: its name in PS3.6, or itself."""
+    return uid.name if uid.name != uid else shown(uid)
 
 
 def shown(text: str) -> str:

@@ -7,7 +7,7 @@ import re
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from lamella.dicom.elements import shown, text_of, value_of
+from lamella.dicom.elements import shown, text_of, uid_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES
 
 CT_CLASSES = {CTImageStorage, *ENHANCED_CLASSES}
@@ -23,7 +23,7 @@ _HU_DESPITE_MATERIAL = re.compile(r"REMOV|SUPPRESS|SUBTRACT|(?<![A-Z])VNC|VIRTUA
 
 def is_image(header: Dataset) -> bool:
     """Whether it has pixels in rows and columns; reports, presentation states, raw data and documents have none."""
-    return "Rows" in header or "Columns" in header or value_of(header, "SOPClassUID") in CT_CLASSES
+    return "Rows" in header or "Columns" in header or uid_of(header, "SOPClassUID") in CT_CLASSES
 
 
 def is_localizer(header: Dataset) -> bool:

@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import UID
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
-from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, surplus_bytes
-from lamella.dicom.elements import shown, text_of, whole_number
+from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, surplus_bytes, syntax_of
+from lamella.dicom.elements import shown, text_of, uid_name, whole_number
 from lamella.dicom.header import SeriesHeader, Slice
 from lamella.dicom.kind import rescale_unit
 from lamella.dicom.mixture import INCOMPLETE
 from lamella.dicom.parse import quiet_pydicom, read_pixel_data
-from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series, syntax_of
+from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series
 from lamella.dicom.tags import left_out
 from lamella.dicom.values import SliceValues, check_hu, to_hu
 from lamella.errors import RefusedInput, printable
@@ -188,7 +187,7 @@ def summary_of(
         pixel_mm=geometry.pixel_mm if geometry else None,
         kernel=shown(kernel) if kernel else "",
         synthetic=text_of(header, "SyntheticData") == "YES",
-        transfer_syntax=UID(syntax_of(header)).name,
+        transfer_syntax=uid_name(syntax_of(header)) if syntax_of(header) else "",
         refusal=refusal,
         notes=tuple(map(printable, (*found.notes, *(stack.notes if stack else ()), *pixel_notes))),
     )

@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
-from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stored_values
-from lamella.dicom.elements import shown, text_of, value_of
+from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stored_values, syntax_of
+from lamella.dicom.elements import shown, text_of, uid_name, uid_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
 from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_of, projection_of, rescale_unit
@@ -52,7 +52,7 @@ class RawSeries:
     def is_ct(self) -> bool:
         """Whether it holds CT slices; reports, projections and maps may have Modality CT, too."""
         return self.modality == "CT" and any(
-            value_of(header, "SOPClassUID") in CT_CLASSES and not (projection_of(header) or material_map_of(header))
+            uid_of(header, "SOPClassUID") in CT_CLASSES and not (projection_of(header) or material_map_of(header))
             for _, header in self.images
         )
 
@@ -149,11 +149,12 @@ def scan(archive: Archive, *, may_be_empty: bool = False) -> Scan:
             continue
         malformed.update(removed)
         uid = text_of(header, "SeriesInstanceUID")
-        if uid:
+        if uid and shown(uid) == uid:
             files.setdefault(uid, []).append((entry, header))
         else:
             damaged.append(
-                f"{entry.name} is DICOM without a SeriesInstanceUID: it is damaged or cut off. Copy or export it again."
+                f"{entry.name} is DICOM without a SeriesInstanceUID that can be read: it is damaged or cut off. "
+                "Copy or export it again."
             )
     notes = (
         *archive.notes,
@@ -175,10 +176,10 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Sta
         RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
     """
     localizers = [entry.name for entry, header in series.files if is_image(header) and is_localizer(header)]
-    others = [(entry.name, value_of(header, "SOPClassUID")) for entry, header in series.files if not is_image(header)]
+    others = [(entry.name, uid_of(header, "SOPClassUID")) for entry, header in series.files if not is_image(header)]
     notes = [f"localizer dropped: {_names(localizers)}"] if localizers else []
     if others:
-        kinds = ", ".join(sorted({str(getattr(kind, "name", "no SOP class")) for _, kind in others}))
+        kinds = ", ".join(sorted({uid_name(kind) if kind else "no SOP class" for _, kind in others}))
         notes.append(f"no image, set aside: {_names([name for name, _ in others])} ({kinds})")
     if not series.images:
         what = (
@@ -197,12 +198,12 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Sta
 
 
 def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterable[Slice]:
-    modality, sop_class = text_of(header, "Modality"), value_of(header, "SOPClassUID")
+    modality, sop_class = text_of(header, "Modality"), uid_of(header, "SOPClassUID")
     if modality != "CT":
         raise RefusedInput(f"{entry.name} is not CT. Found Modality {shown(modality)}; expected CT.")
     if sop_class not in CT_CLASSES:
         raise RefusedInput(
-            f"{entry.name} is not a CT image. Found SOP Class {getattr(sop_class, 'name', 'missing')}; expected CT "
+            f"{entry.name} is not a CT image. Found SOP Class {uid_name(sop_class)}; expected CT "
             "Image Storage or Enhanced CT Image Storage."
         )
     if SYNTAXES[pixel_format(header, entry.name).syntax].loss == "certain":
@@ -273,12 +274,6 @@ def _remarks(slices: Sequence[Slice]) -> list[str]:
     if not all(text_of(one.header, "FrameOfReferenceUID") for one in slices):
         notes.append("FrameOfReferenceUID is missing")
     return notes
-
-
-def syntax_of(header: Dataset) -> str:
-    """TransferSyntaxUID; empty where the file has no file meta information."""
-    meta = getattr(header, "file_meta", None)
-    return str(meta.get("TransferSyntaxUID", "")) if meta else ""
 
 
 def _listing(series: Sequence[RawSeries]) -> str:
