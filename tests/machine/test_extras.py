@@ -20,7 +20,7 @@ IMPORTED_AS = {"pyyaml": "yaml", "scikit-image": "skimage"}
 def names(requirements: list[str]) -> set[str]:
     """What is imported of requirements; torch and Lamella's own extras left out."""
     found = {re.split(r"[\[<>=!~ ]", one)[0].lower() for one in requirements}
-    return {IMPORTED_AS.get(name, name) for name in found - {"lamella", "torch"}}
+    return {IMPORTED_AS.get(name, name).replace("-", "_") for name in found - {"lamella", "torch"}}
 
 
 @pytest.mark.parametrize("extra", EXTRAS)

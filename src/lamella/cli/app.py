@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lamella import RESEARCH_ONLY, __version__
-from lamella.cli import degrade, demo, evaluate, info, inspect, models, prepare, reader, report, thin, train
+from lamella.cli import degrade, demo, evaluate, info, inspect, models, prepare, reader, report, serve, thin, train
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -44,6 +44,7 @@ def command() -> Any:
     app.command("train")(train.train)
     app.command("evaluate")(evaluate.evaluate)
     app.command("report")(report.report)
+    app.command("serve")(serve.serve)
     app.add_typer(reader.verbs(), name="reader")
     app.add_typer(models.verbs(), name="models")
     app.command("info")(info.info)

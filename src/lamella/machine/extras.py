@@ -9,6 +9,7 @@ from lamella.errors import UsageError
 EXTRAS = {
     "report": ("matplotlib", "jinja2"),
     "evaluate": ("skimage",),
+    "node": ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client"),
     "train": ("lightning", "tensorboard", "blosc2"),
 }
 """Extra -> the packages it brings, by their import names; tests compare them with pyproject.toml."""

@@ -1,0 +1,122 @@
+"""ready -> working -> (result, to be sent) | refused | failed: one study after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import time
+from datetime import datetime
+from pathlib import Path
+
+from lamella.errors import LamellaError
+from lamella.node.journal import Journal
+from lamella.node.processes import Died, Worker, look_through
+from lamella.node.send import ready_to_send
+from lamella.node.settings import NodeSettings
+from lamella.node.states import Round, State, States
+from lamella.node.worker import EARLIER, Done, Job
+
+
+class Dispatcher:
+    """Gives studies to the worker. One thread uses it.
+
+    Args:
+        settings: of the node.
+        states: where studies are.
+        journal: told about every study that begins or ends.
+    """
+
+    def __init__(self, settings: NodeSettings, states: States, journal: Journal) -> None:
+        self._settings, self._states, self._journal = settings, states, journal
+        self.worker, self._stopping = Worker(settings), False
+
+    def step(self) -> bool:
+        """Work on the study that waits longest; returns whether there was one, and it was time for it."""
+        hours = self._settings.work.hours
+        if hours is not None and not _within(hours, datetime.now().strftime("%H:%M")):
+            return False
+        with self._states.guard:
+            waiting = self._states.rounds("ready")
+            if not waiting:
+                return False
+            one = self._states.move(waiting[0], "working")
+        try:
+            self._do(one)
+        except OSError as error:  # a full disk, or somebody moved the folder
+            self._journal.note(
+                "not worked on", level=logging.ERROR, round=one.name, reason=os.strerror(error.errno or 0)
+            )
+            self._wait_again(one)
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End the worker; the study that it was working on waits again, as if it had not been begun."""
+        self._stopping = True
+        self.worker.end()
+
+    def _do(self, one: Round) -> None:
+        attempts = int(one.facts().get("attempts", 0)) + 1
+        if attempts > self._settings.work.attempts:
+            self._finish(
+                one, Done("failed", f"Its worker died {attempts - 1} times, or the node while it was worked on.")
+            )
+            return
+        one.note(attempts=attempts)
+        self._journal.note("begun", round=one.name, attempt=attempts)
+        began = time.monotonic()
+        looked = look_through(one.source, self._settings)
+        if isinstance(looked, Done):
+            self._finish(one, looked)
+            return
+        if not looked.chosen:
+            self._finish(one, Done("refused", "; ".join(looked.reasons) or "It holds no series."))
+            return
+        try:
+            before = self._before(one)
+            done = self.worker.thin(Job(one.folder, looked.chosen, _earlier_result(one, before)))
+        except (Died, TimeoutError) as error:
+            if self._stopping:
+                one.note(attempts=attempts - 1)
+            else:
+                self._journal.note("worker died", level=logging.ERROR, round=one.name, reason=str(error))
+            self._wait_again(one)
+            return
+        except LamellaError as error:
+            done = Done("failed", str(error))
+        if done.state != "done":
+            self._finish(one, done)
+            return
+        one.note(reason="; ".join(filter(None, (done.reason, *looked.reasons))))
+        ready_to_send(one, before)
+        self._journal.note("thinned", round=one.name, seconds=round(time.monotonic() - began, 1))
+
+    def _wait_again(self, one: Round) -> None:
+        with contextlib.suppress(OSError):
+            self._states.move(one, "ready")
+
+    def _before(self, one: Round) -> Round | None:
+        found = (self._states.find(f"{one.key}-{number:04d}") for number in range(one.number - 1, 0, -1))
+        return next((earlier for earlier in found if earlier is not None and earlier.result.is_dir()), None)
+
+    def _finish(self, one: Round, done: Done) -> None:
+        state: State = "refused" if done.state == "refused" else "failed"
+        self._states.finish(one, state, done.reason)
+        self._journal.note(state, level=logging.WARNING, round=one.name, reason=done.reason)
+
+
+def _earlier_result(one: Round, before: Round | None) -> Path | None:
+    """A result whose cases may be taken over: its own, where it is done again, else that of the round before."""
+    own = one.folder / EARLIER
+    if one.result.is_dir():
+        shutil.rmtree(own, ignore_errors=True)
+        os.rename(one.result, own)
+    return own if own.is_dir() else None if before is None else before.result
+
+
+def _within(hours: tuple[str, str], now: str) -> bool:
+    """Whether a time lies in a span, which may go past midnight."""
+    begin, end = hours
+    return begin <= now < end if begin <= end else now >= begin or now < end

@@ -1,0 +1,168 @@
+"""Health, readiness and metrics over HTTP. `build_app` makes the application of a state folder; pages may be added."""
+
+from __future__ import annotations
+
+import hmac
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lamella import __version__
+from lamella.errors import LamellaError, UsageError
+from lamella.node.settings import HttpSettings, is_loopback
+from lamella.node.states import STATES
+
+_OPEN = ("/health",)
+_SHORTEST_TOKEN = 16
+_START_S = 30.0
+
+
+def build_app(
+    state: Path,
+    http: HttpSettings,
+    not_ready: Callable[[], str] = lambda: "",
+    answers: Callable[[], dict[int, int]] = dict,
+    pages: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The application of a node.
+
+    Args:
+        state: folder of the node.
+        http: who may ask.
+        not_ready: why the node cannot work now; empty where it can.
+        answers: how often each C-STORE status was answered.
+        pages: further routes, behind the same checks.
+
+    Raises:
+        UsageError: the token's file cannot be read, or its secret is short.
+    """
+    registry = CollectorRegistry()
+    registry.register(_NodeCollector(state, not_ready, answers))
+
+    async def health(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    def ready(request: Request) -> Response:
+        reason = not_ready()
+        return JSONResponse({"ready": not reason, "reason": reason}, status_code=503 if reason else 200)
+
+    def metrics(request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    checks = []
+    if is_loopback(http.host):  # no page of another site may ask under a name of its own
+        checks.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"]))
+    if http.token_file is not None:
+        checks.append(Middleware(_TokenCheck, token=_token(http.token_file)))
+    routes = [Route("/health", health), Route("/ready", ready), Route("/metrics", metrics), *pages]
+    return Starlette(routes=routes, middleware=checks)
+
+
+class HttpServer:
+    """uvicorn in a thread.
+
+    Args:
+        app: what answers.
+        http: where.
+    """
+
+    def __init__(self, app: Starlette, http: HttpSettings) -> None:
+        config = uvicorn.Config(
+            app, host=http.host, port=http.port, log_config=None, access_log=False, server_header=False
+        )
+        self._server, self._where = uvicorn.Server(config), f"{http.host}:{http.port}"
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            LamellaError: the address is taken.
+        """
+        self._thread.start()
+        until = time.monotonic() + _START_S
+        while not self._server.started and self._thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.02)
+        if not self._server.started:
+            raise LamellaError(
+                f"The web server cannot listen at {self._where}. Expected an address of this "
+                "machine and a free port. Change http."
+            )
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.should_exit = True
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        try:
+            self._server.run()
+        except SystemExit:  # how uvicorn says that it cannot listen
+            return
+
+
+class _TokenCheck:
+    """Refuses every request that does not bring the secret."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app, self._expected = app, f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in _OPEN:
+            brought = dict(scope["headers"]).get(b"authorization", b"")
+            if not hmac.compare_digest(brought, self._expected):
+                refusal = PlainTextResponse("A token is needed.\n", 401, {"WWW-Authenticate": "Bearer"})
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class _NodeCollector(Collector):
+    """Figures of the moment, read from the state folder."""
+
+    def __init__(self, state: Path, not_ready: Callable[[], str], answers: Callable[[], dict[int, int]]) -> None:
+        self._state, self._not_ready, self._answers = state, not_ready, answers
+
+    def collect(self) -> Iterable[Metric]:
+        studies = GaugeMetricFamily("lamella_studies", "Studies by state", labels=["state"])
+        for state in STATES:
+            studies.add_metric([state], sum(1 for _ in (self._state / state).iterdir()))
+        answers = CounterMetricFamily("lamella_store_answers", "C-STORE answers by status", labels=["status"])
+        for status, count in sorted(self._answers().items()):
+            answers.add_metric([f"{status:04X}"], count)
+        yield studies
+        yield answers
+        yield GaugeMetricFamily(
+            "lamella_disk_free_bytes", "Room on the disk of the state", shutil.disk_usage(self._state).free
+        )
+        yield GaugeMetricFamily("lamella_ready", "1 if the node can work", float(not self._not_ready()))
+        version = GaugeMetricFamily("lamella_version", "Always 1", labels=["version"])
+        version.add_metric([__version__], 1)
+        yield version
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"http.token_file {file} cannot be read ({type(error).__name__}).") from None
+    if len(token) < _SHORTEST_TOKEN:
+        raise UsageError(
+            f"The secret in http.token_file {file} is short. Expected at least {_SHORTEST_TOKEN} characters."
+        )
+    return token
