@@ -31,6 +31,7 @@ CONFIGS = {
     "lamella.train.latent:LatentRun": "lamella train: latent diffusion (kind: latent)",
     "lamella.data.prepare_settings:PrepareSettings": "lamella prepare",
     "lamella.evaluate:EvaluationSettings": "lamella evaluate",
+    "lamella.node.settings:NodeSettings": "lamella serve",
 }
 """The settings that a YAML file fills, and the command that reads it."""
 

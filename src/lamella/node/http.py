@@ -68,7 +68,7 @@ def build_app(
     if is_loopback(http.host):  # no page of another site may ask under a name of its own
         checks.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"]))
     if http.token_file is not None:
-        checks.append(Middleware(_TokenCheck, token=_token(http.token_file)))
+        checks.append(Middleware(_TokenCheck, token=read_token(http.token_file)))
     routes = [Route("/health", health), Route("/ready", ready), Route("/metrics", metrics), *pages]
     return Starlette(routes=routes, middleware=checks)
 
@@ -156,7 +156,12 @@ class _NodeCollector(Collector):
         yield version
 
 
-def _token(file: Path) -> str:
+def read_token(file: Path) -> str:
+    """The secret of a file.
+
+    Raises:
+        UsageError: it cannot be read, or is short.
+    """
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ from lamella.errors import LamellaError, UsageError
 from lamella.machine.extras import require
 from lamella.node.closing import OpenStudies
 from lamella.node.dispatch import Dispatcher
-from lamella.node.http import HttpServer, build_app
+from lamella.node.http import HttpServer, build_app, read_token
 from lamella.node.journal import LOG, Journal
 from lamella.node.processes import Died
 from lamella.node.receive import Receiver
@@ -163,6 +163,8 @@ def _check(settings: NodeSettings) -> None:
         raise UsageError("thin.spread must be false: a node sends series alone.")
     tls = settings.dicom.tls
     files = [peer.token_file for peer in settings.peers] + [peer.ca for peer in settings.peers]
+    if settings.http is not None and settings.http.token_file is not None:
+        read_token(settings.http.token_file)
     for file in [*files, *((tls.certificate, tls.key, tls.ca) if tls is not None else ())]:
         if file is not None and not os.access(file, os.R_OK):
             raise UsageError(

@@ -6,8 +6,8 @@ Both end when the node does: each watches a pipe whose other end only the node h
 from __future__ import annotations
 
 import os
-import resource
 import shutil
+import sys
 import threading
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
@@ -71,8 +71,11 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
     from lamella.selection.rules import choose
     from lamella.sources.source import read_source
 
-    size = int(memory_gb * (1 << 30))
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    if sys.platform != "win32":
+        import resource
+
+        size = int(memory_gb * (1 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
     try:
         decisions = choose(find_series([source]), rules)
         chosen = tuple(one.series for one in decisions if one.verdict == "chosen")
