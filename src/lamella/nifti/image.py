@@ -94,7 +94,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def read_nifti(path: Path, thickness_mm: float | None = None) -> Volume:
-    """Reads a CT from NIfTI; the slice axis is found by `_slice_axis`.
+    """Reads a CT from NIfTI; the slice axis is the header's, or found by `_slice_axis`.
 
     NIfTI does not know how thick a slice is. The JSON sidecar beside it may, or `thickness_mm`; where neither does, the
     spacing is taken, with a warning.
@@ -148,7 +148,7 @@ def _placed(name: str, header: Any, thickness_mm: float | None) -> tuple[Geometr
     """Where the voxels lie, and how the axes turn; the notes are what was assumed about that."""
     shape = shape_of(name, header)
     affine, code, assumed = affine_of(name, header, shape)
-    axes, flipped = _axes(affine)
+    axes, flipped = _axes(affine, header.get_dim_info()[2])
     turned = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
     if turned[0] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
@@ -186,6 +186,7 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, la
     image.header.set_xyzt_units("mm")
     image.set_sform(image.affine, kept.code)
     image.set_qform(image.affine, kept.code)
+    image.header.set_dim_info(slice=kept.axes[0])
     if label is not None:
         image.header["descrip"] = label.descrip.encode("ascii", "replace")
         image.header.extensions.append(nib.nifti1.Nifti1Extension(_COMMENT, label.json().encode()))
@@ -240,11 +241,14 @@ def _reversed(
     return affine
 
 
-def _axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which file axis becomes (slice, row, column), and which of these are turned round."""
+def _axes(affine: NDArray[np.float64], slice_axis: int | None) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which file axis becomes (slice, row, column), and which of these are turned round.
+
+    `slice_axis` is slice_dim of nifti1.h, which says it; many files leave it out.
+    """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / lengths
-    z = _slice_axis(lengths)
+    z = _slice_axis(lengths) if slice_axis is None else slice_axis
     _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
     rest = [axis for axis in range(3) if axis != z]
     y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
