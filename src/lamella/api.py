@@ -20,6 +20,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Any
 
+from lamella.dicom.spread_map import check_map_writable
 from lamella.dicom.write import check_writable
 from lamella.errors import UsageError
 from lamella.models.registry import load_model
@@ -30,10 +31,9 @@ from lamella.thinning.settings import ThinSettings
 from lamella.thinning.thin import thin as thin_volume
 from lamella.volume import Volume
 from lamella.workflow.outputs import (
-    NIFTI,
     Compression,
     check_compression,
-    check_side_file,
+    check_spread,
     is_nifti_name,
     refuse_others_slices,
     write_result,
@@ -109,7 +109,7 @@ def write(
         result: what `thin` returned; or a volume, which can only become NIfTI.
         path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz; its JSON sidecar
             appears beside it.
-        spread: a NIfTI file for the result's spread.
+        spread: a file for the result's spread: NIfTI, or a name that ends in .dcm for a DICOM Parametric Map.
         compress: "jpegls" or "j2k" compresses the pixels of a DICOM series without loss.
         overwrite: replace an earlier result.
 
@@ -131,7 +131,9 @@ def write(
     if spread is not None:
         if result.spread is None:
             raise UsageError("The result has no spread. Thin with spread=True.")
-        check_side_file("spread", Path(spread), NIFTI, {}, output, overwrite=overwrite)
+        check_spread(Path(spread), {}, output, overwrite=overwrite, option="spread")
+        if not is_nifti_name(Path(spread)):
+            check_map_writable(result.source, result.spread.geometry, result.derivations[0])
         beside = (Path(spread), result.spread)
     refuse_others_slices(output)
     if not is_nifti_name(output):

@@ -36,7 +36,11 @@ OPTIONS = {
     "samples": Option(
         "--samples", help="Samples of texture or sample, 1. In mode mean of a latent model: samples averaged, 4."
     ),
-    "spread": Option("--spread", metavar="FILE.nii.gz", help="Also write the predicted standard deviation in HU."),
+    "spread": Option(
+        "--spread",
+        metavar="FILE",
+        help="Also write the predicted standard deviation in HU: .nii.gz, or .dcm for a map.",
+    ),
     "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
     "series": SERIES,
     "thickness_mm": THICKNESS,

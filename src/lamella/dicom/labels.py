@@ -31,11 +31,13 @@ _LO_CHARACTERS = 64
 _ST_CHARACTERS = 1024
 _LARGEST_IS = 2**31 - 1
 _SERIES_NUMBER_STEP = 1000
-_MODES = ("mean", "texture", "sample")
+SPREAD = "spread"
+_MODES = ("mean", "texture", "sample", SPREAD)
 """Each of these modes has a step of its own, so that the answers to one series have numbers of their own."""
 
 _SPATIAL_RESAMPLING = ("113085", "Spatial resampling")
 _PIXEL_MEAN = ("113049", "Pixel by pixel mean")
+_CALCULATION = ("112187", "Unspecified method of calculation")
 _SOURCE_PURPOSE = ("121322", "Source image for image processing operation")
 _PROCESSING = ("109102", "Processing Equipment")
 _SYNTHESIZING = ("109100", "Synthesizing Equipment")
@@ -53,7 +55,7 @@ class Derivation:
         model_sha256: of the weights.
         model_licence: of the weights.
         settings_key: names the settings; enters the UIDs.
-        mode: "mean", "texture", "sample" or "thickened".
+        mode: "mean", "texture", "sample", "spread" or "thickened".
         series_label: appended to the source's SeriesDescription, which is cut so that the label survives whole.
         synthetic: a model made up content: SyntheticData YES, equipment listed as synthesizing.
         sample: index of one sample among several; enters the UIDs and the SeriesNumber.
@@ -90,7 +92,7 @@ def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     labels.SeriesNumber = _series_number(first, derivation)
     labels.add(_series_description(first, derivation.series_label))
     labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
-    code = _PIXEL_MEAN if derivation.mode == "thickened" else _SPATIAL_RESAMPLING
+    code = {"thickened": _PIXEL_MEAN, SPREAD: _CALCULATION}.get(derivation.mode, _SPATIAL_RESAMPLING)
     earlier = inherit(first, ("DerivationCodeSequence",)).get("DerivationCodeSequence", [])
     labels.DerivationCodeSequence = Sequence([*earlier, _code(*code)])
     labels.ImageComments = f"{'AI-generated' if derivation.synthetic else 'Computed'} image. {RESEARCH_ONLY}"
@@ -196,7 +198,7 @@ def _code(value: str, meaning: str) -> Dataset:
 
 
 def _series_number(first: Dataset, derivation: Derivation) -> int:
-    """The source's, 1000 on for the mean, 2000 and 3000 for the first texture and sample; each further draw adds one."""
+    """The source's, 1000 on for the mean, 2000, 3000, 4000 for the first texture, sample, spread; a further draw adds one."""
     stated = inherit(first, ("SeriesNumber",)).get("SeriesNumber")
     steps = 1 + _MODES.index(derivation.mode) if derivation.mode in _MODES else 1
     return min(int(stated or 0) + _SERIES_NUMBER_STEP * steps + derivation.sample, _LARGEST_IS)

@@ -100,7 +100,7 @@ def check_writable(source: Volume, geometry: Geometry, derivation: Derivation) -
         RefusedInput: an element of the source cannot be written, named without its value; or the source names no study.
         LamellaError: the source has no DICOM header.
     """
-    header, dataset, checked = _source_header(source), Dataset(), -1
+    header, dataset, checked = source_header(source), Dataset(), -1
     try:
         with quiet_pydicom():
             for dataset, of in _headers(geometry, source, derivation):
@@ -132,13 +132,13 @@ def _culprit(dataset: Dataset) -> str:
 def series_uid(source: Volume, geometry: Geometry, derivation: Derivation) -> str | None:
     """The SeriesInstanceUID that a derived series gets; None where the source is no DICOM series."""
     header = source.header
-    return _uid(header, geometry, derivation, "series") if isinstance(header, SeriesHeader) else None
+    return written_uid(header, geometry, derivation, "series") if isinstance(header, SeriesHeader) else None
 
 
 def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iterator[tuple[Dataset, int]]:
     """The data set of each derived slice without pixels, changed in place for the next, and its nearest source slice."""
-    header, count = _source_header(source), geometry.shape[0]
-    shared = _series_part(header, geometry, derivation)
+    header, count = source_header(source), geometry.shape[0]
+    shared = derived_part(header, geometry, derivation)
     nearest = np.abs(geometry.centres_mm[:, None] - source.geometry.centres_mm[None, :]).argmin(axis=1)
     sources = source_images(header, source.geometry, geometry)
     locations = _slice_locations(header, source.geometry, geometry)
@@ -147,7 +147,7 @@ def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iter
         if nearest[k] != of:  # neighbours in space share their nearest source slice: few templates for many slices
             of = int(nearest[k])
             template = _slice_part(shared, header.slices[of], header.slices[0])
-        template.SOPInstanceUID = _uid(header, geometry, derivation, f"instance {k}")
+        template.SOPInstanceUID = written_uid(header, geometry, derivation, f"instance {k}")
         template.InstanceNumber = k + 1 if header.ascending else count - k
         template.ImagePositionPatient = [decimal(v) for v in geometry.position(k)]
         if locations is not None:
@@ -157,7 +157,13 @@ def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iter
         yield template, of
 
 
-def _source_header(source: Volume) -> SeriesHeader:
+def source_header(source: Volume) -> SeriesHeader:
+    """The header of a volume that something can be derived from.
+
+    Raises:
+        LamellaError: it is not of a DICOM series, or of another number of slices.
+        RefusedInput: it names no study.
+    """
     header = source.header
     if not isinstance(header, SeriesHeader):
         raise LamellaError(
@@ -186,8 +192,8 @@ def _check_request(folder: Path, volume: Volume, source: Volume) -> None:
         raise LamellaError(f"The result's axes differ from the source's by {turn:.4f}. Expected the same orientation.")
 
 
-def _series_part(header: SeriesHeader, geometry: Geometry, derivation: Derivation) -> Dataset:
-    """Everything that is the same in all files."""
+def derived_part(header: SeriesHeader, geometry: Geometry, derivation: Derivation) -> Dataset:
+    """Everything that is the same in all files of a derived series, without pixels."""
     first = header.slices[0]
     dataset = inherit(first, FROM_FIRST)
     dataset.update(inherit(first, IDENTITY, exact=True))
@@ -200,7 +206,7 @@ def _series_part(header: SeriesHeader, geometry: Geometry, derivation: Derivatio
         dataset.FrameOfReferenceUID = derived_uid(header.series_uid, "frame of reference")
     for keyword, value in FIXED.items():
         setattr(dataset, keyword, value)
-    dataset.SeriesInstanceUID = _uid(header, geometry, derivation, "series")
+    dataset.SeriesInstanceUID = written_uid(header, geometry, derivation, "series")
     dataset.Rows, dataset.Columns = geometry.shape[1:]
     dataset.SliceThickness = decimal(geometry.thickness_mm)
     dataset.SpacingBetweenSlices = decimal(geometry.spacing_mm)
@@ -267,7 +273,7 @@ def _slice_locations(header: SeriesHeader, source: Geometry, geometry: Geometry)
     return np.asarray(stated[0] + sign * (geometry.centres_mm - source.centres_mm[0]))
 
 
-def _uid(header: SeriesHeader, geometry: Geometry, derivation: Derivation, what: str) -> str:
+def written_uid(header: SeriesHeader, geometry: Geometry, derivation: Derivation, what: str) -> str:
     """The same request gives the same UID, so that a repeated run does not litter an archive; another answer another one."""
     grid = [decimal(v) for v in (*geometry.position(0), geometry.spacing_mm, geometry.thickness_mm)]
     return derived_uid(

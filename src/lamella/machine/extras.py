@@ -9,6 +9,7 @@ from lamella.errors import UsageError
 EXTRAS = {
     "report": ("matplotlib", "jinja2"),
     "evaluate": ("skimage",),
+    "map": ("highdicom",),
     "node": ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client"),
     "train": ("lightning", "tensorboard", "blosc2"),
 }

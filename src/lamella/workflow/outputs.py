@@ -19,6 +19,9 @@ Compression = Literal["jpegls", "j2k"]
 """Of DICOM results, without loss."""
 
 NIFTI = (".nii", ".nii.gz")
+SPREAD = (*NIFTI, ".dcm")
+"""Suffixes of a spread; the last is a DICOM Parametric Map."""
+
 _SLICE = "IM_[0-9][0-9][0-9][0-9][0-9].dcm"
 REPLACEABLE = (_SLICE, f"sample-[0-9][0-9]/{_SLICE}", f"sample-[0-9][0-9][0-9]/{_SLICE}")
 """What a folder of results may hold to be replaced."""
@@ -143,6 +146,32 @@ def check_side_file(
         check_output(path, given, overwrite=overwrite, folder=False, called=called)
 
 
+def check_spread(
+    path: Path, inputs: Mapping[str, Path], output: Path, *, overwrite: bool, option: str = "--spread"
+) -> None:
+    """The same for a spread, which is NIfTI or, of DICOM alone, a Parametric Map.
+
+    Raises:
+        UsageError: as `check_side_file`; highdicom is not installed, SOURCE is NIfTI, or Lamella did not write what is there.
+    """
+    from lamella.machine.extras import require
+    from lamella.sources.source import kind_of
+
+    check_side_file(option, path, SPREAD, inputs, output, overwrite=overwrite)
+    if is_nifti_name(path):
+        return
+    require("map", "A spread as a DICOM Parametric Map")
+    if "SOURCE" in inputs and kind_of(inputs["SOURCE"]) == "nifti":
+        raise UsageError(
+            f"SOURCE is NIfTI, which lacks what a DICOM file needs. Found {option} {path}, expected a name ending in .nii or "
+            ".nii.gz."
+        )
+    if path.exists() and _MARK not in path.read_bytes():
+        raise UsageError(
+            f"{option} is DICOM that Lamella did not write: {path}. It is never replaced. Choose another name."
+        )
+
+
 def write_result(
     output: Path,
     volumes: Sequence[Volume],
@@ -171,6 +200,7 @@ def write_result(
     Raises:
         LamellaError: no room on the disk, or a DICOM series is wanted of what comes from none.
     """
+    from lamella.dicom.spread_map import write_spread_map
     from lamella.dicom.verify import verify_written
     from lamella.dicom.write import write_series
     from lamella.files.atomic import staged_file, staged_folder, staged_pair
@@ -182,10 +212,12 @@ def write_result(
     with ExitStack() as stack:
         if spread is not None:
             # written first and renamed last: where there is no room for it, nothing is at OUTPUT either
-            label = nifti_label([spread[1]], source, derivations, settings, "predicted standard deviation in HU")
-            write_nifti(
-                stack.enter_context(staged_file(spread[0], overwrite=overwrite)), [spread[1]], source.header, label
-            )
+            file = stack.enter_context(staged_file(spread[0], overwrite=overwrite))
+            if is_nifti_name(spread[0]):
+                label = nifti_label([spread[1]], source, derivations, settings, "predicted standard deviation in HU")
+                write_nifti(file, [spread[1]], source.header, label)
+            else:
+                write_spread_map(file, spread[1], source, derivations[0])
         if (beside := sidecar_path(output)) is not None:
             label = nifti_label(volumes, source, derivations, settings)
             image, sidecar = stack.enter_context(staged_pair(output, beside, overwrite=overwrite))

@@ -14,10 +14,10 @@ from lamella.sources.like import read_like
 from lamella.thinning.result import Progress, Stopwatch, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.outputs import (
-    NIFTI,
     Compression,
     check_result,
     check_side_file,
+    check_spread,
     counted,
     is_nifti_name,
     write_json,
@@ -44,7 +44,7 @@ class ThinRequest:
         output_thickness_mm: of slices that overlap; as thick as they are apart if None.
         like_series: SeriesInstanceUID in `like`.
         like_thickness_mm: of the slices of `like`, where it does not say it.
-        spread: file for the predicted standard deviation.
+        spread: file for the predicted standard deviation: NIfTI, or .dcm for a DICOM Parametric Map.
         model: name of a shipped model, or a model folder.
         series: SeriesInstanceUID in `source`.
         thickness_mm: of the slices of `source`, where it does not say it.
@@ -177,6 +177,7 @@ def open_study(
         )
     progress("load", 0.0)
     with stopwatch.stage("load"):
+        from lamella.dicom.spread_map import check_map_writable
         from lamella.dicom.write import check_writable
         from lamella.models.registry import load_model
         from lamella.workflow.study import filled_in, plan_study
@@ -193,8 +194,11 @@ def open_study(
             like=like,
             output_thickness_mm=request.output_thickness_mm,
         )
+        derivation = study.derivation(precision="")
         if not is_nifti_name(request.output):
-            check_writable(source, study.grid, study.derivation(precision=""))
+            check_writable(source, study.grid, derivation)
+        if request.spread is not None and not is_nifti_name(request.spread):
+            check_map_writable(source, study.grid, derivation)
     return study, stopwatch
 
 
@@ -210,8 +214,9 @@ def _check(request: ThinRequest) -> None:
         raise UsageError("--like-series and --like-thickness-mm are about the series of --like. Found no --like.")
     inputs = ({} if request.like is None else {"--like": request.like}) | {"SOURCE": request.source}
     check_result(request.output, inputs, overwrite=request.overwrite, compress=request.compress)
+    if request.spread is not None:
+        check_spread(request.spread, inputs, request.output, overwrite=request.overwrite)
     for option, path, suffixes in (
-        ("--spread", request.spread, NIFTI),
         ("--report", request.report, (".json", _PAGE)),
         ("--preview", request.preview, (".png",)),
     ):
