@@ -92,7 +92,7 @@ def thin(
         like=like,
         output_thickness_mm=output_thickness_mm,
     )
-    return study_result(study, thin_volume(volume, chosen, study.grid, asked, progress, study.plan))
+    return study_result(study, thin_volume(volume, chosen, study.grid, asked, progress, study.plan, study.bridged))
 
 
 def write(

@@ -41,7 +41,7 @@ def read_case(found: FoundSeries, request: ThinRequest) -> Volume:
     Raises:
         LamellaError: it is refused.
     """
-    return read_source(found.source, found.series_uid, None, request.thickness_mm, request.strict)
+    return read_source(found.source, found.series_uid, None, request.thickness_mm, request.strict, request.repair)
 
 
 def thin_case(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lamella.cli.options import STRICT, THICKNESS, Debug, Json, Quiet
+from lamella.cli.options import REPAIR, STRICT, THICKNESS, Debug, Json, Quiet
 from lamella.errors import ModelError, RefusedInput
+from lamella.physics.repair import RepairKind
 
 if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
@@ -29,6 +30,7 @@ def inspect(
     ],
     thickness_mm: Annotated[float | None, THICKNESS] = None,
     strict: Annotated[bool, STRICT] = False,
+    repair: Annotated[RepairKind | None, REPAIR] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -53,7 +55,7 @@ def inspect(
         return
     from lamella.sources.source import inspect_source
 
-    found = inspect_source(source, thickness_mm, strict)
+    found = inspect_source(source, thickness_mm, strict, repair)
     _show(asdict(found), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)

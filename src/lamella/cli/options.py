@@ -15,6 +15,7 @@ SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, wher
 THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it.")
 STRICT = Option("--strict", help="Refuse a series that lacks parts which its headers promise.")
 COMPRESS = Option("--compress", help="Compress DICOM pixels without loss, as JPEG-LS or JPEG 2000.")
+REPAIR = Option("--repair", help="Repair SOURCE: a gantry tilt, a gap of one missing slice, or uneven spacing.")
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]

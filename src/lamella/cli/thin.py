@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from lamella.cli.options import COMPRESS, OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, THICKNESS, Debug, Quiet, options_of
+from lamella.cli.options import (
+    COMPRESS,
+    OUTPUT,
+    OVERWRITE,
+    REPAIR,
+    SERIES,
+    SOURCE,
+    STRICT,
+    THICKNESS,
+    Debug,
+    Quiet,
+    options_of,
+)
 from lamella.cli.progress import Progress
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ThinRequest, open_study, thin_study
@@ -45,6 +57,7 @@ OPTIONS = {
     "series": SERIES,
     "thickness_mm": THICKNESS,
     "strict": STRICT,
+    "repair": REPAIR,
     "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
     "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
     "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),

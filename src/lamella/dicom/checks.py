@@ -1,4 +1,4 @@
-"""The slices of one series -> array order and geometry, or a refusal. Nothing is repaired.
+"""The slices of one series -> array order and geometry, or a refusal. Nothing is repaired unasked.
 
 Order follows the position along the normal (PS3.3 C.7.6.2.1.1), never InstanceNumber, which scanners, PACS and
 anonymisers renumber freely.
@@ -6,7 +6,6 @@ anonymisers renumber freely.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,32 +16,21 @@ from numpy.typing import NDArray
 from lamella.dicom.elements import shown, text_of, value_of, whole_number
 from lamella.dicom.header import Slice
 from lamella.dicom.mixture import check_one_acquisition, mixture
+from lamella.dicom.regular import SPACING_MM, SPACING_RELATIVE, check_axis, check_spacing
 from lamella.dicom.rounding import Rounding, rounding_of, turned
 from lamella.errors import RefusedInput
+from lamella.physics.mend import Mend, Unshear
+from lamella.physics.repair import RepairKind, nothing_to_repair
 from lamella.volume import Geometry
 
 MIN_SLICES = 2
 """Two slices are the least that define a spacing."""
-
-SPACING_RELATIVE = 0.01
-SPACING_MM = 0.05
-"""A step between neighbours may differ from the median by the larger of 1 % and 0.05 mm (scanners round positions)."""
-
-DRIFT_RELATIVE = 0.02
-DRIFT_MM = 0.1
-"""A slice may lie off the fitted regular grid by the larger of 2 % of the spacing and 0.1 mm."""
-
-AXIS_MM = 0.05
-"""A slice may lie off the stack's common axis by this much, sideways."""
 
 DUPLICATE_MM = 0.01
 """Slices closer than this lie at the same position: a tenth of the finest CT spacing (0.1 mm, micro-CT aside)."""
 
 COSINE = 1e-4
 """Orientation cosines may differ by this much (0.006 degrees): within the series, from unit length, from perpendicular."""
-
-ROUNDED_RELATIVE = 0.2
-"""However few decimals positions have, a step that differs by more of the spacing than this is no rounding."""
 
 PIXEL_RELATIVE = 1e-4
 """PixelSpacing may differ by this much: 0.04 mm across 512 pixels of 0.8 mm."""
@@ -56,23 +44,29 @@ MAX_SIDE_PX = 8192
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Slices in array order with the geometry they span."""
+    """Slices in array order with the geometry they span; `mend` takes their voxels to it, where that is another grid."""
 
     slices: tuple[Slice, ...]
     geometry: Geometry
     ascending: bool
     notes: tuple[str, ...]
+    mend: Mend | None = None
 
 
-def stack_of(slices: Sequence[Slice]) -> Stack:
+def stack_of(slices: Sequence[Slice], repair: RepairKind | None = None) -> Stack:
     """Orders the slices of one series along +normal and fits the affine.
 
     Column 0 of the affine is the normal times the mean spacing, column 1 ImageOrientationPatient[3:6] times
-    PixelSpacing[0], column 2 ImageOrientationPatient[0:3] times PixelSpacing[1]; the origin is the first slice's
+    PixelSpacing[0], column 2 ImageOrientationPatient[0:3] times PixelSpacing[1], column 3 the first slice's
     ImagePositionPatient.
 
+    Args:
+        slices: of one series.
+        repair: the fault that is repaired, not refused.
+
     Raises:
-        RefusedInput: the slices are not one regular, perpendicular, complete stack; the message names the file.
+        RefusedInput: the slices are not one regular, perpendicular, complete stack; the message names the file. Or there is
+            nothing to repair.
     """
     if len(slices) < MIN_SLICES:
         found = f"a single slice ({slices[0].name})" if slices else "no slice"
@@ -85,23 +79,30 @@ def stack_of(slices: Sequence[Slice]) -> Stack:
     row, column = _directions(slices[0], rounding)
     ordered, heights = _by_height(slices, np.cross(row, column))
     _check_duplicates(ordered, heights)
-    lean = _check_axis(ordered, np.cross(row, column), rounding)
+    lean, shear = check_axis(ordered, np.cross(row, column), rounding, repair)
     if lean.any():  # rounded cosines: the positions, far from each other, tell the direction better
         row, column = turned(row, column, lean)
         ordered, heights = _by_height(slices, np.cross(row, column))
     normal = np.cross(row, column)
-    spacing = _check_spacing(ordered, heights, rounding.along(normal))
+    mend: Mend | None
+    spacing, mend = check_spacing(ordered, heights, rounding.along(normal), repair)
     check_one_acquisition(ordered)
 
     first = ordered[0]
     affine = np.eye(4)
-    affine[:3, 0] = normal * spacing
+    affine[:3, 0] = (normal + shear) * spacing
     affine[:3, 1] = column * first.pixel_mm[0]
     affine[:3, 2] = row * first.pixel_mm[1]
     affine[:3, 3] = first.position_mm
-    geometry = Geometry((len(ordered), first.rows, first.columns), affine, first.thickness_mm)
+    shape = (len(mend.made_of if mend else ordered), first.rows, first.columns)
+    if shear.any():
+        mend = unshear = Unshear.of(shape, affine)
+        shape, affine = unshear.shape, unshear.affine
+    if repair is not None and mend is None:
+        raise nothing_to_repair(repair, f"{len(ordered)} slices every {spacing:.4g} mm along their normal")
     ascending, note = _numbering(ordered)
-    return Stack(tuple(ordered), geometry, ascending, (*note, *_remarks(ordered, spacing)))
+    notes = (*(() if mend is None else (mend.note,)), *note, *_remarks(ordered, spacing))
+    return Stack(tuple(ordered), Geometry(shape, affine, first.thickness_mm), ascending, notes, mend)
 
 
 def _by_height(slices: Sequence[Slice], normal: NDArray[np.float64]) -> tuple[list[Slice], NDArray[np.float64]]:
@@ -192,81 +193,6 @@ def _check_duplicates(ordered: Sequence[Slice], heights: NDArray[np.float64]) ->
         f"normal. Found {len(ordered)} slices at {len(ordered) - len(twice)} positions; expected one each."
         + (mixture(ordered) or " Take the surplus slices out.")
     )
-
-
-def _check_axis(ordered: Sequence[Slice], normal: NDArray[np.float64], rounding: Rounding) -> NDArray[np.float64]:
-    """All positions must lie on one line along the normal; a line at an angle to it is a gantry tilt.
-
-    Returns:
-        what must be added to the normal where rounded cosines explain that the line leaves it; zeros otherwise.
-    """
-    offsets = np.array([one.position_mm for one in ordered]) - ordered[0].position_mm
-    along = offsets @ normal
-    sideways = offsets - along[:, None] * normal
-    slope = (along @ sideways) / (along @ along)
-    straight = sideways - along[:, None] * slope
-    stray = np.linalg.norm(straight, axis=1)
-    lean_mm = float(np.linalg.norm(slope)) * along[-1]
-    allowed = max(AXIS_MM, rounding.sideways_mm)
-    rounded = allowed < lean_mm <= allowed + rounding.angle * along[-1]
-    if rounded:
-        sideways = straight
-    elif lean_mm > allowed and stray.max() <= max(allowed, 0.1 * lean_mm):
-        angle = math.degrees(math.atan(float(np.linalg.norm(slope))))
-        tilt = shown(text_of(ordered[0].header, "GantryDetectorTilt"))
-        raise RefusedInput(
-            f"The slices are sheared (gantry tilt): from {ordered[0].name} to {ordered[-1].name} each lies shifted "
-            f"within its plane, {angle:.2f} degrees off the normal, {lean_mm:.2f} mm in all (GantryDetectorTilt: "
-            f"{tilt}). Expected a stack along its normal, within {allowed:.3g} mm. "
-            "Export the series reconstructed without tilt."
-        )
-    lateral = np.linalg.norm(sideways - np.median(sideways, axis=0), axis=1)
-    worst = int(lateral.argmax())
-    if lateral[worst] > allowed:
-        raise RefusedInput(
-            f"A slice lies beside the stack's axis: {ordered[worst].name} is {lateral[worst]:.2f} mm off, at most "
-            f"{allowed:.3g} mm allowed. Take it out, or export the series again."
-        )
-    return slope if rounded else np.zeros(3)
-
-
-def _check_spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], rounded_mm: float) -> float:
-    """The mean spacing; where only the rounding of positions explains uneven steps, that of the fitted line.
-
-    Args:
-        rounded_mm: how far a step may be wrong because of the decimals that are written.
-    """
-    steps = np.diff(heights)
-    spacing = float((heights[-1] - heights[0]) / (len(ordered) - 1))
-    usual = float(np.median(steps))
-    exact = max(SPACING_MM, SPACING_RELATIVE * usual)
-    allowed = max(exact, min(rounded_mm, ROUNDED_RELATIVE * usual) + 1e-6)
-    wrong = np.flatnonzero(np.abs(steps - usual) > allowed)
-    acquisitions = mixture(ordered)
-    if len(wrong):
-        worst = wrong[np.abs(steps[wrong] - usual).argmax()]
-        between = f"between {ordered[worst].name} and {ordered[worst + 1].name}: {steps[worst]:.2f} mm"
-        multiples = np.rint(steps[wrong] / usual)
-        if (multiples >= 2).all() and (np.abs(steps[wrong] - multiples * usual) <= allowed * multiples).all():
-            count = int((multiples - 1).sum())
-            raise RefusedInput(
-                f"{count} slice{'s are' if count > 1 else ' is'} missing {between}, everywhere else {usual:.2f} mm."
-                + (acquisitions or " Export the whole series again.")
-            )
-        raise RefusedInput(
-            f"The slice spacing is uneven {between}, median {usual:.2f} mm, allowed difference {allowed:.2f} mm."
-            + (acquisitions or " Export a series of one even spacing.")
-        )
-    if np.abs(steps - usual).max() > exact:
-        spacing = float(np.polyfit(np.arange(len(heights)), heights, 1)[0])
-    drift = np.abs(heights - (heights[0] + spacing * np.arange(len(heights))))
-    worst, most = int(drift.argmax()), max(DRIFT_MM, DRIFT_RELATIVE * spacing, rounded_mm)
-    if drift[worst] > most + 1e-6:
-        raise RefusedInput(
-            f"The slice spacing is uneven: {ordered[worst].name} lies {drift[worst]:.2f} mm off a regular grid of "
-            f"{spacing:.3f} mm, allowed {most:.2f} mm."
-        )
-    return spacing
 
 
 def _numbering(ordered: Sequence[Slice]) -> tuple[bool, tuple[str, ...]]:

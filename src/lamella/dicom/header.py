@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from lamella.dicom.archive import Entry
 from lamella.dicom.elements import numbers, value_of
 from lamella.errors import RefusedInput
+from lamella.physics.repair import Repair
 from lamella.volume import GIVE_THICKNESS, agreed_thickness
 
 NEEDED = {
@@ -34,12 +35,14 @@ class SeriesHeader:
 
     Attributes:
         series_uid: SeriesInstanceUID.
-        slices: one classic data set a slice, in array order, without pixel data. Enhanced multi-frame input is
-            flattened: every functional group's elements lie at the top level, as in the CT Image IOD. Data sets may
-            share elements: copy before changing.
+        slices: one classic data set a slice, in array order, without pixel data; of a slice that a repair made, that of the
+            nearest measured one. Enhanced multi-frame input is flattened: every functional group's elements lie at the
+            top level, as in the CT Image IOD. Data sets may share elements: copy before changing.
         files: base names in array order.
         notes: everything assumed, ignored or dropped on the way.
         ascending: InstanceNumber rises along the array (along +normal), so that a writer can number the same way.
+        repair: what was repaired on request.
+        made_of: the data sets of the measured slices that each slice is made of, where a repair made some; else empty.
     """
 
     series_uid: str
@@ -47,6 +50,8 @@ class SeriesHeader:
     files: tuple[str, ...]
     notes: tuple[str, ...]
     ascending: bool
+    repair: Repair | None = None
+    made_of: tuple[tuple[Dataset, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

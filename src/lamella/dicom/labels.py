@@ -136,7 +136,8 @@ def now_in_zone(offset: str) -> datetime:
 
 def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> list[Sequence]:
     """For every derived slice the source slices whose slabs overlap its own; in a gap, the two beside it."""
-    items = [_source_image(s) for s in header.slices]  # None: the source file has no SOPInstanceUID to refer to
+    made_of = header.made_of or [(one,) for one in header.slices]
+    items = {id(one): _source_image(one) for of in made_of for one in of}  # None: no SOPInstanceUID to refer to
     reach = (source.thickness_mm + derived.thickness_mm) / 2 - _TOUCHING_MM
     distance = np.abs(derived.centres_mm[:, None] - source.centres_mm[None, :])
     found = []
@@ -144,7 +145,8 @@ def source_images(header: SeriesHeader, source: Geometry, derived: Geometry) -> 
         near = np.flatnonzero(row < reach)
         if len(near) == 0:
             near = np.sort(np.argsort(row, kind="stable")[:2])
-        found.append(Sequence([item for i in near if (item := items[i]) is not None]))
+        images = dict.fromkeys(id(one) for i in near for one in made_of[i])
+        found.append(Sequence([item for one in images if (item := items[one]) is not None]))
     return found
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.dicom.checks import Stack
@@ -26,6 +27,7 @@ from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series
 from lamella.dicom.tags import left_out
 from lamella.dicom.values import SliceValues, check_hu, to_hu
 from lamella.errors import RefusedInput, printable
+from lamella.physics.repair import RepairKind
 from lamella.volume import Volume
 
 Progress = Callable[[int, int], None]
@@ -79,20 +81,24 @@ def list_series(source: Path) -> tuple[SeriesSummary, ...]:
 
 
 def survey(
-    source: Path, pixels: bool = False, thickness_mm: float | None = None, strict: bool = False
+    source: Path,
+    pixels: bool = False,
+    thickness_mm: float | None = None,
+    strict: bool = False,
+    repair: RepairKind | None = None,
 ) -> tuple[tuple[SeriesSummary, ...], str | None]:
     """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
 
     Args:
         source: folder, ZIP or file.
         pixels: decode the pixels of every CT series too, so that what only they tell is refused as `read_series` does.
-        thickness_mm, strict: as for `read_series`.
+        thickness_mm, strict, repair: as for `read_series`.
 
     Raises:
         UsageError: a series contradicts `thickness_mm`.
     """
     with _scanned(source) as found:
-        summaries = tuple(summary_of(series, found, pixels, thickness_mm, strict) for series in found.series)
+        summaries = tuple(summary_of(series, found, pixels, thickness_mm, strict, repair) for series in found.series)
         try:
             chosen = found.choose(None)
         except RefusedInput as error:
@@ -107,6 +113,7 @@ def read_series(
     thickness_mm: float | None = None,
     *,
     strict: bool = False,
+    repair: RepairKind | None = None,
 ) -> Volume:
     """Reads one CT series into Hounsfield units.
 
@@ -116,6 +123,7 @@ def read_series(
         progress: called after each slice.
         thickness_mm: of the slabs, where the headers do not say it.
         strict: refuse a series that lacks parts which its headers promise; otherwise a note says so.
+        repair: the fault of the stack that is repaired (`lamella.physics.mend`) instead of refused.
 
     Returns:
         hu (z, y, x) int16 where all slopes and intercepts are integers, else float32; never below -1024 HU;
@@ -129,10 +137,15 @@ def read_series(
         if found.damaged:
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
-        stack = _stack(series, thickness_mm, strict)
+        stack = _stack(series, thickness_mm, strict, repair)
         hu, pixel_notes = _pixels(stack, series.uid, progress)
         notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
-        headers = [one.header for one in stack.slices]
+        made_of: tuple[tuple[Dataset, ...], ...] = tuple((one.header,) for one in stack.slices)
+        repaired = None
+        if stack.mend is not None:
+            hu, repaired = stack.mend(hu)
+            made_of = tuple(tuple(stack.slices[k].header for k in of) for of in stack.mend.made_of)
+        headers = [of[0] for of in made_of]
         notes = tuple(map(printable, (*notes, *left_out(headers[0], headers))))
         header = SeriesHeader(
             series_uid=series.uid,
@@ -140,12 +153,14 @@ def read_series(
             files=tuple(one.entry.name for one in stack.slices),
             notes=notes,
             ascending=stack.ascending,
+            repair=repaired,
+            made_of=made_of,
         )
         return Volume(hu, stack.geometry, header)
 
 
-def _stack(series: RawSeries, thickness_mm: float | None, strict: bool) -> Stack:
-    stack = stack_of_series(series, thickness_mm)
+def _stack(series: RawSeries, thickness_mm: float | None, strict: bool, repair: RepairKind | None) -> Stack:
+    stack = stack_of_series(series, thickness_mm, repair)
     incomplete = [note for note in stack.notes if note.startswith(INCOMPLETE)]
     if strict and incomplete:
         raise RefusedInput(
@@ -162,14 +177,19 @@ def _scanned(source: Path | tuple[Path, ...]) -> Iterator[Scan]:
 
 
 def summary_of(
-    series: RawSeries, found: Scan, pixels: bool = False, thickness_mm: float | None = None, strict: bool = False
+    series: RawSeries,
+    found: Scan,
+    pixels: bool = False,
+    thickness_mm: float | None = None,
+    strict: bool = False,
+    repair: RepairKind | None = None,
 ) -> SeriesSummary:
     """What one series of a scan is; the options are those of `survey`, and with `pixels` the source must still be open."""
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
     pixel_notes: tuple[str, ...] = ()
     try:
-        stack = _stack(series, thickness_mm, strict)
+        stack = _stack(series, thickness_mm, strict, repair)
         if pixels and not found.damaged:
             _, pixel_notes = _pixels(stack, series.uid, None)
     except RefusedInput as error:
@@ -179,9 +199,9 @@ def summary_of(
     return SeriesSummary(
         uid=series.uid,
         modality=shown(series.modality) if series.modality else "",
-        slices=series.slice_count if stack is None else len(stack.slices),
-        rows=whole_number(header, "Rows") or 0,
-        columns=whole_number(header, "Columns") or 0,
+        slices=series.slice_count if geometry is None else geometry.shape[0],
+        rows=geometry.shape[1] if geometry else whole_number(header, "Rows") or 0,
+        columns=geometry.shape[2] if geometry else whole_number(header, "Columns") or 0,
         spacing_mm=geometry.spacing_mm if geometry else None,
         thickness_mm=geometry.thickness_mm if geometry else None,
         pixel_mm=geometry.pixel_mm if geometry else None,
@@ -197,7 +217,8 @@ def _pixels(
     stack: Stack, series_uid: str, progress: Progress | None
 ) -> tuple[NDArray[np.float32] | NDArray[np.int16], tuple[str, ...]]:
     """Decodes file after file into one array of HU and checks it; parsing here, decoding in a few threads."""
-    hu: Any = np.empty(stack.geometry.shape, _hu_dtype(stack.slices))
+    first = stack.slices[0]
+    hu: Any = np.empty((len(stack.slices), first.rows, first.columns), _hu_dtype(stack.slices))
     by_entry: dict[Entry, dict[int, int]] = {}
     for index, one in enumerate(stack.slices):
         by_entry.setdefault(one.entry, {})[one.frame] = index

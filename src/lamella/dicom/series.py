@@ -19,6 +19,7 @@ from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_
 from lamella.dicom.mixture import missing_parts
 from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
 from lamella.errors import RefusedInput
+from lamella.physics.repair import RepairKind
 
 _ADVICE = {
     "a DICOMDIR": "A DICOMDIR lists images and holds none: give the folder that it lies in, with the images below it.",
@@ -169,8 +170,8 @@ def scan(archive: Archive, *, may_be_empty: bool = False) -> Scan:
     return Scan(series, tuple(damaged), notes, nothing)
 
 
-def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Stack:
-    """Checks a series from its headers alone; `thickness_mm` counts where they do not say it.
+def stack_of_series(series: RawSeries, thickness_mm: float | None = None, repair: RepairKind | None = None) -> Stack:
+    """Checks a series from its headers alone; `thickness_mm` counts where they do not say it; `repair` is not refused.
 
     Raises:
         RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
@@ -193,7 +194,7 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None) -> Sta
     slices, dropped = _without_copies(slices)
     notes += [f"the same file twice, one dropped: {_names(dropped)}"] if dropped else []
     notes += _remarks(slices)
-    stack = stack_of(slices)
+    stack = stack_of(slices, repair)
     return replace(stack, notes=(*notes, *stack.notes))
 
 

@@ -147,6 +147,8 @@ def _headers(geometry: Geometry, source: Volume, derivation: Derivation) -> Iter
         if nearest[k] != of:  # neighbours in space share their nearest source slice: few templates for many slices
             of = int(nearest[k])
             template = _slice_part(shared, header.slices[of], header.slices[0])
+            if header.repair is not None and header.repair.kind == "tilt":  # else readers shear the result once more
+                template.pop("GantryDetectorTilt", None)
         template.SOPInstanceUID = written_uid(header, geometry, derivation, f"instance {k}")
         template.InstanceNumber = k + 1 if header.ascending else count - k
         template.ImagePositionPatient = [decimal(v) for v in geometry.position(k)]

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
+from lamella.physics.mend import Unshear
+from lamella.physics.repair import TILT_DEGREES, RepairKind, nothing_to_repair
 
 LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """LPS mm <-> RAS mm."""
@@ -38,13 +40,20 @@ MIN_DETERMINANT_MM3 = 1e-6
 FLOAT32_BYTES, FLOAT32_RELATIVE, ARITHMETIC_RELATIVE = 4, 1e-6, 3e-7
 """Lengths of affine and pixdim that differ by less are one number; so are decimals and what float32 arithmetic leaves."""
 
+EQUAL_SPACING = 1e-3
+"""Relative difference up to which two axes count as equally spaced."""
+
+# (LPS axis, sign) that slices, rows and columns of a DICOM series run along, by the LPS axis its slices stack up on.
+_DICOM_LIKE = {2: ((2, 1), (1, 1), (0, 1)), 1: ((1, 1), (2, -1), (0, 1)), 0: ((0, -1), (2, -1), (1, 1))}
 _METRE, _MICRON = 1, 3
 
 Matrix = NDArray[np.float64]
 
 
-def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:
-    """(index -> LPS mm, code, what was assumed).
+def affine_of(
+    name: str, header: Any, shape: tuple[int, int, int], sheared: bool = False
+) -> tuple[Matrix, int, tuple[str, ...]]:
+    """(index -> LPS mm, code, what was assumed); `sheared` axes are returned as they are, not refused.
 
     Raises:
         RefusedInput: missing, contradictory, singular or sheared; `name` is for the message.
@@ -62,18 +71,67 @@ def affine_of(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matr
     unit = affine[:3, :3] / lengths
     cosines = np.abs(unit.T @ unit - np.eye(3))
     drift = float((cosines * ((np.array(shape) - 1) * lengths)[:, None] / lengths).max())
-    if drift > SHEAR_VOXELS:
+    if drift > SHEAR_VOXELS and not sheared:
         raise RefusedInput(
             f"The affine of {name} is sheared (gantry tilt?). Found a cosine of {cosines.max():.5f} between two axes, "
             f"which displaces the last voxels by {drift:.2f} voxels, allowed {SHEAR_VOXELS:g}. Resample it to "
-            "perpendicular axes first."
+            "perpendicular axes first; `lamella thin --repair tilt` does that for a gantry tilt."
         )
-    if cosines.max() > SHEAR_COSINE:
+    if cosines.max() > SHEAR_COSINE and drift <= SHEAR_VOXELS:
         affine = _perpendicular(affine, shape)
         notes = (*notes, f"shear of {drift:.2g} voxels over the whole volume taken out as rounding")
     if not int(header["xyzt_units"]) & 7:
         notes = (*notes, "unit of length is unknown: millimetres assumed")
     return LPS_RAS @ _with_decimals(affine, header["pixdim"][1:4]), code, notes
+
+
+def unshear_of(name: str, shape: tuple[int, int, int], affine: Matrix, repair: RepairKind) -> Unshear:
+    """The repair of a grid in the order (slice, row, column), whose slices a gantry tilt sheared.
+
+    Raises:
+        RefusedInput: nothing is sheared, or it is not slices along their planes.
+    """
+    found = Unshear.of(shape, affine)
+    if repair != "tilt" or not found.starts_px.any():
+        raise nothing_to_repair(repair, f"a NIfTI file, {name}, of one spacing along perpendicular axes")
+    row, column = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
+    if abs(row @ column) > SHEAR_COSINE or found.angle_deg > TILT_DEGREES:
+        raise RefusedInput(
+            f"The affine of {name} is sheared, and not by a gantry tilt. Found a cosine of {row @ column:.5f} between rows and "
+            f"columns, and slices {found.angle_deg:.2f} degrees off their normal; expected 0 and at most {TILT_DEGREES:g} "
+            "degrees. Resample it to perpendicular axes first."
+        )
+    return found
+
+
+def axes_of(affine: Matrix, slice_axis: int | None) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which file axis becomes (slice, row, column), and which of these are turned round.
+
+    `slice_axis` is slice_dim of nifti1.h, which says it; many files leave it out.
+    """
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    unit = affine[:3, :3] / lengths
+    z = _slice_axis(lengths) if slice_axis is None else slice_axis
+    _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
+    rest = [axis for axis in range(3) if axis != z]
+    y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
+    x = next(axis for axis in rest if axis != y)
+    flip_y, flip_x = bool(unit[row_axis, y] * row_sign < 0), bool(unit[column_axis, x] * column_sign < 0)
+    # As in DICOM, slices rise along column direction x row direction.
+    normal = np.cross(unit[:, x] * (-1 if flip_x else 1), unit[:, y] * (-1 if flip_y else 1))
+    return (z, y, x), (bool(normal @ unit[:, z] < 0), flip_y, flip_x)
+
+
+def _slice_axis(lengths: NDArray[np.float64]) -> int:
+    """The axis whose spacing differs from the other two: CT pixels are square. The coarsest where none or all do.
+
+    Where all three are alike it is the third, as scanners write it.
+    """
+    others = [np.delete(lengths, axis) for axis in range(3)]
+    alike = [bool(abs(a - b) <= EQUAL_SPACING * max(a, b)) for a, b in others]
+    if sum(alike) == 1:
+        return alike.index(True)
+    return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
 
 
 def _stated(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
-from lamella.nifti.affine import LPS_RAS, affine_of
+from lamella.nifti.affine import LPS_RAS, affine_of, axes_of, unshear_of
 from lamella.nifti.checks import (
     check_hu,
     cut_off,
@@ -35,13 +35,12 @@ from lamella.nifti.checks import (
 )
 from lamella.nifti.sidecar import NiftiLabel, read_sidecar
 from lamella.physics.hounsfield import MAX_ABS_HU
+from lamella.physics.mend import Unshear
+from lamella.physics.repair import Repair, RepairKind
 from lamella.volume import AIR_HU, GIVE_THICKNESS, Geometry, Volume, agreed_thickness
 
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
-
-EQUAL_SPACING = 1e-3
-"""Relative difference up to which two axes count as equally spaced."""
 
 UNKNOWN_THICKNESS = (
     "thickness is unknown in NIfTI: taken equal to the spacing, {:.4g} mm. Slices that overlap are thicker, and the result "
@@ -51,8 +50,6 @@ UNKNOWN_THICKNESS = (
 _COMMENT = 6  # ecode of plain text, nifti1.h
 _GZIP = b"\x1f\x8b"
 _HEADER_BYTES = 544
-# (LPS axis, sign) that slices, rows and columns of a DICOM series run along, by the LPS axis its slices stack up on.
-_DICOM_LIKE = {2: ((2, 1), (1, 1), (0, 1)), 1: ((1, 1), (2, -1), (0, 1)), 0: ((0, -1), (2, -1), (1, 1))}
 
 
 @dataclass(frozen=True)
@@ -67,6 +64,7 @@ class NiftiHeader:
         notes: everything assumed or replaced on the way.
         warnings: those notes that whoever asks for a result must see.
         synthetic: a model made up content, says the sidecar.
+        repair: what was repaired on request.
     """
 
     name: str
@@ -76,6 +74,7 @@ class NiftiHeader:
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     synthetic: bool = False
+    repair: Repair | None = None
 
 
 _PLAIN = NiftiHeader("", (2, 1, 0), (False, False, False), 1, ())
@@ -93,11 +92,17 @@ def is_nifti(path: Path) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
-def read_nifti(path: Path, thickness_mm: float | None = None) -> Volume:
-    """Reads a CT from NIfTI; the slice axis is the header's, or found by `_slice_axis`.
+def read_nifti(path: Path, thickness_mm: float | None = None, repair: RepairKind | None = None) -> Volume:
+    """Reads a CT from NIfTI; the slice axis is the header's, or found by `lamella.nifti.affine.axes_of`.
 
     NIfTI does not know how thick a slice is. The JSON sidecar beside it may, or `thickness_mm`; where neither does, the
     spacing is taken, with a warning.
+
+    Args:
+        path: the file.
+        thickness_mm: of the slabs.
+        repair: "tilt" takes a shear of the slices out (`lamella.physics.mend.Unshear`); there is nothing else to repair,
+            because the format has one spacing for all slices.
 
     Returns:
         hu (z, y, x) int16 where the file holds integers that fit, else float32; never below -1024 HU; `header` is a
@@ -113,7 +118,9 @@ def read_nifti(path: Path, thickness_mm: float | None = None) -> Volume:
     header, data = _load(path)
     shape = shape_of(path.name, header)
     raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
-    volume = volume_of(path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header), thickness_mm)
+    volume = volume_of(
+        path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header), thickness_mm, repair
+    )
     sidecar.check_spacing(path.name, volume.geometry.spacing_mm)
     return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
@@ -126,35 +133,48 @@ def geometry_of(path: Path, thickness_mm: float | None = None) -> tuple[Geometry
     """
     sidecar, (header, _) = read_sidecar(path), _load(path, voxels=False)
     thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
-    geometry, _ = _placed(path.name, header, thickness_mm)
+    geometry, *_ = _placed(path.name, header, thickness_mm)
     sidecar.check_spacing(path.name, geometry.spacing_mm)
     return geometry, bytes(header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
 
 
 def volume_of(
-    name: str, header: Any, stored: NDArray[Any], scale: tuple[float, float], thickness_mm: float | None = None
+    name: str,
+    header: Any,
+    stored: NDArray[Any],
+    scale: tuple[float, float],
+    thickness_mm: float | None = None,
+    repair: RepairKind | None = None,
 ) -> Volume:
     """The volume of nibabel's header and the array of stored values beside it, in the header's axis order; see `read_nifti`.
 
     `scale` is (slope, intercept) from stored values to HU; `name` is for messages.
     """
-    geometry, place = _placed(name, header, thickness_mm)
+    geometry, place, unshear = _placed(name, header, thickness_mm, repair)
     hu, notes = _hu(name, stored.transpose(place.axes)[_steps(place.flipped)], scale)
+    if unshear is not None:
+        hu, repaired = unshear(hu)
+        place = replace(place, repair=repaired)
     warnings = () if thickness_mm is not None else (UNKNOWN_THICKNESS.format(geometry.spacing_mm),)
     return Volume(hu, geometry, replace(place, notes=(*warnings, *notes, *place.notes), warnings=warnings))
 
 
-def _placed(name: str, header: Any, thickness_mm: float | None) -> tuple[Geometry, NiftiHeader]:
-    """Where the voxels lie, and how the axes turn; the notes are what was assumed about that."""
+def _placed(
+    name: str, header: Any, thickness_mm: float | None, repair: RepairKind | None = None
+) -> tuple[Geometry, NiftiHeader, Unshear | None]:
+    """Where the voxels lie, how the axes turn, and what repairs them; the notes are what was assumed about that."""
     shape = shape_of(name, header)
-    affine, code, assumed = affine_of(name, header, shape)
-    axes, flipped = _axes(affine, header.get_dim_info()[2])
+    affine, code, assumed = affine_of(name, header, shape, sheared=repair == "tilt")
+    axes, flipped = axes_of(affine, header.get_dim_info()[2])
     turned = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
     if turned[0] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")
-    spacing = float(np.linalg.norm(affine[:3, axes[0]]))
-    geometry = Geometry(turned, _reversed(affine[:, [*axes, 3]], turned, flipped), thickness_mm or spacing)
-    return geometry, NiftiHeader(name, axes, flipped, code, tuple(assumed))
+    place = _reversed(affine[:, [*axes, 3]], turned, flipped)
+    unshear = None if repair is None else unshear_of(name, turned, place, repair)
+    if unshear is not None:
+        turned, place, assumed = unshear.shape, unshear.affine, (unshear.note, *assumed)
+    geometry = Geometry(turned, place, thickness_mm or float(np.linalg.norm(place[:3, 0])))
+    return geometry, NiftiHeader(name, axes, flipped, code, tuple(assumed)), unshear
 
 
 def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, label: NiftiLabel | None = None) -> None:
@@ -239,36 +259,6 @@ def _reversed(
         affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
         affine[:3, axis] *= -1
     return affine
-
-
-def _axes(affine: NDArray[np.float64], slice_axis: int | None) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which file axis becomes (slice, row, column), and which of these are turned round.
-
-    `slice_axis` is slice_dim of nifti1.h, which says it; many files leave it out.
-    """
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    unit = affine[:3, :3] / lengths
-    z = _slice_axis(lengths) if slice_axis is None else slice_axis
-    _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
-    rest = [axis for axis in range(3) if axis != z]
-    y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
-    x = next(axis for axis in rest if axis != y)
-    flip_y, flip_x = bool(unit[row_axis, y] * row_sign < 0), bool(unit[column_axis, x] * column_sign < 0)
-    # As in DICOM, slices rise along column direction x row direction.
-    normal = np.cross(unit[:, x] * (-1 if flip_x else 1), unit[:, y] * (-1 if flip_y else 1))
-    return (z, y, x), (bool(normal @ unit[:, z] < 0), flip_y, flip_x)
-
-
-def _slice_axis(lengths: NDArray[np.float64]) -> int:
-    """The axis whose spacing differs from the other two: CT pixels are square. The coarsest where none or all do.
-
-    Where all three are alike it is the third, as scanners write it.
-    """
-    others = [np.delete(lengths, axis) for axis in range(3)]
-    alike = [bool(abs(a - b) <= EQUAL_SPACING * max(a, b)) for a, b in others]
-    if sum(alike) == 1:
-        return alike.index(True)
-    return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
 
 
 def _hu(

@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from lamella.dicom.archive import is_zip
 from lamella.dicom.elements import text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput, UsageError
 from lamella.nifti.image import is_nifti, read_nifti
+from lamella.physics.repair import RepairKind
 from lamella.volume import Volume
 
 
@@ -38,6 +40,7 @@ def read_source(
     progress: Callable[[int, int], None] | None = None,
     thickness_mm: float | None = None,
     strict: bool = False,
+    repair: RepairKind | None = None,
 ) -> Volume:
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
@@ -47,30 +50,37 @@ def read_source(
         progress: called with (slices done, slices in all).
         thickness_mm: of the slabs, where the source does not say it: NIfTI without a sidecar, DICOM without SliceThickness.
         strict: refuse a DICOM series that lacks parts which its headers promise.
+        repair: what is repaired, and nothing else: "tilt" (slices sheared by a gantry tilt), "gap" (one slice missing between
+            others) or "uneven" (slices at uneven distances); see `lamella.physics.mend`. The notes of the header say what
+            was done.
 
     Raises:
         UsageError: the source does not exist, or it states another thickness than `thickness_mm`.
         RefusedInput: it cannot be read rightly; the message says why and where.
     """
     _check_thickness(thickness_mm)
+    if repair not in (None, *get_args(RepairKind)):
+        raise UsageError(f"Unknown repair {repair!r}. Expected one of {', '.join(get_args(RepairKind))}.")
     if isinstance(path, tuple):
-        return read_series(path, series_uid, progress, thickness_mm, strict=strict)
+        return read_series(path, series_uid, progress, thickness_mm, strict=strict, repair=repair)
     path = Path(path)
     if kind_of(path) != "nifti":
-        return read_series(path, series_uid, progress, thickness_mm, strict=strict)
+        return read_series(path, series_uid, progress, thickness_mm, strict=strict, repair=repair)
     if series_uid is not None:
         raise RefusedInput(f"{path.name} is NIfTI and has no series UID. Leave --series out.")
-    volume = read_nifti(path, thickness_mm)
+    volume = read_nifti(path, thickness_mm, repair)
     if progress is not None:
         progress(len(volume.hu), len(volume.hu))
     return volume
 
 
-def inspect_source(path: str | Path, thickness_mm: float | None = None, strict: bool = False) -> Inspection:
+def inspect_source(
+    path: str | Path, thickness_mm: float | None = None, strict: bool = False, repair: RepairKind | None = None
+) -> Inspection:
     """Read everything in a source as `read_source` would: what it holds, what is refused.
 
     Args:
-        path, thickness_mm, strict: as for `read_source`.
+        path, thickness_mm, strict, repair: as for `read_source`.
 
     Raises:
         UsageError: the source does not exist, or a series states another thickness than `thickness_mm`.
@@ -80,10 +90,10 @@ def inspect_source(path: str | Path, thickness_mm: float | None = None, strict: 
     _check_thickness(thickness_mm)
     kind = kind_of(path)
     if kind != "nifti":
-        series, refusal = survey(path, pixels=True, thickness_mm=thickness_mm, strict=strict)
+        series, refusal = survey(path, pixels=True, thickness_mm=thickness_mm, strict=strict, repair=repair)
         return Inspection(kind, path.name, series, refusal)
     try:
-        volume = read_nifti(path, thickness_mm)
+        volume = read_nifti(path, thickness_mm, repair)
     except RefusedInput as error:
         return Inspection(kind, path.name, (_nifti_summary(None, str(error)),), str(error))
     return Inspection(kind, path.name, (_nifti_summary(volume, None),), None)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamella.physics.grid_pair import GridPair
+from lamella.physics.repair import Bridged
 from lamella.physics.slice_operator import SliceOperator, along_z
 from lamella.volume import AIR_HU, Volume, round_hu
 
@@ -85,10 +86,11 @@ def _alternate(columns: Tensor, measured: Tensor, operator: SliceOperator) -> No
     columns[:, left] = operator.project(columns[:, left].clamp(AIR_HU, _HIGHEST_HU), measured[:, left])
 
 
-def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
+def consistency(thin_volume: Volume, thick_volume: Volume, bridged: Bridged | None = None) -> dict[str, float]:
     """How well averaging the written integers over each thick slice gives the thick slice back, in HU.
 
-    Only thick slices whose slab lies within the thin grid are counted; where slabs overlap the outermost do not.
+    Only thick slices whose slab lies within the thin grid are counted, where slabs overlap the outermost do not; and only
+    measured ones: not the one that was bridged.
     """
     thin, thick = thin_volume.geometry, thick_volume.geometry
     half = thick.thickness_mm / 2
@@ -103,6 +105,8 @@ def consistency(thin_volume: Volume, thick_volume: Volume) -> dict[str, float]:
     operator = SliceOperator.between(thin, part)
     measured = torch.from_numpy(thick_volume.hu[kept[0] : kept[-1] + 1].astype(np.float32))
     misfit = operator.residual(torch.from_numpy(thin_volume.hu.astype(np.float32)), measured).double()
+    if bridged is not None:
+        misfit = misfit[torch.from_numpy(kept != bridged.index)]
     return {
         "consistency_rmse_hu": round(float(misfit.square().mean().sqrt()), 4),
         "consistency_mean_hu": round(float(misfit.mean()), 4),

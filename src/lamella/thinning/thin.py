@@ -11,6 +11,8 @@ import numpy as np
 import lamella
 from lamella.errors import NonFiniteError
 from lamella.physics.overlap import abutting_grid, overlapping, overlapping_spread, overlaps
+from lamella.physics.repair import Bridged
+from lamella.thinning.bridged import with_bridged
 from lamella.thinning.consistency import consistency, misfit_warnings
 from lamella.thinning.limits import range_warnings
 from lamella.thinning.model import Plan, ThinModel
@@ -26,6 +28,7 @@ def thin(
     settings: ThinSettings | None = None,
     progress: Progress = silent,
     plan: Plan | None = None,
+    bridged: Bridged | None = None,
 ) -> Thinned:
     """Thin a volume.
 
@@ -36,6 +39,7 @@ def thin(
         settings: mode, steps, seed, device.
         progress: called with each stage and the fraction of it that is done.
         plan: the model's plan for this volume and `abutting_grid(grid)`, where it was made before.
+        bridged: a thick slice that was never measured: the spread holds its error, and it does not count as consistent.
 
     Raises:
         UsageError: the model cannot do what the settings ask.
@@ -47,7 +51,9 @@ def thin(
     warnings = range_warnings(volume.geometry, grid, model.limits)
     abutting = abutting_grid(grid)
     done = model.thin(volume, abutting, settings, plan or model.plan(volume.geometry, abutting, settings), progress)
-    kept = consistency(done.volume, volume)
+    kept = consistency(done.volume, volume, bridged)
+    if bridged is not None and done.spread is not None:
+        done = dataclasses.replace(done, spread=with_bridged(done.spread, volume.geometry, bridged))
     misfits = misfit_warnings(kept, done.report["ridge"]) if settings.project else []
     report: dict[str, Any] = {
         "lamella": lamella.__version__,

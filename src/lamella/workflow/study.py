@@ -12,6 +12,7 @@ from lamella.dicom.write import series_uid
 from lamella.errors import UsageError
 from lamella.machine.memory import peak_rss_bytes
 from lamella.physics.overlap import abutting_grid, overlaps
+from lamella.physics.repair import Bridged, Repair
 from lamella.sources.like import like_warnings
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.limits import range_warnings
@@ -43,6 +44,16 @@ class Study:
     asked: Mapping[str, Any]
     warnings: tuple[str, ...]
 
+    @property
+    def repair(self) -> Repair | None:
+        """What was repaired while the source was read."""
+        return getattr(self.source.header, "repair", None)
+
+    @property
+    def bridged(self) -> Bridged | None:
+        """The thick slice that was never measured, where there is one."""
+        return None if self.repair is None else self.repair.bridged
+
     def derivation(self, precision: str, sample: int = 0) -> Derivation:
         """What the labels of one draw say.
 
@@ -53,24 +64,28 @@ class Study:
         thick, thin, mode = self.source.geometry, self.grid, self.settings.mode
         made = self.model.provenance(self.settings, sample)
         draw = f", {made.draw}" if made.draw else ""
+        which, done, key = "measured", "", ""
+        if self.repair is not None:
+            which = "measured" if self.bridged is not None else "repaired"
+            done, key = f" Source {self.repair.note}.", f", repaired {self.repair.kind}"
         to, label, kept = (
             f"{thin.spacing_mm:g} mm",
             f"{thin.spacing_mm:.3g}mm",
-            "Averaged over each measured slice the result gives",
+            f"Averaged over each {which} slice the result gives",
         )
         if overlaps(thin):
             to, label = f"{thin.thickness_mm:g} mm every {to}", f"{thin.thickness_mm:.3g}mm every {label}"
-            kept = "Averaged over each measured slice, the abutting slices that these average give"
+            kept = f"Averaged over each {which} slice, the abutting slices that these average give"
         return Derivation(
             description=(
                 f"Through-plane super-resolution from {thick.thickness_mm:g} mm slices every {thick.spacing_mm:g} mm to "
                 f"{to} by Lamella {__version__}, model {made.name}, mode {mode}{draw}. {kept} "
-                "that slice back; detail within a slice is estimated."
+                f"that slice back; detail within a slice is estimated.{done}"
             ),
             model_name=made.name,
             model_sha256=made.sha256,
             model_licence=made.licence,
-            settings_key=f"{mode}{draw.split(', sample')[0]}, Lamella {__version__}, {precision}, {made.card}",
+            settings_key=f"{mode}{draw.split(', sample')[0]}, Lamella {__version__}, {precision}, {made.card}{key}",
             mode=mode,
             series_label=f"AI thin {label} {mode}{f' {sample + 1}' if sample else ''} RESEARCH",
             sample=sample,
@@ -150,7 +165,14 @@ def plan_study(
         "like": like is not None,
         "output_thickness_mm": output_thickness_mm,
     }
-    return Study(source, model, grid, settings, model.plan(thick, abutting_grid(grid), settings), asked, warnings)
+    plan = model.plan(thick, abutting_grid(grid), settings)
+    study = Study(source, model, grid, settings, plan, asked, warnings)
+    if study.bridged is not None and thick.shape != (study.bridged.slices, *study.bridged.error_hu.shape):
+        raise UsageError(
+            "The volume was cut out of one with a bridged slice, and which slice that is can no longer be told. Found "
+            f"{thick.shape} voxels. Thin the whole volume."
+        )
+    return study
 
 
 def study_result(study: Study, done: Thinned) -> StudyResult:
@@ -162,6 +184,7 @@ def study_result(study: Study, done: Thinned) -> StudyResult:
         "settings": {**done.report["settings"], **study.asked},
         "source": {"series_uid": getattr(study.source.header, "series_uid", None), **_numbers(study.source.geometry)},
         "output": {"series_uid": uid, **_numbers(study.grid)},
+        **({} if study.repair is None else {"repair": study.repair.report}),
         "peak_rss_bytes": peak_rss_bytes(),
         "warnings": list(dict.fromkeys([*study.warnings, *done.report["warnings"]])),
         "notice": RESEARCH_ONLY,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamella.errors import UsageError
 from lamella.machine.extras import require
+from lamella.physics.repair import RepairKind
 from lamella.sources.like import read_like
 from lamella.thinning.result import Progress, Stopwatch, silent
 from lamella.thinning.settings import ThinSettings
@@ -49,6 +50,7 @@ class ThinRequest:
         series: SeriesInstanceUID in `source`.
         thickness_mm: of the slices of `source`, where it does not say it.
         strict: refuse a series (of `source` or `like`) that lacks parts which its headers promise.
+        repair: what `source` is repaired of, as for `lamella.read`.
         report: file for the report, .json or .html.
         preview: file for a picture, .png.
         compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
@@ -69,6 +71,7 @@ class ThinRequest:
     series: str | None = None
     thickness_mm: float | None = None
     strict: bool = False
+    repair: RepairKind | None = None
     report: Path | None = None
     preview: Path | None = None
     compress: Compression | None = None
@@ -121,7 +124,7 @@ def thin_study(
 
     if planned is not None:
         planned(study)
-    done = thin(study.source, study.model, study.grid, study.settings, progress, study.plan)
+    done = thin(study.source, study.model, study.grid, study.settings, progress, study.plan, study.bridged)
     result = study_result(study, done)
     stages = {**stopwatch.seconds, **done.report["seconds"]}
     with stopwatch.stage("write"):
@@ -168,7 +171,12 @@ def open_study(
         from lamella.sources.source import read_source
 
         source = source or read_source(
-            request.source, request.series, counted(progress, "read"), request.thickness_mm, request.strict
+            request.source,
+            request.series,
+            counted(progress, "read"),
+            request.thickness_mm,
+            request.strict,
+            request.repair,
         )
         like = (
             None
