@@ -92,8 +92,6 @@ def unshear_of(name: str, shape: tuple[int, int, int], affine: Matrix, repair: R
         RefusedInput: nothing is sheared, or it is not slices along their planes.
     """
     found = Unshear.of(shape, affine)
-    if repair != "tilt" or not found.starts_px.any():
-        raise nothing_to_repair(repair, f"a NIfTI file, {name}, of one spacing along perpendicular axes")
     row, column = (affine[:3, axis] / np.linalg.norm(affine[:3, axis]) for axis in (1, 2))
     if abs(row @ column) > SHEAR_COSINE or found.angle_deg > TILT_DEGREES:
         raise RefusedInput(
@@ -101,6 +99,8 @@ def unshear_of(name: str, shape: tuple[int, int, int], affine: Matrix, repair: R
             f"columns, and slices {found.angle_deg:.2f} degrees off their normal; expected 0 and at most {TILT_DEGREES:g} "
             "degrees. Resample it to perpendicular axes first."
         )
+    if repair != "tilt" or not found.starts_px.any():
+        raise nothing_to_repair(repair, f"a NIfTI file, {name}, of one spacing along perpendicular axes")
     return found
 
 

@@ -58,8 +58,8 @@ class Unshear:
     sheared: slice k lies k times the same vector to the side of the normal through slice 0. The voxels of every slice stay in
     their plane and are interpolated along the sheared axes only, with an interpolating cubic spline; the grid grows as far as
     the slices reach, and is air (-1024 HU) where there was none. Slices are as far apart as their planes: the step along
-    the table times the cosine of the tilt. Unlike dcm2niix, which shears by GantryDetectorTilt and keeps the spacing along
-    the table, the angle is that of the positions.
+    the table times the cosine of the tilt. The angle is that of the positions, never GantryDetectorTilt, whose sign scanners
+    do not agree on. dcm2niix shears in the same way (`_Tilt`), with linear interpolation.
 
     Attributes:
         shape: of the repaired grid.
