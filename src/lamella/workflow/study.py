@@ -184,7 +184,7 @@ def study_result(study: Study, done: Thinned) -> StudyResult:
         "settings": {**done.report["settings"], **study.asked},
         "source": {"series_uid": getattr(study.source.header, "series_uid", None), **_numbers(study.source.geometry)},
         "output": {"series_uid": uid, **_numbers(study.grid)},
-        **({} if study.repair is None else {"repair": study.repair.report}),
+        "repair": None if study.repair is None else study.repair.report,
         "peak_rss_bytes": peak_rss_bytes(),
         "warnings": list(dict.fromkeys([*study.warnings, *done.report["warnings"]])),
         "notice": RESEARCH_ONLY,
