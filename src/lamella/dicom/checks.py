@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lamella.dicom.elements import shown, text_of, value_of, whole_number
+from lamella.dicom.elements import text_of, value_of, whole_number
 from lamella.dicom.header import Slice
 from lamella.dicom.mixture import check_one_acquisition, mixture
 from lamella.dicom.regular import SPACING_MM, SPACING_RELATIVE, check_axis, check_spacing
