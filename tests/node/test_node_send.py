@@ -1,0 +1,103 @@
+"""Peers that are away, break off or refuse: the whole series is sent again, also by the next node; others do not wait."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.running_node import free_port, needed, running_node, start_node, storescp, study_at, wait_for
+
+from lamella.node.journal import Journal
+from lamella.node.send import Sender, waits_s
+from lamella.node.settings import DicomSettings, NodeSettings, Peer, RetrySettings
+from lamella.node.states import States, read_json, write_json
+
+KEY = "0" * 32
+
+
+def peers_at(*ports: int) -> dict[str, Any]:
+    peers = [{"name": f"p{n}", "aet": "PEER", "host": "127.0.0.1", "port": port} for n, port in enumerate(ports)]
+    return {"peers": peers, "send_to": [peer["name"] for peer in peers]}
+
+
+@pytest.mark.slow
+def test_a_peer_that_comes_later_gets_it_from_the_next_node(tmp_path: Path, tiny_model: Path) -> None:
+    needed("storescu", "storescp")
+    away, there = free_port(), free_port()
+    with (
+        storescp(tmp_path / "there", there),
+        running_node(tmp_path / "node", tiny_model, **peers_at(away, there)) as node,
+    ):
+        node.store(study_at(tmp_path / "in"))
+        wait_for(lambda: sum(line["event"] == "not sent" for line in node.audit()) >= 2, "two tries")
+        (waiting,) = node.folders("working")
+        assert len(list((tmp_path / "there").iterdir())) == 16  # the other peer did not wait
+        tries = json.loads((waiting / "send.json").read_text())["p0"]["tries"]
+        node.end(signal.SIGKILL)
+        with storescp(tmp_path / "away", away):
+            after = start_node(node.config)
+            after.finished()
+            assert tries >= 2
+            assert len(list((tmp_path / "away").iterdir())) == 16
+            assert sum(line["event"] == "thinned" for line in after.audit()) == 1  # not made again
+            after.end()
+
+
+@pytest.mark.slow
+def test_a_peer_that_breaks_off_gets_the_whole_series_again(tmp_path: Path, tiny_model: Path) -> None:
+    needed("storescu", "storescp")
+    port = free_port()
+    with running_node(tmp_path / "node", tiny_model, **peers_at(port)) as node:
+        with storescp(tmp_path / "broken", port, "--abort-during"):
+            node.store(study_at(tmp_path / "in"))
+            wait_for(lambda: any(line["event"] == "not sent" for line in node.audit()), "a broken association")
+        with storescp(tmp_path / "whole", port, "-v"):
+            node.finished()
+        assert len(list((tmp_path / "whole").iterdir())) == 16
+        (broken,) = [line for line in node.audit() if line["event"] == "not sent"][:1]
+        assert "broke off after" in broken["reason"]
+
+
+def test_a_peer_that_stays_away_makes_it_fail(tmp_path: Path) -> None:
+    states, sender = waiting_round(tmp_path, RetrySettings(first_s=1e-3, longest_s=1e-3, days=2.5e-3 / 86400))
+    for _ in range(3):
+        sender.step()
+        time.sleep(0.01)
+    (failed,) = states.rounds("failed")
+    assert "The peer away did not take it in 3 tries: no association" in failed.facts()["reason"]
+    assert (failed.result / "case").is_dir()
+    states.close()
+
+
+def test_a_clock_that_goes_back_keeps_nothing_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, sender = waiting_round(tmp_path, RetrySettings(first_s=60, longest_s=600))
+    assert sender.step()
+    assert not sender.step()  # not due
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 1e6)
+    assert sender.step()
+    assert read_json(states.rounds("working")[0].folder / "send.json")["away"]["tries"] == 2
+    states.close()
+
+
+def test_waits_double_up_to_the_longest() -> None:
+    assert waits_s(RetrySettings(first_s=10, longest_s=60), 5) == [10, 20, 40, 60, 60]
+
+
+def waiting_round(tmp_path: Path, retry: RetrySettings) -> tuple[States, Sender]:
+    """A made round, and what sends it to a peer that is not there."""
+    peer = Peer("away", aet="AWAY", host="127.0.0.1", port=free_port())
+    settings = NodeSettings(
+        tmp_path / "state", DicomSettings("LAMELLA", 104), peers=(peer,), send_to=("away",), retry=retry
+    )
+    states = States(settings.state)
+    states.begin(KEY)
+    one = states.move(states.close_study(KEY), "working")
+    study_at(one.result / "case" / "series")
+    write_json(one.result / "case" / "record.json", {"key": "k"})
+    write_json(one.folder / "send.json", {})
+    return states, Sender(settings, states, Journal(settings.state), peer)
