@@ -13,9 +13,10 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
-from lamella.errors import RefusedInput, UsageError, printable
+from lamella.errors import RefusedInput, UsageError
+from lamella.files.names import shown_name
 
 MAX_MEMBERS = 50_000
 """Most members of a ZIP; a study of four phases at 0.5 mm has about 4,000."""
@@ -42,14 +43,16 @@ class Entry:
     """One file of a source.
 
     Attributes:
-        name: base name, for messages (folder names often hold a patient's name).
+        name: for messages: the base name (folder names often hold a patient's name), or a number; see `shown_name`.
         size: bytes once inflated.
         read: `read(n)` gives the first n bytes, `read(-1)` all of them; raises RefusedInput where it cannot.
+        path: what the file is called, which no message tells.
     """
 
     name: str
     size: int
     read: Callable[[int], bytes]
+    path: PurePath
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,13 @@ def open_source(source: Path | tuple[Path, ...]) -> Iterator[Archive]:
         yield files_archive(source)
     elif not source.exists():
         raise UsageError(
-            f"SOURCE {source.name} does not exist. Expected a folder, a ZIP, a DICOM file or a NIfTI file."
+            f"SOURCE {shown_name(source)} does not exist. Expected a folder, a ZIP, a DICOM file or a NIfTI file."
         )
     elif source.is_dir():
         yield _folder(source)
     elif not source.is_file():
-        raise UsageError(f"SOURCE {source.name} is neither a folder nor a regular file.")
-    elif is_zip(_read_path(source, 4)):
+        raise UsageError(f"SOURCE {shown_name(source)} is neither a folder nor a regular file.")
+    elif is_zip(_read_path(source, 4, shown_name(source))):
         with _opened_zip(source) as archive:
             yield archive
     else:
@@ -115,7 +118,7 @@ def _folder(folder: Path) -> Archive:
             else:
                 special += 1
     if not entries:
-        raise RefusedInput(f"The folder {folder.name} holds no files. Expected DICOM files in it or below it.")
+        raise RefusedInput(f"The folder {shown_name(folder)} holds no files. Expected DICOM files in it or below it.")
     notes = []
     if linked:
         notes.append(f"{linked} linked folder{'s were' if linked > 1 else ' was'} not followed")
@@ -126,40 +129,41 @@ def _folder(folder: Path) -> Archive:
 
 
 def _path_entry(path: Path) -> Entry:
-    return Entry(printable(path.name), path.stat().st_size, lambda size: _read_path(path, size))
+    name = shown_name(path)
+    return Entry(name, path.stat().st_size, lambda size: _read_path(path, size, name), path)
 
 
-def _read_path(path: Path, size: int) -> bytes:
+def _read_path(path: Path, size: int, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             if size < 0 and os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise RefusedInput(
-                    f"The file {path.name} is larger than {MAX_FILE_BYTES:,} bytes, the most for one file."
-                )
+                raise RefusedInput(f"The file {name} is larger than {MAX_FILE_BYTES:,} bytes, the most for one file.")
             return file.read(size)
     except OSError as error:
-        raise RefusedInput(f"The file {path.name} cannot be read: {error.strerror}.") from error
+        raise RefusedInput(f"The file {name} cannot be read: {error.strerror}.") from error
 
 
 @contextmanager
 def _opened_zip(path: Path) -> Iterator[Archive]:
+    called = shown_name(path)
     try:
         file = zipfile.ZipFile(path)
     except Exception as error:  # zipfile raises many kinds of errors on a damaged file
         raise RefusedInput(
-            f"The ZIP {path.name} is damaged: its table of contents cannot be read. Copy or download it again."
+            f"The ZIP {called} is damaged: its table of contents cannot be read. Copy or download it again."
         ) from error
     with file:
-        _check_contents(path.name, file.infolist(), packed_bytes=path.stat().st_size)
+        _check_contents(path, file.infolist(), packed_bytes=path.stat().st_size)
         members = [info for info in file.infolist() if not info.is_dir()]
         if not members:
-            raise RefusedInput(f"The ZIP {path.name} holds no files. Expected DICOM files in it.")
+            raise RefusedInput(f"The ZIP {called} holds no files. Expected DICOM files in it.")
         members.sort(key=lambda info: info.filename)
-        yield Archive(tuple(_zip_entry(file, info) for info in members), (), zipped=True)
+        yield Archive(tuple(_zip_entry(file, info, path) for info in members), (), zipped=True)
 
 
-def _zip_entry(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
-    name = PurePosixPath(info.filename).name
+def _zip_entry(file: zipfile.ZipFile, info: zipfile.ZipInfo, within: Path) -> Entry:
+    path = PurePosixPath(info.filename)
+    name = shown_name(path, within)
 
     def read(size: int) -> bytes:
         limit = min(info.file_size, MAX_FILE_BYTES) if size < 0 else size
@@ -174,14 +178,15 @@ def _zip_entry(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
             raise RefusedInput(f"The ZIP member {name} does not have the size that the ZIP declares for it.")
         return data
 
-    return Entry(printable(name), info.file_size, read)
+    return Entry(name, info.file_size, read, path)
 
 
-def _check_contents(archive: str, infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:
+def _check_contents(path: Path, infos: list[zipfile.ZipInfo], packed_bytes: int) -> None:
+    archive = shown_name(path)
     if len(infos) > MAX_MEMBERS:
         raise RefusedInput(f"The ZIP {archive} has too many members: {len(infos):,}, at most {MAX_MEMBERS:,}.")
     for info in infos:
-        _check_member(archive, info)
+        _check_member(archive, info, shown_name(PurePosixPath(info.filename), path))
     total = sum(info.file_size for info in infos)
     if total > MAX_TOTAL_BYTES:
         raise RefusedInput(f"The ZIP {archive} inflates to {total:,} bytes, at most {MAX_TOTAL_BYTES:,} (a ZIP bomb?).")
@@ -192,10 +197,9 @@ def _check_contents(archive: str, infos: list[zipfile.ZipInfo], packed_bytes: in
         )
 
 
-def _check_member(archive: str, info: zipfile.ZipInfo) -> None:
+def _check_member(archive: str, info: zipfile.ZipInfo, shown: str) -> None:
     # zipfile has already turned the host's separators into "/"; orig_filename is what the archive really says.
     raw = info.orig_filename.replace("\\", "/")
-    shown = PurePosixPath(info.filename).name
     if raw.startswith("/") or raw[1:2] == ":" or ".." in raw.split("/") or "\0" in raw:
         raise RefusedInput(
             f"The ZIP {archive} has a member that points out of the archive ('..' or an absolute name): {shown}. "
@@ -215,7 +219,7 @@ def _check_member(archive: str, info: zipfile.ZipInfo) -> None:
             f"The ZIP {archive} uses compression method {info.compress_type} (member {shown}); "
             "stored and deflated are read. Unpack it and give the folder."
         )
-    if shown.lower().endswith(".zip"):
+    if info.filename.lower().endswith(".zip"):
         raise RefusedInput(f"The ZIP {archive} holds another ZIP: {shown}. Unpack the outer one and give one of them.")
     if info.file_size > inflation_limit(info.compress_size):
         raise RefusedInput(

@@ -94,7 +94,7 @@ def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
     code = {"thickened": _PIXEL_MEAN, SPREAD: _CALCULATION}.get(derivation.mode, _SPATIAL_RESAMPLING)
     earlier = inherit(first, ("DerivationCodeSequence",)).get("DerivationCodeSequence", [])
-    labels.DerivationCodeSequence = Sequence([*earlier, _code(*code)])
+    labels.DerivationCodeSequence = Sequence([*earlier, code_item(*code)])
     labels.ImageComments = f"{'AI-generated' if derivation.synthetic else 'Computed'} image. {RESEARCH_ONLY}"
     stated = inherit(first, ("SyntheticData",)).get("SyntheticData", "")
     if derivation.synthetic or stated == "YES":  # what derives from synthetic data stays synthetic
@@ -104,7 +104,7 @@ def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     return labels
 
 
-def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime) -> Sequence:
+def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime | None) -> Sequence:
     """The source's contributors, then this program: as processing and, where a model made content, synthesizing equipment."""
     items = list(inherit(first, ("ContributingEquipmentSequence",)).get("ContributingEquipmentSequence", []))
     text = f"Mode {derivation.mode}. {RESEARCH_ONLY}"
@@ -115,19 +115,25 @@ def contributing_equipment(first: Dataset, derivation: Derivation, now: datetime
         )
     for purpose in (_PROCESSING, _SYNTHESIZING) if derivation.synthetic else (_PROCESSING,):
         item = Dataset()
-        item.PurposeOfReferenceCodeSequence = Sequence([_code(*purpose)])
+        item.PurposeOfReferenceCodeSequence = Sequence([code_item(*purpose)])
         item.Manufacturer = "Lamella"
         item.ManufacturerModelName = _cut(_clean(derivation.model_name), _LO_CHARACTERS) or "Lamella"
         item.SoftwareVersions = _cut(f"lamella {__version__}", _LO_CHARACTERS)
-        item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S%z")
+        if now is not None:
+            item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S%z")
         item.ContributionDescription = _cut(_clean(text), _ST_CHARACTERS)
         items.append(item)
     return Sequence(items)
 
 
-def now_in_zone(offset: str) -> datetime:
-    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8); the local one for none or junk."""
-    now = datetime.now().astimezone()
+def time_of_writing(first: Dataset) -> datetime | None:
+    """Now, in the time zone that the source declares for all its times (PS3.3 C.12.1.1.8); the local one for none or junk.
+
+    None where the source's times were removed (PS3.15 annex E): today may be the day of the scan.
+    """
+    if text_of(first, "LongitudinalTemporalInformationModified") == "REMOVED":
+        return None
+    now, offset = datetime.now().astimezone(), text_of(first, "TimezoneOffsetFromUTC")
     if len(offset) != 5 or offset[0] not in "+-" or not offset[1:].isdigit():
         return now
     ahead = timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))
@@ -189,11 +195,12 @@ def _source_image(source_slice: Dataset) -> Dataset | None:
     item.ReferencedSOPInstanceUID = instance_uid
     if class_uid in ENHANCED_CLASSES:
         item.ReferencedFrameNumber = source_slice.InstanceNumber  # the reader numbers the frames of one file so
-    item.PurposeOfReferenceCodeSequence = Sequence([_code(*_SOURCE_PURPOSE)])
+    item.PurposeOfReferenceCodeSequence = Sequence([code_item(*_SOURCE_PURPOSE)])
     return item
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def code_item(value: str, meaning: str) -> Dataset:
+    """An item of a sequence of DICOM's own codes (PS3.3 section 8.8)."""
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code

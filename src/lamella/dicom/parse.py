@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import PurePosixPath
 
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -120,7 +119,7 @@ def _sniff(entry: Entry) -> bool:
         raise NotDicom("compressed with gzip")
     if looks_bare(head):
         return True
-    path = PurePosixPath(entry.name)
+    path = entry.path
     named = path.suffix.lower() in _DICOM_SUFFIXES
     # Scanners and archives name slices without a suffix or end their names in a number; other empty files are markers.
     likely = named or not path.suffix or path.suffix[1:].isdigit()

@@ -17,7 +17,7 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from lamella.dicom.elements import text_of, value_of
+from lamella.dicom.elements import value_of
 from lamella.dicom.encode import Compression, decimal, encoded, set_pixels
 from lamella.dicom.header import SeriesHeader
 from lamella.dicom.labels import (
@@ -26,8 +26,8 @@ from lamella.dicom.labels import (
     derivation_labels,
     derived_uid,
     lossy_history,
-    now_in_zone,
     source_images,
+    time_of_writing,
     windows,
 )
 from lamella.dicom.parse import quiet_pydicom
@@ -215,10 +215,11 @@ def derived_part(header: SeriesHeader, geometry: Geometry, derivation: Derivatio
     orientation = (*geometry.axes[:, 2], *geometry.axes[:, 1])
     dataset.ImageOrientationPatient = _as_in_source(first, "ImageOrientationPatient", orientation)
     dataset.PixelSpacing = _as_in_source(first, "PixelSpacing", geometry.pixel_mm)
-    now = now_in_zone(text_of(first, "TimezoneOffsetFromUTC"))
-    for what in ("Series", "Content", "InstanceCreation"):
-        setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
-        setattr(dataset, f"{what}Time", now.strftime("%H%M%S"))
+    now = time_of_writing(first)
+    if now is not None:
+        for what in ("Series", "Content", "InstanceCreation"):
+            setattr(dataset, f"{what}Date", now.strftime("%Y%m%d"))
+            setattr(dataset, f"{what}Time", now.strftime("%H%M%S"))
     dataset.update(lossy_history(header))
     dataset.update(derivation_labels(first, derivation))
     dataset.ContributingEquipmentSequence = contributing_equipment(first, derivation, now)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lamella.errors import LamellaError, RefusedInput
+from lamella.files.names import shown_name
 from lamella.nifti.affine import LPS_RAS, affine_of, axes_of, unshear_of
 from lamella.nifti.checks import (
     check_hu,
@@ -113,15 +114,16 @@ def read_nifti(path: Path, thickness_mm: float | None = None, repair: RepairKind
         UsageError: the sidecar contradicts `thickness_mm`.
     """
     path = Path(path)
+    name = shown_name(path)
     sidecar = read_sidecar(path)
     thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
     header, data = _load(path)
-    shape = shape_of(path.name, header)
+    shape = shape_of(name, header)
     raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
     volume = volume_of(
-        path.name, header, raw.reshape(shape, order="F"), scale_of(path.name, header), thickness_mm, repair
+        name, header, raw.reshape(shape, order="F"), scale_of(name, header), thickness_mm, repair
     )
-    sidecar.check_spacing(path.name, volume.geometry.spacing_mm)
+    sidecar.check_spacing(name, volume.geometry.spacing_mm)
     return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
 
@@ -131,10 +133,11 @@ def geometry_of(path: Path, thickness_mm: float | None = None) -> tuple[Geometry
     Raises:
         RefusedInput, UsageError: as `read_nifti`, for all that header and sidecar tell.
     """
+    name = shown_name(path)
     sidecar, (header, _) = read_sidecar(path), _load(path, voxels=False)
     thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
-    geometry, *_ = _placed(path.name, header, thickness_mm)
-    sidecar.check_spacing(path.name, geometry.spacing_mm)
+    geometry, *_ = _placed(name, header, thickness_mm)
+    sidecar.check_spacing(name, geometry.spacing_mm)
     return geometry, bytes(header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
 
 
@@ -221,7 +224,7 @@ def write_nifti(path: Path, volumes: Sequence[Volume], header: object | None, la
 
 def _load(path: Path, *, voxels: bool = True) -> tuple[Any, bytes]:
     """The header (unchecked) and the file's inflated bytes, as many as the header promises, or its first ones only."""
-    name, size = path.name, path.stat().st_size
+    name, size = shown_name(path), path.stat().st_size
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.errors import RefusedInput
+from lamella.files.names import shown_name
 from lamella.volume import GIVE_THICKNESS
 
 MAX_BYTES = 2**24
@@ -86,21 +87,22 @@ def read_sidecar(image: Path) -> Sidecar:
     path = sidecar_path(image)
     if path is None or not path.is_file():
         return Sidecar("")
+    name = shown_name(path)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("too long")
         stated = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise RefusedInput(
-            f"{path.name} beside {image.name} is not JSON ({type(error).__name__}), so what it says of the slices is "
+            f"{name} beside {shown_name(image)} is not JSON ({type(error).__name__}), so what it says of the slices is "
             f"unknown. Write it again; or take it away, and {GIVE_THICKNESS} where slices overlap."
         ) from error
     if not isinstance(stated, dict):
-        return Sidecar(path.name)
+        return Sidecar(name)
     # Some manufacturers write SpacingBetweenSlices with the sign of their direction.
-    spacing = _millimetres(path.name, stated, "SpacingBetweenSlices", signed=True)
-    thickness = _millimetres(path.name, stated, "SliceThickness")
-    return Sidecar(path.name, thickness, spacing, stated.get("SyntheticData") == "YES", "Lamella" in stated)
+    spacing = _millimetres(name, stated, "SpacingBetweenSlices", signed=True)
+    thickness = _millimetres(name, stated, "SliceThickness")
+    return Sidecar(name, thickness, spacing, stated.get("SyntheticData") == "YES", "Lamella" in stated)
 
 
 def _millimetres(name: str, stated: dict[str, Any], key: str, *, signed: bool = False) -> float | None:

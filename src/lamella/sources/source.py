@@ -12,6 +12,7 @@ from lamella.dicom.archive import is_zip
 from lamella.dicom.elements import text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput, UsageError
+from lamella.files.names import shown_name
 from lamella.nifti.image import is_nifti, read_nifti
 from lamella.physics.repair import RepairKind
 from lamella.volume import Volume
@@ -67,7 +68,7 @@ def read_source(
     if kind_of(path) != "nifti":
         return read_series(path, series_uid, progress, thickness_mm, strict=strict, repair=repair)
     if series_uid is not None:
-        raise RefusedInput(f"{path.name} is NIfTI and has no series UID. Leave --series out.")
+        raise RefusedInput(f"{shown_name(path)} is NIfTI and has no series UID. Leave --series out.")
     volume = read_nifti(path, thickness_mm, repair)
     if progress is not None:
         progress(len(volume.hu), len(volume.hu))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamella.errors import UsageError
+from lamella.files.names import numbered_names
 from lamella.machine.extras import require
 from lamella.physics.repair import RepairKind
 from lamella.sources.like import read_like
@@ -55,6 +57,8 @@ class ThinRequest:
         preview: file for a picture, .png.
         compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
         overwrite: earlier results may be replaced.
+        deidentify: the result holds nothing of the patient (basic profile of PS3.15 annex E), and files go by numbers.
+        deidentify_key: file with the key of new UIDs and pseudonyms; a random one a run if None.
         settings: how to thin; `spread` and a `report` that is a page ask for the spread, too.
     """
 
@@ -76,6 +80,8 @@ class ThinRequest:
     preview: Path | None = None
     compress: Compression | None = None
     overwrite: bool = False
+    deidentify: bool = False
+    deidentify_key: Path | None = None
     settings: ThinSettings = field(default_factory=ThinSettings)
 
     @classmethod
@@ -167,9 +173,11 @@ def open_study(
     _check(request)
     stopwatch = Stopwatch()
     progress("read", 0.0)
-    with stopwatch.stage("read"):
+    with stopwatch.stage("read"), numbered_names() if request.deidentify else nullcontext():
+        from lamella.dicom.deidentify import deidentified, read_key
         from lamella.sources.source import read_source
 
+        key = read_key(request.deidentify_key)
         source = source or read_source(
             request.source,
             request.series,
@@ -183,6 +191,8 @@ def open_study(
             if request.like is None
             else read_like(request.like, request.like_series, request.like_thickness_mm, request.strict)
         )
+        if request.deidentify:
+            source, like = deidentified(source, key), None if like is None else deidentified(like, key)
     progress("load", 0.0)
     with stopwatch.stage("load"):
         from lamella.dicom.spread_map import check_map_writable
@@ -220,6 +230,8 @@ def _check(request: ThinRequest) -> None:
         raise UsageError(f"--like: {request.like} does not exist. Expected another series of the same scan.")
     if request.like is None and (request.like_series, request.like_thickness_mm) != (None, None):
         raise UsageError("--like-series and --like-thickness-mm are about the series of --like. Found no --like.")
+    if request.deidentify_key is not None and not request.deidentify:
+        raise UsageError("--deidentify-key is the key of --deidentify. Found no --deidentify.")
     inputs = ({} if request.like is None else {"--like": request.like}) | {"SOURCE": request.source}
     check_result(request.output, inputs, overwrite=request.overwrite, compress=request.compress)
     if request.spread is not None:
