@@ -4,6 +4,7 @@
 # make bench              time and memory of the installed command, beside two splines of the same volume
 # make check              all tests and the smoke chain, then format, lint, types, documents; what CI runs
 # make fuzz               damaged inputs by the hundred thousand, for hours: RUNS= of each target; goes on where it stopped
+# make sbom               bill of materials (CycloneDX, with licences) of what users install: dist/lamella.cdx.json
 # make docs               the documentation site, offline, with warnings as errors: docs/_build/html/index.html
 #
 # PYTHON, SOURCE and OUT may be given on the command line; CONSTRAINTS= takes the newest packages instead of those that
@@ -21,7 +22,7 @@ TOOLS := .venv/.tools
 # as many processes as processors, each of one thread
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile
 
-.PHONY: setup demo test smoke bench fuzz docs check clean
+.PHONY: setup demo test smoke bench fuzz docs sbom check clean
 .DEFAULT_GOAL := demo
 
 setup: $(READY)
@@ -69,6 +70,9 @@ check: $(TOOLS)
 docs: $(TOOLS)
 	$(INSTALL) '.[docs]'
 	$(BIN)/python -m sphinx -b html -E -W --keep-going -n -q docs docs/_build/html
+
+sbom: $(TOOLS)
+	$(BIN)/python deploy/sbom.py dist/lamella.cdx.json
 
 clean:
 	rm -rf .venv build dist demo docs/_build docs/_generated docs/project docs/start/tutorial.md .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

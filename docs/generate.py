@@ -38,11 +38,14 @@ CONFIGS = {
 
 def generate() -> None:
     """Write every page; one that has not changed stays as it is, so that Sphinx need not read it again."""
+    from conformance import PAGES
+
     pages = {
         "_generated/commands": commands(),
         "_generated/config": config(),
         "_generated/results": results(),
         "_generated/model-card": model_card(),
+        **{f"_generated/conformance-{name}": page() for name, page in PAGES.items()},
         "start/tutorial": tutorial(),
         "project/contributing": of_root("CONTRIBUTING.md"),
         "project/changes": of_root("CHANGELOG.md"),

@@ -17,6 +17,10 @@ import yaml
 
 import lamella
 from lamella.cli.app import command
+from lamella.dicom import tags
+from lamella.dicom.decode import SYNTAXES
+from lamella.dicom.encode import written_syntaxes
+from lamella.dicom.kind import CT_CLASSES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -33,7 +37,12 @@ WIDTH = 120
 
 
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    return module("generate")
+
+
+def module(name: str) -> ModuleType:
+    """A script of the documents."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -68,6 +77,28 @@ def test_the_reference_of_config_keys_explains_every_key() -> None:
     assert set(re.findall(r"\(#(settings-[\w-]+)\)", page)) <= places
     for run in ("EmbeddedRun", "VaeRun", "LatentRun", "PrepareSettings", "EvaluationSettings"):
         assert f"### {run}\n" in page
+
+
+def test_the_conformance_statement_holds_every_element_and_syntax() -> None:
+    statement = module("conformance")
+    read, written, left_out = (statement.PAGES[name]() for name in ("read", "written", "left-out"))
+    assert [uid for uid in {*SYNTAXES, *CT_CLASSES} if f"| {uid} |" not in read] == []
+    assert [uid for uid in written_syntaxes().values() if f"| {uid} |" not in written] == []
+    rows = dict(re.findall(r"^\| \(\w{4},\w{4}\) (.*?) \| (.*) \|$", written, flags=re.MULTILINE))
+    copied = {*tags.IDENTITY, *tags.FROM_FIRST, *tags.FROM_NEAREST}
+    assert len(rows) == len({*copied, *tags.RECOMPUTED, *tags.FIXED})
+    assert rows["Patient's Name"] == "PN | copied: first source slice, valid or not, empty if missing | pseudonym"
+    assert rows["KVP"].endswith("nearest source slice, empty if missing | kept, if valid and ASCII")
+    assert rows["Series Date"].endswith("made | removed")
+    assert left_out.count("\n") == len(tags.DROPPED) + 2
+    page = (DOCS / "reference" / "conformance.md").read_text(encoding="utf-8")
+    assert {f"conformance-{name}.md" for name in statement.PAGES} == set(re.findall(r"conformance-[\w-]+\.md", page))
+
+
+def test_the_tests_that_security_names_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def links_of(page: Path) -> Iterator[str]:

@@ -132,7 +132,9 @@ def test_nothing_says_when(tmp_path: Path) -> None:
 
 
 def test_the_key_decides_and_studies_of_a_patient_stay_together(tmp_path: Path) -> None:
-    header, same, other = (derived(tmp_path / name, key).headers[0] for name, key in zip("abc", (KEY, KEY, KEY[::-1])))
+    header, same, other = (
+        derived(tmp_path / name, key).headers[0] for name, key in {"a": KEY, "b": KEY, "c": KEY[::-1]}.items()
+    )
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "PatientID"):
         assert header[keyword].value == same[keyword].value != other[keyword].value, keyword
     assert (
@@ -180,7 +182,7 @@ def test_keys(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_key(file)
     file.write_bytes(b"short\n")
-    with pytest.raises(UsageError, match="holds 5 bytes. Expected 16"):
+    with pytest.raises(UsageError, match=r"holds 5 bytes\. Expected 16"):
         read_key(file)
     file.write_bytes(KEY)
     assert read_key(file) == KEY

@@ -78,10 +78,19 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _ended(code: int, message: str, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
+    if debug and (error := sys.exception()) is not None:
+        print(_trace(error), file=sys.stderr)
     print(message, file=sys.stderr)
     return code
+
+
+def _trace(error: BaseException) -> str:
+    """Places and types of an error and of those that led to it. The text of a foreign exception may quote a header."""
+    before = error.__cause__ or error.__context__
+    earlier = "" if before is None else f"{_trace(before)}\n\n"
+    text = f": {error}" if isinstance(error, LamellaError) else ""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{earlier}Traceback (most recent call last):\n{frames}{type(error).__qualname__}{text}"
 
 
 def _unexpected(error: Exception) -> str:
@@ -90,6 +99,5 @@ def _unexpected(error: Exception) -> str:
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]
     place = f" in {Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
     return (
-        f"Lamella met an error it did not expect: {type(error).__name__}{place}. "
-        "Run again with --debug to see where; that output may quote header values."
+        f"Lamella met an error it did not expect: {type(error).__name__}{place}. Run again with --debug to see where."
     )

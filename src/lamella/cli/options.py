@@ -27,7 +27,7 @@ Quiet = Annotated[bool, Option("--quiet", help="No progress, no summary.")]
 Debug = Annotated[
     bool,
     # Read by `main` itself; the verbs declare it so that it may stand anywhere on the line.
-    Option("--debug", help="Show the traceback of a failure; it may quote header values."),
+    Option("--debug", help="Show the traceback of a failure: places and types, no values."),
 ]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 

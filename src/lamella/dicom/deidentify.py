@@ -57,6 +57,18 @@ NEW_UIDS = (
 PSEUDONYM = ("PatientID", "PatientName")
 """Replaced by a pseudonym: a dummy value, as actions Z and D allow."""
 
+ADDED = (
+    "PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence", "ContrastBolusAgent",
+    "LongitudinalTemporalInformationModified",
+)  # fmt: skip
+"""Added or replaced by words of the program: PS3.15 E.1.1, and a dummy where there was contrast (action D)."""
+
+NOT_MADE = {
+    "WindowCenterWidthExplanation",
+    *(f"{what}{part}" for what in ("Series", "Content", "InstanceCreation") for part in ("Date", "Time")),
+}
+"""What the writer makes for other results: from a text of the source, or from the time (see `time_of_writing`)."""
+
 METHOD = f"PS3.15 basic profile by Lamella {__version__}, UIDs by HMAC"
 _CODES = (  # PS3.16 CID 7050
     ("113100", "Basic Application Confidentiality Profile"),

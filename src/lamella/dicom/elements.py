@@ -78,7 +78,10 @@ def text_of(header: Dataset, keyword: str) -> str:
     value = value_of(header, keyword)
     if value is None:
         return ""
-    return value if isinstance(value, str) else "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
+    several = hasattr(value, "__iter__") and not isinstance(value, str)
+    return (
+        "\\".join(map(str, value)) if several else str(value)
+    )  # no pydicom.UID: its copies would be validated, and quoted
 
 
 def uid_of(header: Dataset, keyword: str) -> UID:

@@ -40,6 +40,11 @@ _ENCODERS: dict[Compression, tuple[UID, Callable[[NDArray[np.int16]], bytes]]] =
 }
 
 
+def written_syntaxes() -> dict[str, UID]:
+    """Option of the command line -> transfer syntax of the result."""
+    return {"default": ExplicitVRLittleEndian, **{f"--compress {name}": uid for name, (uid, _) in _ENCODERS.items()}}
+
+
 def set_pixels(dataset: Dataset, plane: NDArray[np.int16], compress: Compression | None) -> None:
     """Give a data set with file meta its pixels and transfer syntax, in place.
 

@@ -220,7 +220,7 @@ def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterab
     for one in found:
         kind = rescale_unit(one.header)
         if kind not in ("", "HU", "US"):
-            raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {kind}; expected HU.")
+            raise RefusedInput(f"{one.name} is not in Hounsfield units. Found RescaleType {shown(kind)}; expected HU.")
         if material := material_map_of(one.header):
             raise RefusedInput(
                 f"{one.name} is a map of a material, not CT in Hounsfield units. Found {material} in ImageType; expected an "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from lamella.dicom.archive import is_zip
-from lamella.dicom.elements import text_of
+from lamella.dicom.elements import shown, text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.names import shown_name
@@ -147,7 +147,8 @@ def other_kernel(thick: Volume, thin: Volume) -> str | None:
     ]
     if "" in kernels or kernels[0] == kernels[1]:
         return None
+    thick_kernel, thin_kernel = map(shown, kernels)
     return (
-        f"The two series have different reconstruction kernels ({kernels[0]} and {kernels[1]}): sharpness, noise, texture "
+        f"The two series have different reconstruction kernels ({thick_kernel} and {thin_kernel}): sharpness, noise, texture "
         "and spread of the result are those of the thick series."
     )
