@@ -231,7 +231,7 @@ def _hashing(archive: Archive, digests: dict[Entry, str]) -> Archive:
                 digests[made] = hashlib.sha256(data).hexdigest()
             return data
 
-        made = Entry(entry.name, entry.size, read)
+        made = replace(entry, read=read)
         return made
 
     return replace(archive, entries=tuple(map(hashing, archive.entries)))
