@@ -120,9 +120,7 @@ def read_nifti(path: Path, thickness_mm: float | None = None, repair: RepairKind
     header, data = _load(path)
     shape = shape_of(name, header)
     raw = np.frombuffer(data, header.get_data_dtype(), offset=int(header["vox_offset"]), count=int(np.prod(shape)))
-    volume = volume_of(
-        name, header, raw.reshape(shape, order="F"), scale_of(name, header), thickness_mm, repair
-    )
+    volume = volume_of(name, header, raw.reshape(shape, order="F"), scale_of(name, header), thickness_mm, repair)
     sidecar.check_spacing(name, volume.geometry.spacing_mm)
     return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
