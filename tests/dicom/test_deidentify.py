@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
@@ -17,7 +19,9 @@ from tests.dicom_builder import build_enhanced, build_series, phantom_hu
 
 from lamella.dicom import tags as policy
 from lamella.dicom.deidentify import KEPT, NEW_UIDS, PLACE, PSEUDONYM, deidentified, keyed_uid, pseudonym, read_key
+from lamella.dicom.header import SeriesHeader
 from lamella.dicom.read import read_series
+from lamella.dicom.spread_map import write_spread_map
 from lamella.dicom.write import write_series
 from lamella.errors import RefusedInput, UsageError
 from lamella.volume import Geometry, Volume
@@ -153,7 +157,7 @@ def test_what_is_not_plain_text_is_no_kernel(tmp_path: Path) -> None:
 
 def test_pixels_that_show_a_name_are_refused(tmp_path: Path) -> None:
     build_series(tmp_path, phantom_hu(4), tags={"BurnedInAnnotation": "YES"})
-    with pytest.raises(RefusedInput, match=r"BurnedInAnnotation \(0028,0301\) is YES in 0000.dcm.*Clean the pixels"):
+    with pytest.raises(RefusedInput, match=r"BurnedInAnnotation \(0028,0301\) is YES in SOURCE.*Clean the pixels"):
         deidentified(read_series(tmp_path), KEY)
 
 
@@ -186,3 +190,30 @@ def test_keys(tmp_path: Path) -> None:
         read_key(file)
     file.write_bytes(KEY)
     assert read_key(file) == KEY
+
+
+def test_the_map_of_the_spread_tells_nothing_either(tmp_path: Path) -> None:
+    found = derived(tmp_path, edit=filled)
+    spread = Volume(np.ones(found.thin.geometry.shape, np.float32), found.thin.geometry)
+    write_spread_map(tmp_path / "map.dcm", spread, found.source, DERIVATION)
+    header = pydicom.dcmread(tmp_path / "map.dcm")
+    times = {str(e.value) for e in header.iterall() if e.VR in ("DA", "TM", "DT") and not e.is_empty}
+    assert times == {"19000101", "000000"}
+    assert not re.search(r"plant|Plant\^", str(header))
+    assert header.PatientIdentityRemoved == "YES"
+    assert header.StudyInstanceUID == found.headers[0].StudyInstanceUID != "1.2.3.4"
+    plain = derived(tmp_path / "plain").source
+    write_spread_map(tmp_path / "map.dcm", spread, plain, DERIVATION)
+    lines = complaints("dciodvfy", tmp_path / "map.dcm")
+    assert [line for line in lines if "to build DICOMDIR" not in line] == []
+
+
+def test_slices_that_a_repair_made_tell_nothing_either(tmp_path: Path) -> None:
+    build_series(tmp_path / "thick", phantom_hu(8))
+    (tmp_path / "thick" / "0003.dcm").unlink()
+    source = deidentified(read_series(tmp_path / "thick", repair="gap"), KEY)
+    header = source.header
+    assert isinstance(header, SeriesHeader)
+    assert len(header.slices) == 8
+    assert {one.PatientIdentityRemoved for of in (header.slices, *header.made_of) for one in of} == {"YES"}
+    assert {one.get("PatientBirthDate") for of in (header.slices, *header.made_of) for one in of} == {None}

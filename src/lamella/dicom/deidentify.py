@@ -114,14 +114,23 @@ def deidentified(volume: Volume, key: bytes) -> Volume:
     header = volume.header
     if not isinstance(header, SeriesHeader):  # NIfTI: nothing of its header reaches a result
         return volume
-    for one, file in zip(header.slices, header.files, strict=True):
+    made_of = header.made_of or tuple((one,) for one in header.slices)
+    clean: dict[int, Dataset] = {}
+    for one in (one for of in (header.slices, *made_of) for one in of):
         if text_of(one, "BurnedInAnnotation").upper() == "YES":
             raise RefusedInput(
-                f"BurnedInAnnotation (0028,0301) is YES in {file}: the pixels may show the patient's name, which --deidentify "
+                "BurnedInAnnotation (0028,0301) is YES in SOURCE: the pixels may show the patient's name, which --deidentify "
                 "cannot remove. Clean the pixels first."
             )
-    slices = tuple(_clean(one, key) for one in header.slices)
-    return replace(volume, header=replace(header, series_uid=keyed_uid(key, header.series_uid), slices=slices))
+        if id(one) not in clean:  # data sets stand for slices, so that one must stay one
+            clean[id(one)] = _clean(one, key)
+    new = replace(
+        header,
+        series_uid=keyed_uid(key, header.series_uid),
+        slices=tuple(clean[id(one)] for one in header.slices),
+        made_of=tuple(tuple(clean[id(one)] for one in of) for of in made_of),
+    )
+    return replace(volume, header=new)
 
 
 def _clean(source: Dataset, key: bytes) -> Dataset:
@@ -133,9 +142,7 @@ def _clean(source: Dataset, key: bytes) -> Dataset:
     if "Laterality" in source and "Laterality" not in kept:
         kept.Laterality = None
     if value_of(source, "ContrastBolusAgent"):
-        kept.ContrastBolusAgent = (
-            "CONTRAST"  # that there was any belongs to the scan; what it was called may be free text
-        )
+        kept.ContrastBolusAgent = "CONTRAST"  # that there was any belongs to the scan; its name may be free text
     if patient := text_of(source, "PatientID"):
         kept.PatientID = pseudonym(key, text_of(source, "IssuerOfPatientID"), patient)
         kept.PatientName = kept.PatientID.replace("-", "^")

@@ -83,7 +83,12 @@ def write_spread_map(path: Path, spread: Volume, source: Volume, derivation: Der
     with quiet_pydicom():
         part = derived_part(header, spread.geometry, labels)
         made = _map(spread, header, source.geometry, part, labels)
-        made.update({part[keyword].tag: part[keyword] for keyword in _LABELS if keyword in part})
+        for keyword in _LABELS:
+            made.pop(keyword, None)
+            if keyword in part:
+                made.add(part[keyword])
+        if "ContentDate" not in made:  # type 1 in multi-frame images: a dummy where times are not told (PS3.15 annex E)
+            made.ContentDate, made.ContentTime = "19000101", "000000"
         made.file_meta = part.file_meta
         path.write_bytes(encoded(made))
     _verify(path, spread)
