@@ -192,3 +192,17 @@ def test_a_part_of_a_bridged_volume_is_refused(broken: dict[RepairKind, Path], t
     volume = lamella.read(broken["gap"], repair="gap")
     with pytest.raises(UsageError, match="cut out of one with a bridged slice"):
         lamella.thin(volume.part(slice(2, 10)), model=tiny_model)
+
+
+def test_the_page_says_which_slices_are_kept(
+    broken: dict[RepairKind, Path], tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, kept in (("uneven", "repaired"), ("gap", "measured")):
+        thin = ["thin", str(broken[kind]), str(tmp_path / f"{kind}.nii"), "--model", str(tiny_model), "--repair", kind]  # type: ignore[index]
+        assert main([*thin, "--report", str(tmp_path / f"{kind}.html")]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"consistent with the {kept} slices to" in said
+        page = (tmp_path / f"{kind}.html").read_text()
+        assert f"over each thick one gives the {kept} slices back" in page
+        sidecar = json.loads((tmp_path / f"{kind}.json").read_text())
+        assert f"repaired ({kind})" in sidecar["DerivationDescription"]

@@ -123,9 +123,10 @@ def _say_files(did: str, request: ThinRequest, series: int, progress: Progress) 
 
 def _summarise(result: StudyResult, progress: Progress) -> None:
     report = result.report
+    kept = "measured" if report["repair"] is None else report["repair"]["kept"]
     progress.say(
-        f"{report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, consistent with the measurement "
-        f"to {report['consistency_rmse_hu']:.2f} HU RMSE"
+        f"{report['output']['slices']} slices in {sum(report['seconds'].values()):.0f} s, consistent with the "
+        f"{kept} slices to {report['consistency_rmse_hu']:.2f} HU RMSE"
     )
     progress.say(report["notice"])
 

@@ -49,12 +49,17 @@ class Repair:
     bridged: Bridged | None = None
 
     @property
+    def kept(self) -> str:
+        """Which slices the result averages to: the measured ones, or what a repair made of all of them."""
+        return "repaired" if self.bridged is None else "measured"
+
+    @property
     def report(self) -> Mapping[str, Any]:
         """What a report says beside the note."""
         if self.bridged is None:
-            return {"kind": self.kind}
-        error = float((self.bridged.error_hu**2).mean() ** 0.5)
-        return {"kind": self.kind, "slice": self.bridged.index, "expected_error_hu": round(error, 2)}
+            return {"kind": self.kind, "kept": self.kept}
+        error = round(float((self.bridged.error_hu**2).mean() ** 0.5), 2)
+        return {"kind": self.kind, "kept": self.kept, "slice": self.bridged.index, "expected_error_hu": error}
 
 
 def repair_hint(kind: RepairKind, unless: str, repair: RepairKind | None) -> str:

@@ -128,13 +128,13 @@ def _findings(source: Volume, answer: Volume, spread: Volume | None, report: Map
             f"{_grid(thick)} became {_grid(thin)}.",
         )
     ]
-    kept = report["consistency_rmse_hu"]
+    kept, which = report["consistency_rmse_hu"], (report.get("repair") or {}).get("kept", "measured")
     if kept is not None and np.isfinite(kept):
         exact = kept <= _EXACT_HU
         found.append(
             Card(
                 f"{number(kept, 2)} HU",
-                "Averaging the thin slices over each thick one gives the measured slices back, to this much (root mean square)."
+                f"Averaging the thin slices over each thick one gives the {which} slices back, to this much (root mean square)."
                 + ("" if exact else " That is more than rounding: slabs overlap, or the measurement was noisy."),
                 "good" if exact else "plain",
             )

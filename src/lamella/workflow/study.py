@@ -66,8 +66,8 @@ class Study:
         draw = f", {made.draw}" if made.draw else ""
         which, done, key = "measured", "", ""
         if self.repair is not None:
-            which = "measured" if self.bridged is not None else "repaired"
-            done, key = f" Source {self.repair.note}.", f", repaired {self.repair.kind}"
+            which, done = self.repair.kept, f" Source {self.repair.note}."
+            key = f", repaired {self.repair.kind}"
         to, label, kept = (
             f"{thin.spacing_mm:g} mm",
             f"{thin.spacing_mm:.3g}mm",
