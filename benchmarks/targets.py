@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lamella.results.compared import Gain
 from lamella.results.files import RESULTS, read_results
-from lamella.results.schema import CaseRecord, Gain, Results
+from lamella.results.schema import CaseRecord, Results
 
 MIN_GAIN_DB = {(5.0, 5.0): 2.2, (3.0, 3.0): 1.8, (5.0, 2.5): 3.5, (5.0, 7.0): 1.5}
 """(thickness, spacing) in mm -> least gain in PSNR of `mean` over the aligned cubic spline."""

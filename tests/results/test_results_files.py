@@ -12,17 +12,16 @@ from tests.result_records import blank_record
 
 from lamella.errors import LamellaError, UsageError
 from lamella.metrics.catalogue import FIGURES
+from lamella.results.compared import Gain, Pooled
 from lamella.results.files import RESULTS, read_results, write_json
 from lamella.results.schema import (
     POOLED,
     Coverage,
     Failure,
-    Gain,
     Method,
     ModelUsed,
     NoiseFloor,
     NoisePower,
-    Pooled,
     Results,
     Spectra,
     VolumeFiles,

@@ -61,6 +61,7 @@ class Reference:
             if levels is None
             else _where_possible(lambda: metrics.stripe_power_ratio(levels, geometry.spacing_mm, period_mm)),
             laa_950_percent=_where_possible(lambda: metrics.laa_percent(hu, lungs)),
+            laa_910_percent=_where_possible(lambda: metrics.laa_percent(hu, lungs, metrics.MILD_EMPHYSEMA_HU)),
             perc15_hu=_where_possible(lambda: metrics.perc15_hu(hu, lungs)),
             foci=None if self.foci is None else float(self.foci.is_focus.sum()),
         )

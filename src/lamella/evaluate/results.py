@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lamella
+from lamella.evaluate.people import concordances, paired_figures
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import gains_of_case, pooled_figures, pooled_gains
 from lamella.files.atomic import staged_file
@@ -43,6 +44,8 @@ def assemble(
         pooled=pooled_figures(records, [one.name for one in methods], settings.seed),
         gains=(*gains, *pooled_gains(gains, records, settings.seed)),
         failures=tuple(failures),
+        paired=tuple(paired_figures(records, kinds, settings.seed)),
+        concordance=concordances(records, [one.name for one in methods]),
     )
 
 

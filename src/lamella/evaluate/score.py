@@ -157,14 +157,15 @@ def _densitometry(sheet: Sheet, answer: Answer, case: Case) -> None:
         sheet.measure(f"bias_{region}_hu", metrics.mean_error_hu, hu, truth, masks[region], name)
 
     def lung() -> dict[str, float]:
-        where = case.scan.lung_region
+        where, mild = case.scan.lung_region, metrics.MILD_EMPHYSEMA_HU
         return {
             "laa_950_bias_pp": metrics.laa_percent(hu, where) - metrics.laa_percent(truth, where),
+            "laa_910_bias_pp": metrics.laa_percent(hu, where, mild) - metrics.laa_percent(truth, where, mild),
             "perc15_bias_hu": metrics.perc15_hu(hu, where) - metrics.perc15_hu(truth, where),
             "histogram_distance_lung_hu": metrics.histogram_distance_hu(hu, truth, where),
         }
 
-    sheet.add(lung, "laa_950_bias_pp", "perc15_bias_hu", "histogram_distance_lung_hu")
+    sheet.add(lung, "laa_950_bias_pp", "laa_910_bias_pp", "perc15_bias_hu", "histogram_distance_lung_hu")
 
 
 def _foci(sheet: Sheet, answer: Answer, reference: Reference) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 import lamella.metrics as metrics
 from lamella.metrics.catalogue import FIGURES
-from lamella.results.schema import GAIN_FIGURE, POOLED, CaseRecord, Gain, Interval, MethodKind, Pooled
+from lamella.results.compared import Gain, Interval, Pooled
+from lamella.results.schema import GAIN_FIGURE, POOLED, CaseRecord, MethodKind
 
 _BLOCK_MM = 20.0
 """Neighbouring slices resemble each other: the bootstrap of one case resamples whole blocks of this length."""
@@ -82,7 +83,7 @@ def pooled_figures(cases: Sequence[CaseRecord], methods: Sequence[str], seed: in
             having = [(value, case.group) for case in cases if (value := case.figure(method, figure)) is not None]
             if having:
                 values = np.array([value for value, _ in having])
-                interval = metrics.bootstrap_interval(values, [group for _, group in having], seed=seed)
+                interval = _over_scans(values, [group for _, group in having], seed)
                 pooled[method][figure] = Pooled(float(values.mean()), interval, len(having))
     return pooled
 
@@ -97,11 +98,16 @@ def pooled_gains(gains: Sequence[Gain], cases: Sequence[CaseRecord], seed: int) 
     for key, these in by_key.items():
         values, scans = np.array([gain.difference for gain in these]), [groups[gain.case] for gain in these]
         moved = [one.difference_at_best_shift for one in these if one.difference_at_best_shift is not None]
-        interval = metrics.bootstrap_interval(values, scans, seed=seed)
+        interval = _over_scans(values, scans, seed)
         mean = float(values.mean())
         p, best = _p_of_scans(values, scans), float(np.mean(moved)) if moved else None
         pooled.append(Gain(POOLED, *key, mean, interval, p, len(these), best))
     return pooled
+
+
+def _over_scans(values: NDArray[np.float64], scans: Sequence[str], seed: int) -> Interval | None:
+    """Bootstrap interval over scans and their cases; None with fewer than `FEWEST_PAIRS` scans."""
+    return metrics.bootstrap_interval(values, scans, seed=seed) if len(set(scans)) >= metrics.FEWEST_PAIRS else None
 
 
 def _p_of_scans(values: NDArray[np.float64], scans: Sequence[str]) -> float | None:

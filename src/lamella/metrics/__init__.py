@@ -20,7 +20,8 @@ from lamella.metrics.baseline import (
 )
 from lamella.metrics.calibration import coverage_curve, error_detection_auc
 from lamella.metrics.coarse_noise import WIDE_MM, coarse_noise_ratio, slices_apart, window_side_px
-from lamella.metrics.densitometry import histogram_distance_hu, laa_percent, perc15_hu
+from lamella.metrics.concordance import concordance
+from lamella.metrics.densitometry import MILD_EMPHYSEMA_HU, histogram_distance_hu, laa_percent, perc15_hu
 from lamella.metrics.edge_width import EdgeSet, edge_width_z_mm, edge_widths_z_mm, find_edges_z
 from lamella.metrics.edges import edge_second_difference_ratio, gradient_error_z, steep_edges
 from lamella.metrics.error import PSNR_WINDOWS_HU, mae_hu, mean_error_hu, psnr, psnr_windowed, rmse_hu
@@ -48,21 +49,28 @@ from lamella.metrics.spheres import (
     sphere_recovery,
     sphere_volume_ratio,
 )
-from lamella.metrics.statistics import bootstrap_interval, paired_test, slab_bootstrap_gain_db, slab_bootstrap_rmse
+from lamella.metrics.statistics import (
+    FEWEST_PAIRS,
+    bootstrap_interval,
+    paired_test,
+    slab_bootstrap_gain_db,
+    slab_bootstrap_rmse,
+)
 from lamella.metrics.stripes import noise_per_slice, stripe_power_ratio
 from lamella.metrics.surfaces import Surface, SurfaceMatch, compare_surfaces, near_bone, surface_of
 from lamella.metrics.vessel_tree import TreeMatch, VesselTree, compare_trees, vessel_tree
 
 __all__ = [
-    "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM",
-    "DenseParts", "EdgeSet", "Spectrum", "Sphere", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "aligned_cubic",
-    "aligned_interpolation", "band_ratio", "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval",
-    "box_around", "coarse_noise_ratio", "compare_foci", "compare_surfaces", "compare_trees", "coverage_curve",
-    "dense_parts", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm", "error_detection_auc",
-    "find_edges_z", "gradient_error_z", "histogram_distance_hu", "insert_spheres", "laa_percent", "lung_mask",
-    "lung_region", "mae_hu", "mean_error_hu", "near_bone", "noise_correlation_z", "noise_floor_hu", "noise_per_slice",
-    "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "paired_test", "perc15_hu",
-    "place_spheres", "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db",
+    "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU",
+    "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts", "EdgeSet", "Spectrum", "Sphere", "Surface",
+    "SurfaceMatch", "TreeMatch", "VesselTree", "aligned_cubic", "aligned_interpolation", "band_ratio", "best_shift_mm",
+    "body_mask", "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio", "compare_foci",
+    "compare_surfaces", "compare_trees", "concordance", "coverage_curve", "dense_parts", "edge_second_difference_ratio",
+    "edge_width_z_mm", "edge_widths_z_mm", "error_detection_auc", "find_edges_z", "gradient_error_z",
+    "histogram_distance_hu", "insert_spheres", "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu",
+    "near_bone", "noise_correlation_z", "noise_floor_hu", "noise_per_slice", "noise_power_along_z",
+    "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "paired_test", "perc15_hu", "place_spheres",
+    "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db",
     "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask", "sphere_contrast", "sphere_recovery",
     "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree",
     "window_side_px",

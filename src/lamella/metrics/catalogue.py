@@ -12,7 +12,19 @@ from lamella.metrics.figure import Best, Figure, Group
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
 from lamella.metrics.task_catalogue import TASKS
 
-__all__ = ["BANDS", "FIGURES", "NOMINAL", "REGIONS", "SHORT", "SPHERES_MM", "TASKS", "Best", "Figure", "Group"]
+__all__ = [
+    "BANDS",
+    "FIGURES",
+    "NOMINAL",
+    "PEOPLE",
+    "REGIONS",
+    "SHORT",
+    "SPHERES_MM",
+    "TASKS",
+    "Best",
+    "Figure",
+    "Group",
+]
 
 REGIONS = {
     "body": "the body",
@@ -73,9 +85,10 @@ _DENSITOMETRY = {
     **{f"bias_{region}_hu": Figure(
         f"Bias, {region}", "HU", "zero", "densitometry", f"Mean of result minus truth in {REGIONS[region]}.")
        for region in ("body", "lung", "soft", "bone")},
-    "laa_950_bias_pp": Figure(
-        "LAA-950 bias", "pp", "zero", "densitometry",
-        "Share of the lungs (with vessels) below -950 HU minus the truth's, percentage points."),
+    **{f"laa_{level}_bias_pp": Figure(
+        f"LAA-{level} bias", "pp", "zero", "densitometry",
+        f"Share of the lungs (with vessels) below -{level} HU minus the truth's, percentage points.")
+       for level in (950, 910)},
     "perc15_bias_hu": Figure(
         "Perc15 bias", "HU", "zero", "densitometry", "15th percentile of lung HU (with vessels) minus the truth's.", 1),
     "histogram_distance_lung_hu": Figure(
@@ -137,4 +150,10 @@ SHORT = (
     "consistency_rmse_hu", "best_shift_mm",
 )
 """The figures of a short table, in its order."""
+
+PEOPLE = (
+    "rmse_body_hu", "vessel_found", "vessel_precision", "vessel_small_found", "bone_250_mean_mm", "bone_500_mean_mm",
+    "laa_950_bias_pp", "perc15_bias_hu",
+)
+"""The figures that are given person by person."""
 # fmt: on

@@ -18,6 +18,9 @@ from lamella.metrics.checks import Hu, Mask, check_grid, check_mask, finite, som
 EMPHYSEMA_HU = -950.0
 """Lung below this counts as emphysema-like in thin slices (Gevenois et al., Am J Respir Crit Care Med 152, 1995)."""
 
+MILD_EMPHYSEMA_HU = -910.0
+"""The same in slices of several millimetres, whose mean hides small holes (Müller et al., Chest 94:782, 1988)."""
+
 PERCENTILE = 15.0
 """Of lung density in studies of emphysema (Parr et al., Respir Res 9:21, 2008)."""
 

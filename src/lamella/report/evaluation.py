@@ -15,8 +15,10 @@ from lamella.report.findings import caveats, findings
 from lamella.report.markup import Cell, Plot, Row, Table, in_words, number, plot_of
 from lamella.report.pack import BUDGET_BYTES
 from lamella.report.page import render_page, viewer_windows
+from lamella.report.people import people_tables
+from lamella.results.compared import Interval
 from lamella.results.files import read_results
-from lamella.results.schema import CaseRecord, Interval, Results
+from lamella.results.schema import CaseRecord, Results
 
 _GROUPS = {
     "error": "Error",
@@ -93,6 +95,7 @@ def _content(found: Results, notes: Mapping[str, str]) -> dict[str, Any]:
         "choices": [(case.id, case.title) for case in found.cases],
         "notes": notes,
         "gains": _gains(found),
+        "people": people_tables(found),
         "pooled": _pooled(found),
         "cases": [
             {

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lamella.report.markup import Card, number
-from lamella.results.schema import POOLED, CaseRecord, Gain, Results
+from lamella.results.compared import Gain
+from lamella.results.schema import POOLED, CaseRecord, Results
 
 _REFERENCE = "cubic"
 _KEPT_HU = 0.5
 """A measurement that is kept to this much counts as kept (SPEC C1)."""
 
 _WITHIN_ONE_SD = 0.68
+
+_FEWEST_SCANS = 6
+"""With five no paired test can reach 0.05."""
 
 
 def findings(results: Results) -> list[Card]:
@@ -28,10 +32,11 @@ def caveats(results: Results) -> list[str]:
     """What must be known before the figures are quoted."""
     told = [f"{one.case} was not evaluated: {one.why}" for one in results.failures]
     scans = {case.group for case in results.cases}
-    if len(scans) < 3:
+    if len(scans) < _FEWEST_SCANS:
         count = "one scan" if len(scans) == 1 else f"{len(scans)} scans"
         told.append(
-            f"All figures come from {count}: intervals say how much parts of a scan differ, not how much patients do."
+            f"All figures come from {count}: with fewer than six, nothing can be said of how the next patient fares, and "
+            "intervals say how much parts of a scan differ."
         )
     if results.cases and not any(case.person for case in results.cases):
         told.append("No scan of a person is in it: phantoms are easier, or harder, than patients.")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lamella.metrics.catalogue import Figure
+from lamella.results.compared import Gain, Interval, Paired, Pooled
 
 Kind = Literal["thickened", "pair", "phantom"]
 MethodKind = Literal["baseline", "projected", "model", "outside"]
-Interval = tuple[float, float]
 Curve = tuple[float | None, ...]
 
 POOLED = "pooled"
@@ -53,6 +53,7 @@ class TruthFigures:
     edge_width_z_mm: float | None = None
     stripe_ratio: float | None = None
     laa_950_percent: float | None = None
+    laa_910_percent: float | None = None
     perc15_hu: float | None = None
     foci: float | None = None
 
@@ -205,41 +206,6 @@ class CaseRecord:
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """Mean of a figure over the cases that have it, with a bootstrap interval over scans."""
-
-    value: float
-    interval: Interval | None
-    cases: int
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What a method gains over another.
-
-    Attributes:
-        case: its id, or `POOLED`.
-        method, against: the two.
-        figure: the figure that is gained.
-        difference: in its unit; above 0 where `method` is better.
-        interval: 95 %: over slabs of a case, over scans where pooled.
-        p: paired test over scans; None where no outcome could reach 0.05.
-        cases: how many.
-        difference_at_best_shift: the same where `against` may be moved along z first to where it fits best.
-    """
-
-    case: str
-    method: str
-    against: str
-    figure: str
-    difference: float
-    interval: Interval | None
-    p: float | None
-    cases: int
-    difference_at_best_shift: float | None
-
-
-@dataclass(frozen=True)
 class Failure:
     """A case that could not be evaluated, and why."""
 
@@ -258,6 +224,8 @@ class Results:
         figures: the catalogue.
         pooled: method -> figure -> mean over the cases.
         gains: per case and pooled.
+        paired: differences person by person.
+        concordance: method -> what is read off the lungs -> concordance with the truth over people.
     """
 
     lamella: str
@@ -270,6 +238,8 @@ class Results:
     pooled: dict[str, dict[str, Pooled]]
     gains: tuple[Gain, ...]
     failures: tuple[Failure, ...]
+    paired: tuple[Paired, ...] = ()
+    concordance: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

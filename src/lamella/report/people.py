@@ -1,0 +1,88 @@
+"""Tables of people: a line each, differences in pairs, and the agreement of what is read off their lungs."""
+
+from __future__ import annotations
+
+from lamella.metrics.catalogue import FIGURES, PEOPLE
+from lamella.metrics.tables import heading
+from lamella.report.markup import Cell, Row, Table, number
+from lamella.results.compared import Paired
+from lamella.results.schema import Results
+
+_READINGS = {"laa_950_percent": "LAA-950", "laa_910_percent": "LAA-910", "perc15_hu": "Perc15"}
+
+
+def people_tables(found: Results) -> list[Table]:
+    """Person by person, where there are people and a model; concordance, where there are enough."""
+    return [*_people(found), *_concordance(found)]
+
+
+def shown_pairs(found: Results) -> list[Paired]:
+    """The paired figures of the first model or outside result, against projected cubic if that is there, else cubic."""
+    first = next(iter(found.of_kind("model", "outside")), "")
+    for against in ("cubic projected", "cubic"):
+        pairs = {one.figure: one for one in found.paired if (one.method, one.against) == (first, against)}
+        if pairs:
+            return [pairs[name] for name in PEOPLE if name in pairs]
+    return []
+
+
+def _people(found: Results) -> list[Table]:
+    pairs = shown_pairs(found)
+    if not pairs:
+        return []
+    method, against = found.label(pairs[0].method), found.label(pairs[0].against)
+    people = list(dict.fromkeys(name for one in pairs for name in one.differences))
+    about = "Means over the cases of a person; a dot: better than the interpolation."
+    rows = [Row(name, [_of_person(found, one, name) for one in pairs], "", about) for name in people]
+    rows.append(
+        Row(f"Mean of {len(people)}", [_mean(one) for one in pairs], "", "Mean of the differences over people.")
+    )
+    caption = f"{method}, person by person; below each figure what it is more or less than {against}"
+    return [Table("people", "People", caption, [heading(one.figure) for one in pairs], rows, True)]
+
+
+def _of_person(found: Results, pair: Paired, person: str) -> Cell:
+    values = [
+        value
+        for case in found.cases
+        if case.group == person and (value := case.figure(pair.method, pair.figure)) is not None
+    ]
+    if person not in pair.differences or not values:
+        return Cell("")
+    digits, difference = FIGURES[pair.figure].digits, pair.differences[person]
+    return Cell(
+        number(sum(values) / len(values), digits), _better(pair, difference), number(difference, digits, plus=True)
+    )
+
+
+def _mean(pair: Paired) -> Cell:
+    digits = FIGURES[pair.figure].digits
+    under = ""
+    if pair.interval:
+        under = f"{number(pair.interval[0], digits, plus=True)} to {number(pair.interval[1], digits, plus=True)}"
+    return Cell(number(pair.mean, digits, plus=True), _better(pair, pair.mean), under)
+
+
+def _better(pair: Paired, difference: float) -> bool:
+    return difference > 0 if FIGURES[pair.figure].best == "high" else difference < 0
+
+
+def _concordance(found: Results) -> list[Table]:
+    methods = [name for name in found.labels if name in found.concordance]
+    rows = [
+        Row(
+            label,
+            [
+                Cell("" if (value := found.concordance[method].get(reading)) is None else number(value, 3))
+                for method in methods
+            ],
+            "",
+            "Lin's concordance coefficient of a method's readings with the truth's, over people: 1 is agreement.",
+        )
+        for reading, label in _READINGS.items()
+        if any(reading in found.concordance[method] for method in methods)
+    ]
+    if not rows:
+        return []
+    columns = [found.label(method) for method in methods]
+    return [Table("concordance", "Concordance", "Concordance over people: all cases", columns, rows, False)]
