@@ -11,33 +11,78 @@ from lamella.cli.options import SOME_FAILED, Debug, Overrides, Quiet
 from lamella.cli.progress import Progress
 
 if TYPE_CHECKING:
-    from lamella.evaluate import Evaluated
+    from lamella.evaluate import Evaluated, EvaluationSettings
+
+PAGE = "evaluation.html"
+"""Name of the page that an evaluation of a hospital's own series gets."""
 
 
 def evaluate(
     config: Annotated[
-        Path, typer.Argument(metavar="CONFIG", help="YAML of the evaluation, such as configs/evaluate-phantom.yaml.")
+        Path,
+        typer.Argument(
+            metavar="CONFIG",
+            help="YAML of the evaluation, such as configs/evaluate-phantom.yaml; with --series, the folder of the results.",
+        ),
     ],
     overrides: Overrides = None,
+    series: Annotated[
+        Path | None,
+        typer.Option("--series", metavar="FOLDER", help="Own thin series: one folder, ZIP or NIfTI file a person."),
+    ] = None,
+    thickness_mm: Annotated[
+        float | None, typer.Option("--thickness-mm", help="With --series: thickness of the thick slices made of them.")
+    ] = None,
+    spacing_mm: Annotated[
+        float | None, typer.Option("--spacing-mm", help="With --series: distance between their centres.")
+    ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Compare models, interpolations and other tools' results on cases whose truth is known.
 
     Writes results.json and table.md; `lamella report` makes a page of them. The same command goes on where it was interrupted.
+    With --series, no CONFIG is needed: every person's thinnest series is thickened, restored and measured, and the page
+    evaluation.html is written, too: lamella evaluate --series FOLDER --thickness-mm 5 --spacing-mm 5 RESULTS
     """
     from lamella.evaluate import EvaluationSettings
     from lamella.evaluate import evaluate as run
-    from lamella.files.config import load, save
+    from lamella.files.config import changed, load, save
 
-    settings = load(EvaluationSettings, config, overrides or ())
+    own = None if series is None else _of_series(series, thickness_mm, spacing_mm, config)
+    if own is None and (thickness_mm, spacing_mm) != (None, None):
+        from lamella.errors import UsageError
+
+        raise UsageError("--thickness-mm and --spacing-mm belong to --series. In a CONFIG, set geometries.")
+    settings = load(EvaluationSettings, config, overrides or ()) if own is None else changed(own, overrides or ())
     with Progress(quiet) as progress:
         progress.update("load", 0.0)
         done = run(settings, progress.update)
         save(settings, Path(settings.out) / "settings.yaml")
         _tell(done, progress)
+        if own is not None:
+            from lamella.report.evaluation import render_results
+
+            render_results(done.results, done.results.parent / PAGE, overwrite=True)
+            progress.say(f"wrote   {done.results.parent / PAGE}")
     if done.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _of_series(series: Path, thickness_mm: float | None, spacing_mm: float | None, out: Path) -> EvaluationSettings:
+    from lamella.errors import UsageError
+    from lamella.evaluate.own_series import settings_of_series
+    from lamella.evaluate.settings import GeometrySettings
+    from lamella.machine.extras import require
+
+    if thickness_mm is None or spacing_mm is None:
+        raise UsageError(
+            "--series needs --thickness-mm and --spacing-mm: the thick slices that are made, such as 5 and 5."
+        )
+    if out.is_file():
+        raise UsageError("With --series, the folder of the results is expected. Found a file.")
+    require("report", "The page of an evaluation")
+    return settings_of_series(series, GeometrySettings(thickness_mm, spacing_mm), out)
 
 
 def _tell(done: Evaluated, progress: Progress) -> None:

@@ -150,7 +150,7 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
             return scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
         if isinstance(source, StoredCase):
             return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)
-        volume = read_source(source.path, thickness_mm=source.thickness_mm, strict=source.strict)
+        volume = read_source(source.path, source.series_uid, thickness_mm=source.thickness_mm, strict=source.strict)
         if source.slices is not None:
             first, last = source.slices
             if not 0 <= first < last <= volume.geometry.shape[0]:

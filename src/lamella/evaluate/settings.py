@@ -46,6 +46,7 @@ class SeriesCase:
             softer kernel would have left them; 0 for none.
         thickness_mm: of the slices, where `path` does not say it.
         strict: refuse a series that lacks parts which its headers promise.
+        series_uid: SeriesInstanceUID, where `path` holds several.
 
     Raises:
         UsageError: a number out of range.
@@ -59,6 +60,7 @@ class SeriesCase:
     soften_mm: float = 0.0
     thickness_mm: float | None = None
     strict: bool = False
+    series_uid: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.soften_mm <= 5.0:

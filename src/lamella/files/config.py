@@ -45,12 +45,21 @@ def load(kind: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         raise UsageError(f"The config {path} is not YAML{where}.") from error
+    return fill(kind, _overridden(values, overrides))
+
+
+def changed(settings: T, overrides: Sequence[str]) -> T:
+    """A copy of settings with some values replaced, as `load` replaces them."""
+    return fill(type(settings), _overridden(plain(settings), overrides))
+
+
+def _overridden(values: Any, overrides: Sequence[str]) -> Any:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise UsageError(f"An override must read key=value. Found {override!r}.")
         values = _with(values, key.split("."), _parsed(override, text), key)
-    return fill(kind, values)
+    return values
 
 
 def fill(kind: type[T], values: Any, key: str = "") -> T:

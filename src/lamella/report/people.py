@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamella.metrics.catalogue import FIGURES, PEOPLE
+from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import heading
 from lamella.report.markup import Cell, Row, Table, number
 from lamella.results.compared import Paired
@@ -16,18 +16,8 @@ def people_tables(found: Results) -> list[Table]:
     return [*_people(found), *_concordance(found)]
 
 
-def shown_pairs(found: Results) -> list[Paired]:
-    """The paired figures of the first model or outside result, against projected cubic if that is there, else cubic."""
-    first = next(iter(found.of_kind("model", "outside")), "")
-    for against in ("cubic projected", "cubic"):
-        pairs = {one.figure: one for one in found.paired if (one.method, one.against) == (first, against)}
-        if pairs:
-            return [pairs[name] for name in PEOPLE if name in pairs]
-    return []
-
-
 def _people(found: Results) -> list[Table]:
-    pairs = shown_pairs(found)
+    pairs = found.pairs_shown()
     if not pairs:
         return []
     method, against = found.label(pairs[0].method), found.label(pairs[0].against)

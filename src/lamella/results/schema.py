@@ -263,6 +263,14 @@ class Results:
         """The gain of a method over another in a case."""
         return next((one for one in self.gains_of(case, method) if one.against == against), None)
 
+    def pairs_shown(self) -> list[Paired]:
+        """Figures person by person of the first model or outside result, against projected cubic if there, else cubic."""
+        first = next(iter(self.of_kind("model", "outside")), "")
+        for against in ("cubic projected", "cubic"):
+            if pairs := [one for one in self.paired if (one.method, one.against) == (first, against)]:
+                return pairs
+        return []
+
     def least_gain(self, case: str, method: str) -> Gain | None:
         """The gain over the strongest interpolation: the least of all."""
         return min(self.gains_of(case, method), key=lambda one: one.difference, default=None)
