@@ -6,6 +6,7 @@ import doctest
 import inspect as signatures
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -174,6 +175,19 @@ def test_slices_of_others_are_never_replaced(thick_study: Path, thin_study: Path
     assert {file.name: file.read_bytes() for file in thin_study.iterdir()} == before
 
 
+def test_the_source_is_never_replaced(thick_study: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Lamella may write the source too, under the names of its results."""
+    source = tmp_path / "thick"
+    shutil.copytree(thick_study, source)
+    before = {file.name: file.read_bytes() for file in source.iterdir()}
+    result = lamella.thin(lamella.read(source), model=tiny_model)
+    with pytest.raises(lamella.UsageError, match="OUTPUT holds the source"):
+        lamella.write(result, source, overwrite=True)
+    assert {file.name: file.read_bytes() for file in source.iterdir()} == before
+    lamella.write(result, tmp_path / "out")
+    lamella.write(result, tmp_path / "out", overwrite=True)
+
+
 @pytest.mark.parametrize("character_set", [True, False])
 def test_a_header_that_cannot_be_copied_is_refused(
     thick_study: Path, tiny_model: Path, tmp_path: Path, character_set: bool
@@ -204,6 +218,7 @@ def test_what_has_no_dicom_header_becomes_nifti(thick_volume: lamella.Volume, ti
 def test_several_samples_are_counted(thick_volume: lamella.Volume, tiny_model: Path) -> None:
     two = lamella.thin(thick_volume, slices=14, model=tiny_model, mode="texture", samples=2, steps=1)
     assert "2 samples" in repr(two)
+    assert "1 step, seed 0, sample 1 of 2" in two.derivations[0].description
 
 
 def test_an_array_is_no_volume(thick_volume: lamella.Volume, tiny_model: Path) -> None:

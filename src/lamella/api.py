@@ -36,6 +36,7 @@ from lamella.workflow.outputs import (
     check_spread,
     is_nifti_name,
     refuse_others_slices,
+    refuse_source,
     write_result,
 )
 from lamella.workflow.study import StudyResult, filled_in, plan_study, study_result
@@ -114,7 +115,8 @@ def write(
         overwrite: replace an earlier result.
 
     Raises:
-        UsageError: something is at `path` already, or a DICOM series is asked for that nothing is known about.
+        UsageError: something is at `path` already, or the source is; or a DICOM series is asked for that nothing is known
+            about.
         RefusedInput: the source's header cannot be copied.
         LamellaError: no room on the disk, or the source has no DICOM header.
     """
@@ -136,6 +138,7 @@ def write(
             check_map_writable(result.source, result.spread.geometry, result.derivations[0])
         beside = (Path(spread), result.spread)
     refuse_others_slices(output)
+    refuse_source(output, result.source)
     if not is_nifti_name(output):
         check_writable(result.source, result.volume.geometry, result.derivations[0])
     settings = result.report["settings"]

@@ -102,4 +102,4 @@ def test_the_sampler_is_chosen_and_told(command: list[str], tmp_path: Path, caps
     assert not np.array_equal(*voxels.values())
     source = command[-1]
     assert main(["thin", source, str(tmp_path / "out"), "--mode", "sample", "--sampler", "ddpm"]) == 2
-    assert "Found --sampler ddpm. Leave it out" in capsys.readouterr().err
+    assert "Found sampler ddpm. Leave it out" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_spread_without_room_leaves_nothing_at_output(
 
 def test_the_mean_has_no_steps(thin_command: list[str], tmp_path: Path, capsys: Capture) -> None:
     assert main([*thin_command, str(tmp_path / "out"), "--steps", "8"]) == 2
-    assert "--steps 8 needs --mode texture or sample" in capsys.readouterr().err
+    assert "8 steps, which need mode texture or sample" in capsys.readouterr().err
 
 
 def test_an_ending_in_capitals_is_compressed_too(thin_command: list[str], tmp_path: Path) -> None:
@@ -136,6 +136,8 @@ def test_samples_are_series_of_their_own(thin_command: list[str], tmp_path: Path
     assert left_in(out) == ["sample-01", "sample-02"]
     one, two = (read_series(out / name) for name in left_in(out))
     assert one.header.series_uid != two.header.series_uid  # type: ignore[attr-defined]
+    for number, volume in enumerate((one, two), start=1):
+        assert f"sample {number} RESEARCH" in volume.header.slices[0].SeriesDescription  # type: ignore[union-attr]
     assert not np.array_equal(one.hu, two.hu)
     four = tmp_path / "four.nii.gz"
     assert main([*thin_command, str(four), "--mode", "sample", "--samples", "2", "--steps", "2"]) == 0

@@ -92,6 +92,16 @@ def test_a_job_in_work_elsewhere_is_passed_over(raw: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_file_system_without_locks_is_said(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # SPEC A3
+    monkeypatch.setattr("lamella.data.prepare.lock", lambda path, wait=False: None)
+    arguments = ["prepare", "configs/ape.yaml", f"data={raw}", f"out={tmp_path / 'set'}", "workers=1", "--quiet"]
+    assert main(arguments) == 0
+    assert "without locks: start one preparation there at a time" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_shares_come_to_the_same(raw: Path, done: Path, tmp_path: Path) -> None:  # SPEC A23
     asked = settings(raw, tmp_path / "set")
     for share in range(3):

@@ -185,8 +185,9 @@ def test_an_output_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UsageError, match="file is not a folder"):
         check_output(tmp_path / "file" / "thin", None, overwrite=False)
-    with pytest.raises(UsageError, match="no permission"):
-        check_output(Path("/proc/self/thin"), None, overwrite=False)
+    for place in ("/proc/self/thin", "/proc/thin", "/proc/thin/deeper"):  # also for root, whom permissions do not stop
+        with pytest.raises(UsageError, match="no permission"):
+            check_output(Path(place), None, overwrite=False)
     with pytest.raises(UsageError, match="root of the file system"):
         check_output(Path("/"), None, overwrite=True)
 

@@ -156,9 +156,9 @@ def test_the_other_series_of_like_follows_the_same_rules(
         str(like),
     ]
     assert main(thin) == 0
-    assert "--like: how thick its slices are is unknown; those made are 1 mm thick" in capsys.readouterr().out
+    assert "like: how thick its slices are is unknown; those made are 1 mm thick" in capsys.readouterr().out
     assert main([*thin, "--like-thickness-mm", "2"]) == 0
-    assert "--like: its slices are 2 mm thick every 1 mm" in capsys.readouterr().out
+    assert "like: its slices are 2 mm thick every 1 mm" in capsys.readouterr().out
     (tmp_path / "like.json").write_text('{"SliceThickness": 1}')
     assert main([*thin, "--like-thickness-mm", "2"]) == 2
     assert "--like: The slice thickness given contradicts the input" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_what_it_says(tmp_path: Path, volumes: dict[str, Volume]) -> None:
         "12 slices of 5 mm every 5 mm became 60 slices of 1 mm every 1 mm",
         "For research use only. Not a medical device. Not for diagnosis.",
         "0.13 HU Averaging the thin slices over each thick one gives the measured slices back",
-        "\u00b130 HU in lung, \u00b110 HU in soft tissue",
+        "\u00b130 HU in air-filled parts, \u00b110 HU in soft tissue",
         "Slices overlap <by> half.",
         "ab" * 32,
         "1.2.840.1",

@@ -63,7 +63,12 @@ def test_what_a_result_says_of_itself(thin_it: list[str], tiny_model: Path, tmp_
     facts = json.loads((tmp_path / "thin.json").read_text())
     assert (facts["SliceThickness"], facts["SpacingBetweenSlices"], facts["SyntheticData"]) == (1.0, 1.0, "YES")
     assert facts["ImageComments"] == f"AI-generated image. {lamella.RESEARCH_ONLY}"
-    assert f"mode {mode}" in facts["DerivationDescription"]
+    said = facts["DerivationDescription"]
+    if mode == "texture":
+        assert [f"sample {n} of 2." in one for n, one in enumerate(said, start=1)] == [True, True]
+        assert facts["SeriesDescription"] == [f"AI thin 1mm texture {n} RESEARCH" for n in (1, 2)]
+        said = said[0]
+    assert f"mode {mode}" in said
     own, model = facts["Lamella"], lamella.load_model(tiny_model)
     assert own["model"] == {"name": "tiny", "sha256": model.sha256, "licence": "Apache-2.0"}
     assert (own["version"], own["mode"], own["synthetic"], own["research_use_only"]) == (

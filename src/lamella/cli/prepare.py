@@ -37,6 +37,8 @@ def prepare(
             progress.say(f"note    {len(done.rejected)} sources were rejected: {Path(settings.out) / REJECTS} says why")
         if done.elsewhere:
             progress.say(f"note    {done.elsewhere} sources are in work by another run")
+        if not done.locked:
+            progress.warn(f"{settings.out} lies on a file system without locks: start one preparation there at a time")
         if done.unassigned:
             progress.say(f"note    {done.unassigned} patients came after the split was frozen and are in none")
     for source, why in done.failed:

@@ -24,8 +24,10 @@ class Progress:
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import Progress as Bars
+            from rich.progress import TimeRemainingColumn
 
-            self._bars = Bars(console=Console(stderr=True))
+            columns = (*Bars.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
+            self._bars = Bars(*columns, console=Console(stderr=True))
             self._bars.start()
         return self
 

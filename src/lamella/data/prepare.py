@@ -12,11 +12,13 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from filelock import BaseFileLock
 
 from lamella.data.cache import CASE, open_case, write_case
 from lamella.data.find_pair import Found, check_one_scan, crop_to_common, find_pair, header_of
@@ -46,6 +48,7 @@ class Prepared:
         failed: (source, reason): not the source's fault; the same command tries again.
         elsewhere: jobs that another run is at.
         unassigned: patients in no split, since they came after it was frozen.
+        locked: the file system has locks, so that runs at the same time keep out of each other's way.
     """
 
     cases: int
@@ -54,6 +57,7 @@ class Prepared:
     failed: tuple[tuple[str, str], ...]
     elsewhere: int
     unassigned: int
+    locked: bool
 
 
 def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fraction: None) -> Prepared:
@@ -84,11 +88,11 @@ def prepare(settings: PrepareSettings, progress: Progress = lambda stage, fracti
         except BaseException:  # an interrupted run ends with the jobs in work, not with those that wait
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    with _claimed(out / LOCKS / "index", wait=True):  # so that a slower run never overwrites a newer list
+    with _claimed(out / LOCKS / "index", wait=True) as held:  # so that a slower run never overwrites a newer list
         entries, rejected = _listed(out, jobs)
         whole = all(_record(out, job) is not None for job in jobs)
         unassigned = _write_index(out, entries, rejected, settings, whole=whole)
-    return Prepared(len(entries), made, tuple(rejected), tuple(failed), elsewhere, unassigned)
+    return Prepared(len(entries), made, tuple(rejected), tuple(failed), elsewhere, unassigned, held is not None)
 
 
 def _is_done(out: Path, job: Job, retry: bool) -> bool:
@@ -108,8 +112,10 @@ def _record(out: Path, job: Job) -> dict[str, Any] | None:
 def prepare_one(job: Job, settings: PrepareSettings, current: frozenset[str]) -> str:
     """One job, in a process of its own: "made", "rejected" or "elsewhere"; `current` are the keys of all jobs there are."""
     out = Path(settings.out)
-    with _claimed(out / LOCKS / job.key) as mine:
-        if not mine:
+    with ExitStack() as claims:
+        try:
+            claims.enter_context(_claimed(out / LOCKS / job.key))
+        except BlockingIOError:
             return "elsewhere"
         if _is_done(out, job, settings.retry):
             return "made"
@@ -194,15 +200,11 @@ def _entry(header: SeriesHeader, job: Job) -> Entry:
 
 
 @contextmanager
-def _claimed(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Whether this process, and no other, may do a job; with `wait` it does, once the others are done."""
+def _claimed(path: Path, *, wait: bool = False) -> Iterator[BaseFileLock | None]:
+    """See `lamella.files.lock.lock`; where the file system has no locks, nothing keeps another run away."""
+    held = lock(path, wait=wait)
     try:
-        held = lock(path, wait=wait)
-    except BlockingIOError:
-        yield False
-        return
-    try:
-        yield True
+        yield held
     finally:
         if held is not None:
             held.release()

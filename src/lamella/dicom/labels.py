@@ -207,10 +207,14 @@ def code_item(value: str, meaning: str) -> Dataset:
 
 
 def _series_number(first: Dataset, derivation: Derivation) -> int:
-    """The source's, 1000 on for the mean, 2000, 3000, 4000 for the first texture, sample, spread; a further draw adds one."""
+    """The source's, 1000 on for the mean, 2000, 3000, 4000 for the first texture, sample, spread; a further draw adds one.
+
+    Beyond the largest IS (PS3.5 6.2) it goes on from 0, so that series of one source stay apart.
+    """
     stated = inherit(first, ("SeriesNumber",)).get("SeriesNumber")
     steps = 1 + _MODES.index(derivation.mode) if derivation.mode in _MODES else 1
-    return min(int(stated or 0) + _SERIES_NUMBER_STEP * steps + derivation.sample, _LARGEST_IS)
+    number = int(stated or 0) + _SERIES_NUMBER_STEP * steps + derivation.sample
+    return number if number <= _LARGEST_IS else number - _LARGEST_IS - 1
 
 
 def _series_description(first: Dataset, label: str) -> DataElement:

@@ -165,7 +165,7 @@ def _stack(series: RawSeries, thickness_mm: float | None, strict: bool, repair: 
     if strict and incomplete:
         raise RefusedInput(
             f"The series {series.uid} is {'; '.join(incomplete)}. Copy or export the whole series again, or read it "
-            "without --strict."
+            "without --strict (strict in Python and configs)."
         )
     return stack
 

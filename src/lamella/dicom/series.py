@@ -103,13 +103,13 @@ class Scan:
                     return one
             raise RefusedInput(
                 f"There is no series {series_uid} in SOURCE. Found: {_listing(self.series)}. "
-                "Give one of these as --series."
+                "Give one of these as --series (series_uid in Python)."
             )
         stacks = [one for one in self.series if one.is_ct]
         if len(stacks) > 1:
             raise RefusedInput(
                 f"SOURCE holds {len(stacks)} CT series and none was chosen: {_listing(stacks)}. "
-                "Choose one with --series UID."
+                "Choose one with --series UID (series_uid in Python)."
             )
         if stacks:
             return stacks[0]

@@ -6,9 +6,9 @@ unknown attributes, because they may describe other pixels. Modules and types fo
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from copy import deepcopy
 from types import MappingProxyType
 
@@ -22,7 +22,6 @@ from pydicom.valuerep import STR_VR, validate_value
 
 from lamella.dicom.elements import TEXT_VRS, is_coded, text_element, undecoded
 
-_LOG = logging.getLogger(__name__)
 _NUMBERS = {"DS", "IS", "FD", "FL", "SL", "SS", "UL", "US"}
 _UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError, LookupError, AttributeError)
 
@@ -149,17 +148,15 @@ def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) 
 
     Texts are copied byte for byte: they are neither decoded nor encoded, because SpecificCharacterSet may be untrue. Private
     attributes inside copied sequences are removed. An attribute whose value cannot be decoded, or breaks the
-    rules of its value representation (unless `exact`), is left out with a log entry that names it, never its value.
+    rules of its value representation (unless `exact`), is left out; `left_out` names it, never its value.
     """
     copied = Dataset()
     with config.disable_value_validation():  # its warnings would quote the value, which may name a patient
         for keyword in keywords:
-            try:
+            with suppress(*_UNFIT):
                 element = _fitting(source, keyword, exact)
                 if element is not None:
                     copied.add(_own_copy(element))
-            except _UNFIT:
-                _LOG.warning("The source's %s is not valid and is left out of the derived header.", keyword)
     return copied
 
 

@@ -60,9 +60,9 @@ def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, setting
     if smallest.peak_bytes <= available:
         raise RefusedInput(
             f"The smallest blocks are too large for {where.device}. They need {needed / GIB:.1f} GiB, {room / GIB:.1f} GiB "
-            "are usable. End what else runs there, or use --device cpu."
+            "are usable. End what else runs there, or use device cpu."
         )
-    more = "a machine with more memory" if settings.memory_gb is None else "a larger --memory-gb"
+    more = "a machine with more memory" if settings.memory_gb is None else "a larger memory_gb"
     raise RefusedInput(
         f"The volume is too large for the memory. {thick.shape[0]} x {thick.shape[1]} x {thick.shape[2]} to "
         f"{grid.shape[0]} slices needs {smallest.describe()}. Ask for fewer slices, a coarser spacing"

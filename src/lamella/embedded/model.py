@@ -57,11 +57,13 @@ class EmbeddedModel(EmbeddedWeights):
             UsageError: several means, a sampler by name, or an answer without the measurement.
         """
         if settings.samples is not None and settings.samples > 1 and settings.mode == "mean":
-            raise UsageError(f"There is only one mean, so --samples {settings.samples} needs --mode texture or sample.")
+            raise UsageError(
+                f"There is only one mean. Found {settings.samples} samples, which need mode texture or sample."
+            )
         if settings.sampler is not None:
             raise UsageError(
-                f"--sampler is a choice for latent diffusion models; the embedded model has one sampler of its own. Found "
-                f"--sampler {settings.sampler}. Leave it out, or name such a model with --model FOLDER."
+                f"The sampler is a choice for latent diffusion models; the embedded model has one of its own. Found sampler "
+                f"{settings.sampler}. Leave it out, or choose such a model."
             )
         if not settings.project:
             raise UsageError(
@@ -76,7 +78,8 @@ class EmbeddedModel(EmbeddedWeights):
 
     def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
         """See `ThinModel.provenance`; the mean depends on nothing but the weights and their card."""
-        draw_of = f"{settings.steps} steps, seed {settings.seed}, sample {sample + 1} of {settings.samples}"
+        steps = f"{settings.steps} step{'s' * (settings.steps != 1)}"
+        draw_of = f"{steps}, seed {settings.seed}, sample {sample + 1} of {settings.samples}"
         if settings.mode not in self.sampled_modes:
             draw_of = ""
         return Provenance(self.name, self.sha256, self.licence, draw_of, f"{self.settings} {self.calibration}")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from lamella.errors import UsageError
 
@@ -56,8 +57,14 @@ def check_output(
     parent = next(path for path in real.parents if os.path.lexists(path))
     if not parent.is_dir():
         raise UsageError(f"OUTPUT cannot be created: {parent} is not a folder. Choose another OUTPUT.")
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"OUTPUT cannot be created: no permission to write in {parent}. Choose another OUTPUT.")
+    try:
+        with TemporaryFile(dir=parent):  # what os.access says is not true of root, nor of /proc
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"OUTPUT cannot be created: no permission to write in {parent} ({os.strerror(error.errno or 0)}). Choose another "
+            "OUTPUT."
+        ) from None
 
 
 def absolute(path: Path) -> Path:
@@ -73,7 +80,9 @@ def refuse_existing(output: Path, overwrite: bool, replaceable: tuple[str, ...] 
     if not os.path.lexists(output):
         return
     if not overwrite:
-        raise UsageError(f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite to replace it.")
+        raise UsageError(
+            f"OUTPUT exists: {output}. Choose another OUTPUT, or give --overwrite (overwrite=True in Python) to replace it."
+        )
     expected = "file" if replaceable is None else "folder"
     if output.is_symlink() or not (output.is_file() if replaceable is None else output.is_dir()):
         raise UsageError(f"OUTPUT exists and is not a {expected}: {output}. Remove it, or choose another OUTPUT.")

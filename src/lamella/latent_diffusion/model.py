@@ -59,14 +59,14 @@ class LatentModel(LatentWeights):
         """
         if settings.mode == "texture":
             raise UsageError(
-                "--mode texture is not defined for a latent diffusion model: it does not tell the scan's own noise from "
-                "structure. Use --mode sample (one draw) or --mode mean (the average of several)."
+                "Mode texture is not defined for a latent diffusion model: it does not tell the scan's own noise from "
+                "structure. Use mode sample (one draw) or mean (the average of several)."
             )
         samples = settings.samples or (DRAWS if settings.mode == "mean" else 1)
         if settings.spread and samples < 2:
             raise UsageError(
-                f"--spread is the standard deviation of a latent diffusion model's draws, so it needs several. Found "
-                f"{samples}. Ask for --samples 2 or more."
+                f"The spread is the standard deviation of a latent diffusion model's draws, so it needs several. Found "
+                f"{samples}. Ask for 2 samples or more."
             )
         spread = samples > 1 if settings.spread is None else settings.spread
         sampler = settings.sampler or "ddim"
@@ -81,7 +81,7 @@ class LatentModel(LatentWeights):
         which = f"sample {sample + 1} of {settings.samples}"
         if settings.mode == "mean":
             which = f"average of {settings.samples} draws"
-        draw = f"{settings.sampler}, {settings.steps} steps, seed {settings.seed}, {which}"
+        draw = f"{settings.sampler}, {settings.steps} step{'s' * (settings.steps != 1)}, seed {settings.seed}, {which}"
         return Provenance(self.name, self.sha256, self.licence, draw, f"{self.settings} {self.codec.settings}")
 
     def thin(

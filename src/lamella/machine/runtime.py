@@ -47,10 +47,10 @@ def runtime(device_name: str, precision: Literal["auto", "bf16", "fp32"]) -> Run
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
-            f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use --device cpu."
+            f"Device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found. Use device cpu."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError(f"Device {name!r} is not there: this torch has no Metal device. Use --device cpu.")
+        raise UsageError(f"Device {name!r} is not there: this torch has no Metal device. Use device cpu.")
     return Runtime(device, native_bf16(device.type) if precision == "auto" else precision == "bf16")
 
 

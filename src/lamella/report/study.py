@@ -21,7 +21,11 @@ _EXACT_HU = 0.5
 """A measurement that is kept to this much counts as kept (SPEC C1)."""
 
 _SAMPLED_SLICES = 24
-_TISSUES = (("lung", -1000.0, -600.0), ("soft tissue", 0.0, 100.0), ("bone and contrast medium", 250.0, 3072.0))
+_TISSUES = (
+    ("air-filled parts", -1000.0, -600.0),
+    ("soft tissue", 0.0, 100.0),
+    ("bone and contrast medium", 250.0, 3072.0),
+)
 """Where the spread is summed up, by HU of the answer inside the body."""
 
 _MODES = {

@@ -41,24 +41,22 @@ def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[s
     frames = [_frame_uid(source), _frame_uid(like)]
     if None not in frames and frames[0] != frames[1]:
         warnings.append(
-            "--like: the two series have different frames of reference; their positions may not mean the same place."
+            "like: the two series have different frames of reference; their positions may not mean the same place."
         )
     if (kernels := other_kernel(source, like)) is not None:
-        warnings.append(f"--like: {kernels}")
+        warnings.append(f"like: {kernels}")
     if getattr(like.header, "warnings", ()):
-        warnings.append(
-            f"--like: how thick its slices are is unknown; those made are {grid.thickness_mm:.3g} mm thick."
-        )
+        warnings.append(f"like: how thick its slices are is unknown; those made are {grid.thickness_mm:.3g} mm thick.")
     elif abs(like.geometry.thickness_mm - grid.thickness_mm) > _THICKNESS_MM:
         warnings.append(
-            f"--like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
+            f"like: its slices are {like.geometry.thickness_mm:.3g} mm thick every {like.geometry.spacing_mm:.3g} mm; those "
             f"made at their positions are {grid.thickness_mm:.3g} mm thick."
         )
     beyond = like.geometry.shape[0] - grid.shape[0]
-    warnings += [f"--like: {note}" for note in getattr(like.header, "notes", ()) if note.startswith(INCOMPLETE)]
+    warnings += [f"like: {note}" for note in getattr(like.header, "notes", ()) if note.startswith(INCOMPLETE)]
     if beyond:
         warnings.append(
-            f"--like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."
+            f"like: {beyond} of its {like.geometry.shape[0]} slices lie beyond what the source covers and were not made."
         )
     return warnings
 

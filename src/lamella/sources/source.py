@@ -68,7 +68,7 @@ def read_source(
     if kind_of(path) != "nifti":
         return read_series(path, series_uid, progress, thickness_mm, strict=strict, repair=repair)
     if series_uid is not None:
-        raise RefusedInput(f"{shown_name(path)} is NIfTI and has no series UID. Leave --series out.")
+        raise RefusedInput(f"{shown_name(path)} is NIfTI and has no series UID. Leave the UID out.")
     volume = read_nifti(path, thickness_mm, repair)
     if progress is not None:
         progress(len(volume.hu), len(volume.hu))

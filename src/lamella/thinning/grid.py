@@ -103,7 +103,7 @@ def _refuse_coarser(step: float, thick: Geometry) -> None:
 def _like(thick: Geometry, like: Geometry) -> Geometry:
     if not np.allclose(thick.axes, like.axes, rtol=0, atol=_LIKE_COSINE):
         raise RefusedInput(
-            "--like: the two series have different orientations. Expected a series of the same scan in the same plane."
+            "like: the two series have different orientations. Expected a series of the same scan in the same plane."
         )
     _refuse_coarser(like.spacing_mm, thick)
     # Both series' centres along the same axis, where the other's image has its middle: their directions may differ a little.
@@ -115,7 +115,7 @@ def _like(thick: Geometry, like: Geometry) -> Geometry:
     inside = np.flatnonzero((centres_mm - half >= low) & (centres_mm + half <= high))
     if not len(inside):
         raise RefusedInput(
-            f"--like: none of its slices lies within the input. The input covers {low:.2f} to {high:.2f} mm along its "
+            f"like: none of its slices lies within the input. The input covers {low:.2f} to {high:.2f} mm along its "
             f"normal, the other series {centres_mm[0]:.2f} to {centres_mm[-1]:.2f} mm. Are they of the same scan?"
         )
     offset = float(centres_mm[inside[0]] - thick.centres_mm[0])

@@ -34,9 +34,9 @@ def range_warnings(thick: Geometry, grid: Geometry, limits: Limits) -> list[str]
     for name, value, (low, high), far in checks:
         if value < low / far or value > high * far:
             advice = (
-                "This series is thin already: give the thick one (--series UID, if SOURCE holds both)."
+                "This series is thin already: give the thick one (by its series UID, if the source holds both)."
                 if value < low
-                else "Give a series of thinner slices, or a model trained for such thick ones (--model)."
+                else "Give a series of thinner slices, or a model trained for such thick ones."
             )
             raise RefusedInput(
                 f"The {name} is far outside what the model was trained for. Found {value:.3g} mm, trained for {low:g} to "

@@ -27,7 +27,7 @@ def nifti_label(
     Args:
         volumes: the result; more than one are samples.
         source: what it came from.
-        derivations: what the labels of a DICOM series would say; empty where nothing is known.
+        derivations: what the labels of DICOM series would say, one a sample; empty where nothing is known.
         settings: of the run.
         quantity: what the values are.
     """
@@ -42,8 +42,9 @@ def nifti_label(
     if synthetic:
         facts["SyntheticData"] = "YES"
     if first is not None:
-        facts["SeriesDescription"] = first.series_label
-        facts["DerivationDescription"] = first.description
+        several = len(volumes) > 1
+        facts["SeriesDescription"] = [one.series_label for one in derivations] if several else first.series_label
+        facts["DerivationDescription"] = [one.description for one in derivations] if several else first.description
     facts["ImageComments"] = f"{'AI-generated' if synthetic else 'Computed'} image. {RESEARCH_ONLY}"
     facts["Lamella"] = {
         "version": __version__,

@@ -127,6 +127,22 @@ def refuse_others_slices(output: Path) -> None:
             )
 
 
+def refuse_source(output: Path, source: Volume) -> None:
+    """Refuse to replace the series that a result was made from, where that was written by Lamella itself.
+
+    Raises:
+        UsageError: a file of that series is in `output`.
+    """
+    import pydicom
+
+    uid = getattr(source.header, "series_uid", None)
+    for file in sorted(output.rglob("*.dcm")) if uid else ():
+        if pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID == uid:
+            raise UsageError(
+                f"OUTPUT holds the source: {file} is of its series. An input is never replaced. Choose another OUTPUT."
+            )
+
+
 def check_side_file(
     option: str, path: Path, suffixes: tuple[str, ...], inputs: Mapping[str, Path], output: Path, *, overwrite: bool
 ) -> None:

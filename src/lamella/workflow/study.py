@@ -68,6 +68,7 @@ class Study:
         if self.repair is not None:
             which, done = self.repair.kept, f" Source {self.repair.note}."
             key = f", repaired {self.repair.kind}"
+        number = f" {sample + 1}" if mode != "mean" and self.settings.sample_count > 1 else ""
         to, label, kept = (
             f"{thin.spacing_mm:g} mm",
             f"{thin.spacing_mm:.3g}mm",
@@ -87,7 +88,7 @@ class Study:
             model_licence=made.licence,
             settings_key=f"{mode}{draw.split(', sample')[0]}, Lamella {__version__}, {precision}, {made.card}{key}",
             mode=mode,
-            series_label=f"AI thin {label} {mode}{f' {sample + 1}' if sample else ''} RESEARCH",
+            series_label=f"AI thin {label} {mode}{number} RESEARCH",
             sample=sample,
         )
 
@@ -117,7 +118,7 @@ def filled_in(settings: ThinSettings, model: ThinModel) -> ThinSettings:
     """
     if settings.steps is not None and settings.mode in set(model.modes) - set(model.sampled_modes):
         raise UsageError(
-            f"The mean is not sampled in steps, so --steps {settings.steps} needs --mode texture or sample."
+            f"The mean is not sampled in steps. Found {settings.steps} steps, which need mode texture or sample."
         )
     return model.defaults(settings)
 
