@@ -16,6 +16,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from lamella import __version__
+from lamella.dicom.deidentify import NOT_MADE
 from lamella.dicom.elements import text_of, value_of
 from lamella.dicom.encode import decimal, encoded
 from lamella.dicom.header import SeriesHeader
@@ -83,10 +84,9 @@ def write_spread_map(path: Path, spread: Volume, source: Volume, derivation: Der
     with quiet_pydicom():
         part = derived_part(header, spread.geometry, labels)
         made = _map(spread, header, source.geometry, part, labels)
-        for keyword in _LABELS:
+        for keyword in {*_LABELS} & NOT_MADE:  # highdicom's own times
             made.pop(keyword, None)
-            if keyword in part:
-                made.add(part[keyword])
+        made.update({part[keyword].tag: part[keyword] for keyword in _LABELS if keyword in part})
         if "ContentDate" not in made:  # type 1 in multi-frame images: a dummy where times are not told (PS3.15 annex E)
             made.ContentDate, made.ContentTime = "19000101", "000000"
         made.file_meta = part.file_meta
