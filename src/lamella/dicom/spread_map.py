@@ -88,7 +88,8 @@ def write_spread_map(path: Path, spread: Volume, source: Volume, derivation: Der
             made.pop(keyword, None)
         made.update({part[keyword].tag: part[keyword] for keyword in _LABELS if keyword in part})
         if "ContentDate" not in made:  # type 1 in multi-frame images: a dummy where times are not told (PS3.15 annex E)
-            made.ContentDate, made.ContentTime = "19000101", "000000"
+            made.add_new("ContentDate", "DA", "19000101")
+            made.add_new("ContentTime", "TM", "000000")
         made.file_meta = part.file_meta
         path.write_bytes(encoded(made))
     _verify(path, spread)
