@@ -137,7 +137,9 @@ def _map(spread: Volume, header: SeriesHeader, source: Geometry, part: Dataset, 
         device_serial_number=labels.model_sha256[:16] or "unsaved",
         contains_recognizable_visual_features=text_of(header.slices[0], "RecognizableVisualFeatures") != "NO",
         real_world_value_mappings=[mapping],
-        voi_lut_transformations=[hd.VOILUTTransformation(window_center=highest / 4, window_width=highest / 2)],
+        voi_lut_transformations=[
+            hd.VOILUTTransformation(window_center=highest / 4, window_width=max(1.0, highest / 2))
+        ],
         content_label="SPREAD",
         content_description=_QUANTITY,
         pixel_measures=measures,
