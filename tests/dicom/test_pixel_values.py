@@ -128,10 +128,10 @@ def test_eight_bits_in_the_stream_are_read(tmp_path):
 
 
 def test_formats_of_streams_by_hand():
-    words = np.zeros((8, 8), np.uint16)
-    assert stream_format(lossless_jpeg(words, 12)) == StreamFormat(12, None)
-    assert stream_format(imagecodecs.jpegls_encode(words)) == StreamFormat(16, None)
-    assert stream_format(jpeg_2000(words, 12)) == StreamFormat(12, False)
+    words = np.zeros((8, 6), np.uint16)
+    assert stream_format(lossless_jpeg(words, 12)) == StreamFormat(12, None, (8, 6))
+    assert stream_format(imagecodecs.jpegls_encode(words)) == StreamFormat(16, None, (8, 6))
+    assert stream_format(jpeg_2000(words, 12)) == StreamFormat(12, False, (8, 6))
     assert stream_format(imagecodecs.jpeg2k_encode(words.view(np.int16), level=0, codecformat="JP2")).signed
     for damaged in (b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\xff\xd8\xff\xe0\x00\x00", bytes(90)):
         assert stream_format(damaged) is None

@@ -20,7 +20,7 @@ MEMORY = Path("/dev/shm")
 """A disk in memory, where there is one."""
 
 LIMITS = ("-timeout=10", "-rss_limit_mb=1024", "-max_len=16384")
-PORTION = 20_000
+PORTION = 10_000
 """Executions between two notes of how many are done."""
 
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
@@ -54,13 +54,14 @@ def fuzz(name: str, runs: int, folder: Path, *more: str) -> tuple[int, str]:
         done = subprocess.run(
             [sys.executable, "-m", "tests.fuzz.one_target", name, scratch, *words],
             cwd=ROOT,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             check=False,
         )
-    executed = _EXECUTED.search(done.stderr)
-    return int(executed[1]) if executed else 0, done.stderr[-_TAIL:] if done.returncode else ""
+    executed = _EXECUTED.search(done.stdout)
+    return int(executed[1]) if executed else 0, done.stdout[-_TAIL:] if done.returncode else ""
 
 
 def campaign(name: str, runs: int, folder: Path) -> bool:

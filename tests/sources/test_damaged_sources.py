@@ -154,6 +154,13 @@ def test_a_damaged_name_in_a_zip_is_refused(sources, tmp_path, where):  # SPEC C
         read_source(path)
 
 
+@pytest.mark.parametrize("keyword", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"])
+def test_a_sequence_under_another_vr_is_none(tmp_path, keyword):  # SPEC C6
+    build_enhanced(tmp_path / "e.dcm", HU, tags={keyword: ("OB", b"12")})
+    with pytest.raises(RefusedInput):
+        read_source(tmp_path)
+
+
 def test_a_damaged_code_does_not_quote_what_follows_it(sources):  # SPEC C6
     path = sorted((sources / "explicit").iterdir())[-1]
     whole = path.read_bytes()

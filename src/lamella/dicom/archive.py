@@ -7,6 +7,7 @@ counts its bytes again, because a table of contents can be wrong.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import zipfile
@@ -33,6 +34,9 @@ reach 1,032."""
 
 SMALL_BYTES = 16 * 2**20
 """Up to this size the ratio is not checked: an empty slice of 512 x 512 deflates a thousandfold and is harmless."""
+
+LARGE_BYTES = 2**30
+"""Up to this size the ratio of a whole volume is not checked."""
 
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ENCRYPTED = 0x1
@@ -72,6 +76,16 @@ def inflation_limit(packed_bytes: int) -> int:
 def files_archive(paths: Sequence[Path]) -> Archive:
     """Regular files as they are, in this order."""
     return Archive(tuple(map(_path_entry, paths)), ())
+
+
+def check_size(series_uid: str, shape: tuple[int, int, int], packed_bytes: int) -> None:
+    """Refuses a volume of 16-bit voxels that its files are far too short for, before there is memory for it."""
+    size = 2 * math.prod(shape)
+    if size > max(LARGE_BYTES, MAX_RATIO * packed_bytes):
+        raise RefusedInput(
+            f"The series {series_uid} looks like a bomb: {packed_bytes:,} bytes of files claim {size:,} bytes of pixels, at "
+            f"most {MAX_RATIO} times as many are read. Its headers are wrong: export it again."
+        )
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from lamella.errors import RefusedInput
 
 _SOI, _SOC_SIZ, _JP2 = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
 _SIZ_COMPONENT = 42
-"""ISO/IEC 15444-1 A.5.1: SOC, then SIZ with Ssiz of the first component at byte 42."""
+"""ISO/IEC 15444-1 A.5.1: SOC, then SIZ with Csiz, the number of components, and Ssiz of the first at byte 42."""
+
+_SIZ_EXTENT = 8
+"""Xsiz, Ysiz, XOsiz and YOsiz: the picture is what lies between."""
 
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """SOFn of ISO/IEC 10918-1 and SOF55 of ISO/IEC 14495-1 (JPEG-LS)."""
@@ -25,10 +28,17 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 @dataclass(frozen=True)
 class StreamFormat:
-    """Bits of a sample in the stream; `signed` is None where the format has no word for it (JPEG, JPEG-LS)."""
+    """What a stream says of its picture.
+
+    Attributes:
+        bits: of a sample.
+        signed: None where the format has no word for it (JPEG, JPEG-LS).
+        shape: (rows, columns).
+    """
 
     bits: int
     signed: bool | None
+    shape: tuple[int, int]
 
     def __str__(self) -> str:
         sign = {None: "", True: " signed", False: " unsigned"}[self.signed]
@@ -36,24 +46,39 @@ class StreamFormat:
 
 
 def stream_format(frame: bytes) -> StreamFormat | None:
-    """The precision in a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream; None where the bytes begin like none of them."""
+    """The precision in a JPEG, JPEG-LS, JPEG 2000 or HTJ2K stream of one component; None where the bytes are none of these."""
     if frame[:2] == _SOI:
         return _of_jpeg(frame)
-    start = frame.find(_SOC_SIZ) if frame[:8] == _JP2 else 0
-    if start < 0 or frame[start : start + 4] != _SOC_SIZ or len(frame) <= start + _SIZ_COMPONENT:
+    start = _codestream(frame) if frame[:8] == _JP2 else 0
+    if frame[start : start + 4] != _SOC_SIZ or len(frame) <= start + _SIZ_COMPONENT:
+        return None
+    if int.from_bytes(frame[start + _SIZ_COMPONENT - 2 : start + _SIZ_COMPONENT], "big") != 1:
         return None
     component = frame[start + _SIZ_COMPONENT]
-    return StreamFormat((component & 0x7F) + 1, bool(component & 0x80))
+    right, bottom, left, top = np.frombuffer(frame, ">u4", 4, start + _SIZ_EXTENT).tolist()
+    return StreamFormat((component & 0x7F) + 1, bool(component & 0x80), (bottom - top, right - left))
+
+
+def _codestream(frame: bytes) -> int:
+    """Where the code stream lies in a JP2 file (ISO/IEC 15444-1 I.4): in its box jp2c; the end where there is none."""
+    at = 0
+    while at + 8 <= len(frame):
+        size, kind = int.from_bytes(frame[at : at + 4], "big"), frame[at + 4 : at + 8]
+        if kind == b"jp2c":
+            return at + (16 if size == 1 else 8)
+        at += max(size, 8)
+    return len(frame)
 
 
 def _of_jpeg(frame: bytes) -> StreamFormat | None:
     at = 2
-    while at + 5 <= len(frame) and frame[at] == 0xFF:
+    while at + 9 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xFF or marker in _WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
         elif marker in _FRAME_HEADERS:
-            return StreamFormat(frame[at + 4], None)
+            rows, columns = (int.from_bytes(frame[k : k + 2], "big") for k in (at + 5, at + 7))
+            return StreamFormat(frame[at + 4], None, (rows, columns))
         else:
             at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return None

@@ -19,6 +19,7 @@ from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 
+from lamella.dicom.archive import inflation_limit
 from lamella.dicom.codestream import StreamFormat, signed_by_stream, stream_format
 from lamella.dicom.elements import shown, text_of, uid_name, uid_of, whole_number
 from lamella.errors import RefusedInput
@@ -167,6 +168,17 @@ def stored_values(frame: Frame, form: PixelFormat) -> Stored:
     """
     syntax = SYNTAXES[form.syntax]
     stream = stream_format(bytes(frame)) if syntax.encapsulated else None
+    # Some decoders make room for what the stream claims before they look at the buffer.
+    if stream is not None and stream.shape != form.shape:
+        raise RefusedInput(
+            f"The compressed pixels of {form.name} have another size than its header says. Found {stream.shape[0]} x "
+            f"{stream.shape[1]}; expected {form.rows} x {form.columns}. It is damaged: export it again."
+        )
+    if syntax.encapsulated and form.frame_bytes > inflation_limit(len(frame)):
+        raise RefusedInput(
+            f"The pixel data of {form.name} looks like a bomb: {len(frame):,} bytes decode to {form.frame_bytes:,}, at most "
+            f"{inflation_limit(len(frame)):,} are read."
+        )
     try:
         raw = syntax.decode(frame, form)
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, NotImplementedError, AttributeError) as error:
@@ -187,9 +199,10 @@ def _imagecodec(decoder: Callable[..., object]) -> Decoder:
     def decode(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
         frame = bytes(frame)
         stream = stream_format(frame)
-        width = 8 if stream is not None and stream.bits <= 8 else 16
+        if stream is None:
+            raise ValueError("no header of a stream")
         # A signed JPEG 2000 stream decodes into signed numbers only; they keep their sign in the wider word.
-        out = np.empty(form.shape, f"{'i' if stream is not None and stream.signed else 'u'}{width // 8}")
+        out = np.empty(form.shape, f"{'i' if stream.signed else 'u'}{1 if stream.bits <= 8 else 2}")
         decoder(frame, out=out)
         return out.astype(np.int16 if out.dtype.kind == "i" else np.uint16, copy=False).view(np.uint16)
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pydicom.uid import UID
 from pydicom.valuerep import STR_VR
 
@@ -82,6 +83,12 @@ def text_of(header: Dataset, keyword: str) -> str:
     return (
         "\\".join(map(str, value)) if several else str(value)
     )  # no pydicom.UID: its copies would be validated, and quoted
+
+
+def items_of(header: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """The items of a sequence; none where it is absent, or where its VR in the file makes it something else."""
+    value = value_of(header, keyword)
+    return tuple(value) if isinstance(value, Sequence) else ()
 
 
 def uid_of(header: Dataset, keyword: str) -> UID:

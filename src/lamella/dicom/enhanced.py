@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
-from lamella.dicom.elements import value_of, whole_number
+from lamella.dicom.elements import items_of, value_of, whole_number
 from lamella.errors import RefusedInput
 
 ENHANCED_CLASSES = {EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
@@ -35,9 +35,9 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     for element in dataset:
         if element.keyword not in _GROUPS:
             common.add(element)
-    for group in value_of(dataset, "SharedFunctionalGroupsSequence") or []:
+    for group in items_of(dataset, "SharedFunctionalGroupsSequence"):
         _lay(common, group)
-    per_frame = value_of(dataset, "PerFrameFunctionalGroupsSequence") or []
+    per_frame = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     frames = frame_count(dataset)
     if len(per_frame) != frames:
         raise RefusedInput(

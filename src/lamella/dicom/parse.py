@@ -26,8 +26,12 @@ from lamella.errors import RefusedInput
 HEAD_BYTES = 256
 """Bytes that decide whether a file is DICOM at all."""
 
+MAX_ITEMS = 200_000
+"""Most items of sequences in a file, each of which takes a kilobyte; an enhanced CT of 4,000 slices has about 60,000."""
+
 _PREAMBLE_BYTES = 128
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _FIRST_GROUPS = {0x0002, 0x0008}
 _MAX_FIRST_VALUE_BYTES = 1024
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
@@ -154,13 +158,15 @@ def _parse(data: bytes, bare: bool, pixels: bool, name: str) -> Dataset:
     if data[file.tell() : file.tell() + 2] == b"\x02\x00":
         meta = FileMetaDataset(read_dataset(file, False, True, stop_when=_beyond_meta))
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        _check_items(data, name)
         file.seek(0)
         dataset = pydicom.dcmread(file, force=bare, stop_before_pixels=not pixels)
         # pydicom keeps the buffer for deferred reading; dropping it frees the whole file's bytes.
         dataset.buffer = None
         return dataset
-    inflated = BytesIO(_inflate(data[file.tell() :], name))
-    plain = read_dataset(inflated, False, True, stop_when=None if pixels else _at_pixels)
+    inflated = _inflate(data[file.tell() :], name)
+    _check_items(inflated, name)
+    plain = read_dataset(BytesIO(inflated), False, True, stop_when=None if pixels else _at_pixels)
     plain.file_meta = meta
     plain.set_original_encoding(False, True)
     return plain
@@ -178,6 +184,14 @@ def _inflate(packed: bytes, name: str) -> bytes:
     if not inflater.eof:
         raise RefusedInput(f"The file {name} is cut off: its deflated data set has no end. Copy it again.")
     return data
+
+
+def _check_items(data: bytes, name: str) -> None:
+    count = sum(map(data.count, _ITEMS))
+    if count > MAX_ITEMS:
+        raise RefusedInput(
+            f"The file {name} has {count:,} items in its sequences, at most {MAX_ITEMS:,} are read. It is damaged or a bomb."
+        )
 
 
 def _beyond_meta(tag: int, vr: str | None, length: int) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from lamella.dicom.archive import Entry, open_source
+from lamella.dicom.archive import Entry, check_size, open_source
 from lamella.dicom.checks import Stack
 from lamella.dicom.decode import PixelFormat, frames_of, pixel_format, stored_values, surplus_bytes, syntax_of
 from lamella.dicom.elements import shown, text_of, uid_name, whole_number
@@ -217,11 +217,13 @@ def _pixels(
     stack: Stack, series_uid: str, progress: Progress | None
 ) -> tuple[NDArray[np.float32] | NDArray[np.int16], tuple[str, ...]]:
     """Decodes file after file into one array of HU and checks it; parsing here, decoding in a few threads."""
-    first = stack.slices[0]
-    hu: Any = np.empty((len(stack.slices), first.rows, first.columns), _hu_dtype(stack.slices))
     by_entry: dict[Entry, dict[int, int]] = {}
     for index, one in enumerate(stack.slices):
         by_entry.setdefault(one.entry, {})[one.frame] = index
+    first = stack.slices[0]
+    shape = len(stack.slices), first.rows, first.columns
+    check_size(series_uid, shape, sum(entry.size for entry in by_entry))
+    hu: Any = np.empty(shape, _hu_dtype(stack.slices))
     counts: list[SliceValues] = []
     surplus = 0
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
-from lamella.dicom.decode import SYNTAXES, Stored, frames_of, pixel_format, stored_values, syntax_of
+from lamella.dicom.decode import SYNTAXES, Frame, PixelFormat, Stored, frames_of, pixel_format, stored_values, syntax_of
 from lamella.dicom.elements import shown, text_of, uid_name, uid_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
@@ -242,11 +243,12 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
     """
     kept: dict[str, Slice] = {}
     dropped = []
+    frames = lru_cache(maxsize=2)(_frames)  # of the two files that are compared
     for one in slices:
         twin = kept.setdefault(one.instance_uid, one)
         if twin is one:
             continue
-        if _meaning(twin) != _meaning(one) or not np.array_equal(_stored(twin), _stored(one)):
+        if _meaning(twin) != _meaning(one) or not np.array_equal(_stored(twin, frames), _stored(one, frames)):
             raise RefusedInput(
                 f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out."
             )
@@ -259,9 +261,13 @@ def _meaning(one: Slice) -> tuple[object, ...]:
     return (one.position_mm, one.orientation, one.pixel_mm, one.thickness_mm, one.slope, one.intercept, one.padding)
 
 
-def _stored(one: Slice) -> Stored:
-    form = pixel_format(one.header, one.name)
-    return stored_values(list(frames_of(read_pixel_data(one.entry), form, one.frames))[one.frame], form)
+def _frames(entry: Entry, form: PixelFormat, count: int) -> list[Frame]:
+    return list(frames_of(read_pixel_data(entry), form, count))
+
+
+def _stored(one: Slice, frames: Callable[[Entry, PixelFormat, int], list[Frame]]) -> Stored:
+    form = pixel_format(one.header, one.entry.name)
+    return stored_values(frames(one.entry, form, one.frames)[one.frame], form)
 
 
 def _remarks(slices: Sequence[Slice]) -> list[str]:

@@ -43,6 +43,9 @@ from lamella.volume import AIR_HU, GIVE_THICKNESS, Geometry, Volume, agreed_thic
 MAX_DEFLATE_RATIO = 1032
 """Deflate cannot inflate further (RFC 1951: 258 bytes from two bits), so a header that claims more is wrong."""
 
+LARGE_BYTES, MAX_RATIO = 2**30, 100
+"""Beyond this size CT does not deflate this far: the rest is a bomb."""
+
 UNKNOWN_THICKNESS = (
     "thickness is unknown in NIfTI: taken equal to the spacing, {:.4g} mm. Slices that overlap are thicker, and the result "
     f"is then too smooth, by several dB: {GIVE_THICKNESS}, or put the JSON sidecar of dcm2niix beside the file"
@@ -231,7 +234,8 @@ def _load(path: Path, *, voxels: bool = True) -> tuple[Any, bytes]:
             head = stream.read(_HEADER_BYTES)
             header = header_of(name, head)
             expected = expected_bytes(name, header)
-            if expected > size * (MAX_DEFLATE_RATIO if packed else 1) + _HEADER_BYTES:
+            most = min(size * MAX_DEFLATE_RATIO, max(LARGE_BYTES, size * MAX_RATIO)) if packed else size
+            if expected > most + _HEADER_BYTES:
                 raise cut_off(name, size, expected)
             if not voxels:
                 return header, head
