@@ -86,7 +86,7 @@ def test_code_stream_of_another_size(tmp_path, syntax):
     """A code stream may claim any size; the header decides how much memory is used."""
     large = encoder(syntax, 12)(np.zeros((32, 40), np.uint16))
     build_series(tmp_path, phantom_hu(4), syntax=syntax, per_slice={2: {"PixelData": encapsulate([large])}})
-    with pytest.raises(RefusedInput, match=r"pixel data of 0002.dcm cannot be decoded"):
+    with pytest.raises(RefusedInput, match=r"0002.dcm (cannot be decoded|have another size)"):
         read_series(tmp_path)
 
 
