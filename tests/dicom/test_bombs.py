@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from pathlib import Path
 
 import imagecodecs
 import nibabel as nib
@@ -99,7 +100,7 @@ def test_a_file_that_is_there_twice_is_read_a_few_times_however_many_frames_it_h
         return data if size < 0 else data[:size]
 
     with quiet_pydicom():
-        found = scan(Archive((Entry("a", len(data), read), Entry("b", len(data), lambda size: read(size))), ()))
+        found = scan(Archive(tuple(Entry(name, len(data), read, Path(name)) for name in "ab"), ()))
         stack = stack_of_series(found.series[0])
     assert len(stack.slices) == 40
     assert any("the same file twice" in note for note in stack.notes)
