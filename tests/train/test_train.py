@@ -7,43 +7,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.small_model import SMALL, upright
+from tests.small_model import SMALL
 from tests.stored_cases import StoredCase, noise, stored_index
 
-from lamella.data.patches import Pairs, PatchBatches, PatchSettings
-from lamella.data.views import SeriesSettings, load_views
-from lamella.diffusion.denoiser import Denoiser
-from lamella.diffusion.loss import LossSettings, sample_losses
-from lamella.diffusion.schedule import FlowSchedule
-from lamella.embedded.loss import HUBER, MeanLossSettings, counted_mean, mean_scale_loss
+from lamella.data.patches import PatchSettings
+from lamella.data.views import SeriesSettings
 from lamella.embedded.model import EmbeddedModel
-from lamella.embedded.networks import RESIDUAL_HU, SCALE_HU, MeanScaleNet
-from lamella.errors import LamellaError, NonFiniteError, UsageError
+from lamella.errors import NonFiniteError, UsageError
 from lamella.files.config import save
 from lamella.networks.folder import read_card
-from lamella.nifti.image import write_nifti
 from lamella.train import EmbeddedRun, train_embedded
 from lamella.train.settings import EmbeddedData, StageSettings
 from lamella.train.stages import FlowStage, MeanStage
-from lamella.volume import Volume
 
 PATCHES = PatchSettings(batch=2, size_px=16, depth=16)
 STAGE = StageSettings(steps=6, warm_up=2, ema=0.5)
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ct")
-    rng = np.random.default_rng(0)
-    for name in ("a.nii", "b.nii"):
-        z, y, x = np.meshgrid(np.arange(40), np.arange(24), np.arange(24), indexing="ij")
-        hu = 300 * np.sin(z / 4 + y / 7) * np.cos(x / 6) + rng.normal(0, 9, z.shape)
-        write_nifti(folder / name, [Volume(hu.astype(np.int16), upright(z.shape, 1.0, 1.0))], None)
-    return folder
 
 
 def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
@@ -63,10 +44,6 @@ def run_of(folder: Path, out: Path, steps: int) -> EmbeddedRun:
         threads=1,
         device="cpu",
     )
-
-
-def pairs_of(folder: Path) -> Pairs:
-    return PatchBatches(load_views(folder, (SeriesSettings("a.nii", axial=1.0),)), PATCHES, 1)[0]
 
 
 def losses(out: Path, stage: str) -> list[tuple[str, str]]:
@@ -207,57 +184,6 @@ def test_a_stage_without_steps_is_left_out_and_a_resumed_one_takes_new_rates(dat
     assert group["lr"] == pytest.approx(more.learning_rate * more.rate_factor(4))
 
 
-def test_the_mean_is_penalised_before_or_after_its_projection(data_folder: Path) -> None:
-    pairs = pairs_of(data_folder)
-    network = MeanScaleNet(SMALL)
-    off_hu = 250.0
-    with torch.no_grad():
-        network.head.out.weight.zero_()
-        network.head.out.bias.zero_()
-        network.head.out.bias[: network.codec.channels] = off_hu / RESIDUAL_HU
-    found = {
-        projected: float(
-            mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(1e4, projected=projected))[1]["mean_loss"]
-        )
-        for projected in (True, False)
-    }
-    error = network.codec.encode(pairs.thin_hu) - pairs.grids.start(network.codec.encode(pairs.thick_hu))
-    turned = pairs.grids.operator.null(torch.full_like(error, off_hu))
-    for projected, off in ((True, turned), (False, torch.full_like(error, off_hu))):
-        expected = float(counted_mean((error - off).square(), pairs.counted)) / 30.0**2
-        assert found[projected] == pytest.approx(expected, rel=1e-3)
-    assert found[False] > 2 * found[True]
-
-
-def test_a_balance_weighs_squared_errors_by_the_predicted_scale(data_folder: Path) -> None:
-    pairs = pairs_of(data_folder)
-    network = MeanScaleNet(SMALL)
-    n = network.codec.channels
-    scale_hu = torch.linspace(5.0, 80.0, n)
-    with torch.no_grad():
-        network.head.out.weight.zero_()
-        network.head.out.bias.zero_()
-        network.head.out.bias[n:] = torch.log(scale_hu / SCALE_HU)
-    error = network.codec.encode(pairs.thin_hu) - pairs.grids.start(network.codec.encode(pairs.thick_hu))
-    for balance in (0.0, 0.7):
-        settings = MeanLossSettings(1e4, balance=balance)
-        found = float(mean_scale_loss(network, pairs, pairs.condition, settings)[1]["mean_loss"])
-        weighed = error.square() / scale_hu[:, None, None, None] ** balance
-        expected = float(counted_mean(weighed, pairs.counted)) / 30.0 ** (2 - balance)
-        assert found == pytest.approx(expected, rel=1e-3)
-    with pytest.raises(LamellaError, match="balance"):
-        MeanLossSettings(balance=-1.0)
-
-
-def test_a_large_turning_point_makes_the_penalty_a_square(data_folder: Path) -> None:
-    pairs = pairs_of(data_folder)
-    network = MeanScaleNet(SMALL)
-    _, figures = mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(charbonnier_hu=1e4))
-    assert float(figures["mean_loss"]) == pytest.approx(float(figures["mse_hu2"]) / 30.0**2, rel=1e-3)
-    _, rounder = mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(charbonnier_hu=10.0))
-    assert float(rounder["mean_loss"]) < float(figures["mean_loss"])
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -304,17 +230,3 @@ def test_series_too_small_for_the_patches_are_named_before_training(data_folder:
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing does not exist. Set data.folder=PATH"):
         train_embedded(run_of(tmp_path / "missing", tmp_path / "run", 2))
-
-
-def test_the_flow_learns_the_mean_of_skewed_residuals_and_not_their_median() -> None:
-    residual = torch.full((1, 1, 1, 10, 10), -1 / 3)
-    residual[..., 0] = 3.0  # mean 0, standard deviation 1, median -1/3
-    guesses = torch.linspace(-0.4, 0.2, 61)
-
-    def loss(guess: float) -> float:
-        constant: Denoiser[None] = Denoiser(lambda z_t, t, _: torch.full_like(z_t, guess), FlowSchedule(), "x0")
-        t, settings = torch.tensor([0.5]), LossSettings(pseudo_huber_delta=HUBER)
-        return float(sample_losses(constant, residual, None, t, torch.zeros_like(residual), settings=settings).mean())
-
-    found = float(guesses[int(np.argmin([loss(float(guess)) for guess in guesses]))])
-    assert abs(found) < 0.06
