@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.broken_scans import ORIGIN_MM, axes_of
 from tests.dicom_builder import body_hu, build_series
@@ -136,6 +140,46 @@ def test_an_unknown_repair_is_wrong_usage(tmp_path: Path) -> None:
     series(tmp_path, EVERY)
     with pytest.raises(UsageError, match=r"Unknown repair 'shear'. Expected one of tilt, gap, uneven"):
         read_source(tmp_path, repair="shear")  # type: ignore[arg-type]  # that is the point
+
+
+EVEN = st.integers(3, 9).map(lambda count: [1.0] * count)
+ONE_WIDE = st.integers(0, 8).map(lambda at: [2.0 if k == at else 1.0 for k in range(9)])
+JITTER = st.lists(st.sampled_from([0.9, 1.0, 1.1, 1.3]), min_size=3, max_size=9)
+STRAIGHT, LEANING = st.just(0.0), st.sampled_from([-33.0, -12.0, 0.5, 20.0, 38.0])
+FAULTS = st.one_of(
+    st.tuples(EVEN, LEANING, st.just("tilt")),
+    st.tuples(ONE_WIDE, STRAIGHT, st.just("gap")),
+    st.tuples(JITTER, STRAIGHT, st.just("uneven")),
+    st.tuples(EVEN | ONE_WIDE | JITTER, STRAIGHT | LEANING, st.sampled_from(KINDS)),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(fault=FAULTS, decimals=st.sampled_from([2, 3, 6]), order=st.randoms(use_true_random=False))
+def test_whatever_the_fault_a_repaired_stack_spans_the_measured_positions_or_is_refused(
+    fault: tuple[list[float], float, RepairKind], decimals: int, order: Random
+) -> None:
+    steps, tilt_deg, kind = fault
+    heights = np.concatenate([[0.0], np.cumsum(steps)]) * 2.5
+    shuffled = np.round(np.array(ORIGIN_MM) + heights[:, None] * UPRIGHT, decimals)
+    indices = list(range(len(heights)))
+    order.shuffle(indices)
+    with TemporaryDirectory() as folder:
+        series(Path(folder), heights, tilt_deg, positions_mm=shuffled[indices].tolist())
+        try:
+            volume = read_series(Path(folder), repair=kind)
+        except RefusedInput:
+            event(f"{kind} refused")
+            return
+    event(f"{kind} repaired")
+    grid, cosine = volume.geometry, np.cos(np.radians(tilt_deg))
+    assert grid.shape[0] == len(heights) + (kind == "gap")
+    assert (kind == "tilt") == (tilt_deg != 0)
+    span = grid.spacing_mm * (grid.shape[0] - 1)
+    assert span == pytest.approx(heights[-1] * cosine, abs=0.05)
+    np.testing.assert_allclose(grid.axes[:, 0], axes_of(tilt_deg)[:, 0], atol=1e-6)
+    first = axes_of(tilt_deg)[:, 0] @ (grid.position(0) - np.array(ORIGIN_MM))
+    assert first == pytest.approx(0.0, abs=0.02)
 
 
 def test_summaries_refuse_what_is_not_asked_for(tmp_path: Path) -> None:
