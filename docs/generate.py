@@ -32,6 +32,7 @@ CONFIGS = {
     "lamella.data.prepare_settings:PrepareSettings": "lamella prepare",
     "lamella.evaluate:EvaluationSettings": "lamella evaluate",
     "lamella.node.settings:NodeSettings": "lamella serve",
+    "lamella.selection.rules:SeriesRules": "lamella batch --rules: which series",
 }
 """The settings that a YAML file fills, and the command that reads it."""
 

@@ -146,6 +146,7 @@ def fault_of(words: list[str]) -> str | None:
         verb = next((tuple(words[1 : 1 + n]) for n in (2, 1) if tuple(words[1 : 1 + n]) in VERBS), ())
         if not verb and words[1].isidentifier() and words[1].islower():
             return f"no verb {words[1]}"
+        verb = (*verb, "run") if (*verb, "run") in VERBS else verb  # what `lamella batch` is short for
         known = {"-h", "--help", *(name for one in VERBS[verb].params for name in one.opts)}
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
         unknown = [word for word in options if word not in known]

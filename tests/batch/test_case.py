@@ -40,7 +40,7 @@ def test_a_series_becomes_a_folder_with_a_record(tmp_path: Path, small_model: Em
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert record.consistency_rmse_hu == report["consistency_rmse_hu"] < 0.5
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "series", "record.json", "report.json", "report.html", "preview.png",
+        "series", "record.json", "report.json", "report.html", "preview.png", "thumbnail.png",
     }  # fmt: skip
     assert read_series(tmp_path / "out" / "series").geometry.spacing_mm == pytest.approx(2.5)
 
@@ -49,7 +49,7 @@ def test_the_hash_is_that_of_voxels_and_labels_not_of_the_time(tmp_path: Path, s
     build_series(tmp_path / "in", body_hu())
     (found,) = find_series([tmp_path / "in"])
     ahead = read_case(found, ASKED)
-    first = thin_case(found, tmp_path / "one", ASKED, small_model, ahead)
+    first = thin_case(found, tmp_path / "one", ASKED, small_model, lambda: ahead)
     second = thin_case(found, tmp_path / "two", ASKED, small_model)
     assert first.sha256 == second.sha256 == result_sha256(result_in(tmp_path / "two"))
     assert first.key == second.key == case_key(found, ASKED, small_model)

@@ -127,3 +127,11 @@ def test_a_source_without_images_finds_nothing_and_a_file_that_is_none_is_refuse
     assert find_series([tmp_path]) == []
     (one,) = find_series([tmp_path / "readme.txt"])
     assert "holds no DICOM" in choose([one], SeriesRules())[0].reason
+
+
+def test_a_series_uid_that_is_none_becomes_a_hash(tmp_path: Path) -> None:
+    build_series(tmp_path / "in", body_hu(), tags={"SeriesInstanceUID": "../Mustermann", "StudyInstanceUID": "Erika"})
+    (one,) = find_series([tmp_path])
+    assert one.id.startswith("series-")
+    assert one.study.startswith("study-")
+    assert (one.series_uid, one.summary.refusal) == ("../Mustermann", None)

@@ -7,15 +7,18 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lamella
 from lamella.batch.digest import result_sha256
+from lamella.batch.making import settings_of
 from lamella.batch.record import CaseRecord, State
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import staged_folder
+from lamella.files.config import fill
+from lamella.report.thumbnail import thumbnail
 from lamella.selection.series import FoundSeries
 from lamella.sources.source import read_source
 from lamella.thinning.model import ThinModel
@@ -25,14 +28,15 @@ from lamella.workflow.outputs import REPLACEABLE, write_json
 from lamella.workflow.pictures import draw
 from lamella.workflow.thin_study import ThinRequest, thin_study
 
-RECORD, REPORT, PAGE, PREVIEW = "record.json", "report.json", "report.html", "preview.png"
+RECORD, REPORT, PAGE, PREVIEW, THUMBNAIL = "record.json", "report.json", "report.html", "preview.png", "thumbnail.png"
 SERIES, NIFTI, SPREAD = "series", "thin.nii.gz", "spread.nii.gz"
 """What the folder of a case holds."""
 
-CASE_FILES = (RECORD, REPORT, PAGE, PREVIEW, NIFTI, "thin.json", SPREAD, *(f"{SERIES}/{name}" for name in REPLACEABLE))
+CASE_FILES = (
+    *(RECORD, REPORT, PAGE, PREVIEW, THUMBNAIL, NIFTI, "thin.json", SPREAD),
+    *(f"{SERIES}/{name}" for name in REPLACEABLE),
+)
 """What a folder may hold to be replaced by a case."""
-
-_NOT_IN_KEY = ("source", "output", "series", "model", "spread", "report", "preview", "overwrite")
 
 
 def read_case(found: FoundSeries, request: ThinRequest) -> Volume:
@@ -49,13 +53,14 @@ def thin_case(
     output: Path,
     request: ThinRequest,
     model: ThinModel,
-    source: Volume | None = None,
+    source: Callable[[], Volume] | None = None,
     *,
+    spread: bool = False,
     page: bool = False,
     preview: bool = False,
     progress: Progress = silent,
 ) -> CaseRecord:
-    """Thin one series into a folder: `series` (or thin.nii.gz), report.json and record.json, and pictures where asked for.
+    """Thin one series into a folder: `series` (or thin.nii.gz), report.json, record.json and thumbnail.png.
 
     An earlier result of a case is replaced. It never raises for what is wrong with the series, the settings or this machine:
     the record says it, and then nothing is at `output` that was not there before.
@@ -63,9 +68,10 @@ def thin_case(
     Args:
         found: which series.
         output: the folder to appear.
-        request: how to thin; which source, output, report and preview it names does not count.
+        request: how to thin; which source, output and other files it names does not count.
         model: what makes thin slices.
-        source: what `read_case` gave.
+        source: gives what `read_case` gave, or raises what it raised.
+        spread: also spread.nii.gz.
         page: also report.html, which holds the volumes.
         preview: also preview.png.
         progress: told (stage, fraction done).
@@ -73,9 +79,18 @@ def thin_case(
     began = time.perf_counter()
     record = CaseRecord(found.id, found.study, key=case_key(found, request, model))
     try:
-        volume = read_case(found, request) if source is None else source
+        volume = read_case(found, request) if source is None else source()
         with staged_folder(output, overwrite=True, replaceable=CASE_FILES) as folder:
-            report = _thin_into(folder, found, request, model, volume, page, preview, progress)
+            asked = dataclasses.replace(
+                request,
+                source=found.files[0],
+                output=folder / (NIFTI if found.kind == "nifti" else SERIES),
+                spread=folder / SPREAD if spread else None,
+                report=folder / REPORT,
+                preview=folder / PREVIEW if preview else None,
+                settings=dataclasses.replace(request.settings, spread=None if page else False),
+            )
+            report = _thin_into(folder, asked, model, volume, page, progress)
             record = dataclasses.replace(
                 record,
                 folder=output.name,
@@ -98,13 +113,27 @@ def result_in(folder: Path) -> Path:
     return folder / SERIES if (folder / SERIES).is_dir() else folder / NIFTI
 
 
+def earlier_case(folder: Path) -> CaseRecord | None:
+    """The record in the folder of a case; None where there is none that can be read."""
+    try:
+        return fill(CaseRecord, json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def is_whole(folder: Path, record: CaseRecord, *, page: bool, preview: bool, spread: bool) -> bool:
+    """Whether a folder still holds the result that its record names, and all that is asked for beside it."""
+    beside = [THUMBNAIL, REPORT, *[PAGE] * page, *[PREVIEW] * preview, *[SPREAD] * spread]
+    try:
+        return all((folder / name).is_file() for name in beside) and result_sha256(result_in(folder)) == record.sha256
+    except (LamellaError, OSError):
+        return False
+
+
 def case_key(found: FoundSeries, request: ThinRequest, model: ThinModel) -> str:
     """Stands for the content of a series and for all that its result depends on: equal keys give equal results."""
-    asked = {name: value for name, value in dataclasses.asdict(request).items() if name not in _NOT_IN_KEY}
-    asked["settings"].pop("memory_gb")
-    text = json.dumps(
-        [found.content, lamella.__version__, model.name, model.sha256, asked], sort_keys=True, default=str
-    )
+    asked = settings_of(request) | {"model": model.name}
+    text = json.dumps([found.content, lamella.__version__, model.sha256, asked], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -123,25 +152,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def _thin_into(
-    folder: Path,
-    found: FoundSeries,
-    request: ThinRequest,
-    model: ThinModel,
-    volume: Volume,
-    page: bool,
-    preview: bool,
-    progress: Progress,
+    folder: Path, asked: ThinRequest, model: ThinModel, volume: Volume, page: bool, progress: Progress
 ) -> Mapping[str, Any]:
-    asked = dataclasses.replace(
-        request,
-        source=found.files[0],
-        output=folder / (NIFTI if found.kind == "nifti" else SERIES),
-        spread=None if request.spread is None else folder / SPREAD,
-        report=folder / REPORT,
-        preview=folder / PREVIEW if preview else None,
-        settings=dataclasses.replace(request.settings, spread=None) if page else request.settings,
-    )
     result = thin_study(asked, progress, model=model, source=volume)
+    (folder / THUMBNAIL).write_bytes(thumbnail(volume, result.volume))
     if page:
         draw(result, folder / PAGE, None, overwrite=False)
     return result.report

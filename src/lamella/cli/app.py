@@ -7,7 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from lamella import RESEARCH_ONLY, __version__
-from lamella.cli import degrade, demo, evaluate, info, inspect, models, prepare, reader, report, serve, thin, train
+from lamella.cli import (
+    batch,
+    degrade,
+    demo,
+    evaluate,
+    info,
+    inspect,
+    models,
+    prepare,
+    reader,
+    report,
+    serve,
+    thin,
+    train,
+)
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -37,6 +51,7 @@ def command() -> Any:
         no_args_is_help=True,
     )(_root)
     app.command("thin")(thin.thin)
+    app.add_typer(batch.verbs(), name="batch")
     app.command("inspect")(inspect.inspect)
     app.command("degrade")(degrade.degrade)
     app.command("demo")(demo.demo)

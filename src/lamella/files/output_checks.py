@@ -40,19 +40,7 @@ def check_output(
     """
     real = Path(os.path.realpath(output))
     if source is not None:
-        origin = Path(os.path.realpath(source))
-        if real == origin:
-            raise UsageError(f"OUTPUT is {called}: {output}. An input is never replaced. Choose another OUTPUT.")
-        if origin in real.parents:
-            raise UsageError(
-                f"OUTPUT lies inside {called}: {output} is below {source}. The next reading of {called} would find the "
-                f"result. Choose an OUTPUT outside {called}."
-            )
-        if real in origin.parents and os.path.lexists(output):
-            raise UsageError(
-                f"{called} lies inside OUTPUT: {source} is below {output}, and replacing OUTPUT would delete it. "
-                "Choose another OUTPUT."
-            )
+        refuse_overlap(output, source, called)
     refuse_existing(absolute(output), overwrite, replaceable if folder else None)
     parent = next(path for path in real.parents if os.path.lexists(path))
     if not parent.is_dir():
@@ -65,6 +53,23 @@ def check_output(
             f"OUTPUT cannot be created: no permission to write in {parent} ({os.strerror(error.errno or 0)}). Choose another "
             "OUTPUT."
         ) from None
+
+
+def refuse_overlap(output: Path, source: Path, called: str = "SOURCE") -> None:
+    """Refuse an OUTPUT that is an input, lies inside it or around it; see `check_output`."""
+    real, origin = Path(os.path.realpath(output)), Path(os.path.realpath(source))
+    if real == origin:
+        raise UsageError(f"OUTPUT is {called}: {output}. An input is never replaced. Choose another OUTPUT.")
+    if origin in real.parents:
+        raise UsageError(
+            f"OUTPUT lies inside {called}: {output} is below {source}. The next reading of {called} would find the "
+            f"result. Choose an OUTPUT outside {called}."
+        )
+    if real in origin.parents and os.path.lexists(output):
+        raise UsageError(
+            f"{called} lies inside OUTPUT: {source} is below {output}, and replacing OUTPUT would delete it. "
+            "Choose another OUTPUT."
+        )
 
 
 def absolute(path: Path) -> Path:

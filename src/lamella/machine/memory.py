@@ -11,9 +11,19 @@ _CGROUP = Path("/sys/fs/cgroup")
 """Where Linux says what a container may use."""
 
 
+_share_bytes: int | None = None
+
+
+def share_memory(most_bytes: int) -> None:
+    """Let this process count no more than so many bytes as free for it, where several share a machine."""
+    global _share_bytes
+    _share_bytes = most_bytes
+
+
 def available_bytes(cgroup: Path = _CGROUP) -> int:
     """Main memory that is free for this process: the machine's, or what a container's limit leaves of it, in bytes."""
     free = int(psutil.virtual_memory().available)
+    free = free if _share_bytes is None else min(free, _share_bytes)
     for folder, limit, used, cache in (
         (cgroup, "memory.max", "memory.current", "inactive_file"),
         (cgroup / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),  # version 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ Progress = Callable[[int], None]
 
 _NIFTI = (".nii", ".nii.gz")
 _HIDDEN = "."
+_UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 _KINDS: dict[str, Kind] = {"zip": "zip", "nifti": "nifti"}
 
 
@@ -203,8 +205,8 @@ def _dicom(
             notes=tuple(without_names(note, names) for note in summary.notes),
             synthetic=any(text_of(header, "SyntheticData") == "YES" for header in headers),
         ),
-        id=series.uid,
-        study=text_of(first, "StudyInstanceUID") or series.uid,
+        id=_named("series", series.uid),
+        study=_named("study", text_of(first, "StudyInstanceUID") or series.uid),
         kind=kind,
         content=_digest([digests[entry] for entry, _ in series.files]),
         ct=series.is_ct,
@@ -213,8 +215,13 @@ def _dicom(
         body_part=text_of(first, "BodyPartExamined"),
         description=text_of(first, "SeriesDescription"),
         files=files,
-        names=names,
+        names=tuple(entry.name for entry, _ in series.files),
     )
+
+
+def _named(kind: str, uid: str) -> str:
+    """A UID as it is; what is none may be anything, so a hash stands for it."""
+    return uid if _UID.fullmatch(uid) else f"{kind}-{hashlib.sha256(uid.encode()).hexdigest()[:16]}"
 
 
 def _items(header: Dataset) -> Iterable[Dataset]:

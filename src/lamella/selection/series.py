@@ -18,8 +18,8 @@ class FoundSeries:
 
     Attributes:
         summary: what it is, in codes and numbers; where nothing could be read, only `refusal` counts.
-        id: SeriesInstanceUID; of other files "nifti-" or "unreadable-" and a hash of the place below SOURCE.
-        study: StudyInstanceUID; `id` where there is none.
+        id: SeriesInstanceUID; "series-", "nifti-" or "unreadable-" and a hash where there is none. A name for a folder.
+        study: StudyInstanceUID, or "study-" and a hash; `id` where there is none.
         kind: of its files: loose DICOM, a ZIP, NIfTI.
         content: SHA-256 over its files, whatever their names and order.
         ct: it holds CT slices, or is NIfTI, which does not say what it is.

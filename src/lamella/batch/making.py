@@ -1,0 +1,48 @@
+"""What a worker is told once, and what it tells of each case."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lamella.batch.record import CaseRecord
+from lamella.workflow.thin_study import ThinRequest
+
+NOT_ASKED = ("source", "output", "like", "like_series", "series", "spread", "report", "preview", "overwrite")
+"""Fields of a request that a batch sets itself for each case, or has no use for."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """How every case of a batch is made.
+
+    Attributes:
+        out: folder of all results.
+        thin: how to thin; the fields of `NOT_ASKED` do not count.
+        spread: also spread.nii.gz in each folder.
+        page: also report.html.
+        preview: also preview.png.
+        overwrite: results of other settings, or of other content, are replaced.
+    """
+
+    out: Path
+    thin: ThinRequest
+    spread: bool = False
+    page: bool = False
+    preview: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A case that ended; `kept`: its result was there, whole, from an earlier run."""
+
+    record: CaseRecord
+    kept: bool = False
+
+
+def settings_of(request: ThinRequest) -> dict[str, Any]:
+    """What a request asks of every case."""
+    return {name: value for name, value in dataclasses.asdict(request).items() if name not in NOT_ASKED}
