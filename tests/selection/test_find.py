@@ -15,7 +15,7 @@ from tests.dicom_builder import body_hu, build_series
 from lamella.cli import main
 from lamella.dicom import read_series
 from lamella.errors import UsageError
-from lamella.selection.find import find_series
+from lamella.selection.find import Reading, find_series
 from lamella.selection.rules import SeriesRules, choose
 from lamella.sources.source import read_source
 
@@ -129,9 +129,19 @@ def test_a_source_without_images_finds_nothing_and_a_file_that_is_none_is_refuse
     assert "holds no DICOM" in choose([one], SeriesRules())[0].reason
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
 def test_a_series_uid_that_is_none_becomes_a_hash(tmp_path: Path) -> None:
     build_series(tmp_path / "in", body_hu(), tags={"SeriesInstanceUID": "../Mustermann", "StudyInstanceUID": "Erika"})
     (one,) = find_series([tmp_path])
     assert one.id.startswith("series-")
     assert one.study.startswith("study-")
     assert (one.series_uid, one.summary.refusal) == ("../Mustermann", None)
+
+
+def test_what_will_be_repaired_is_not_refused(tmp_path: Path) -> None:
+    hu = body_hu(6)
+    build_series(tmp_path / "gap", hu, series_uid=f"{ROOT}.1.1", study_uid=f"{ROOT}.1")
+    (tmp_path / "gap" / "0002.dcm").unlink()
+    assert "1 slice is missing" in (find_series([tmp_path])[0].summary.refusal or "")
+    assert find_series([tmp_path], reading=Reading(repair="gap"))[0].summary.refusal is None
+    assert find_series([tmp_path], reading=Reading(thickness_mm=3.0))[0].summary.refusal is not None

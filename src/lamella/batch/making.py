@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lamella.batch.record import CaseRecord
-from lamella.workflow.thin_study import ThinRequest
-
-NOT_ASKED = ("source", "output", "like", "like_series", "series", "spread", "report", "preview", "overwrite")
-"""Fields of a request that a batch sets itself for each case, or has no use for."""
+from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Making:
 
     Attributes:
         out: folder of all results.
-        thin: how to thin; the fields of `NOT_ASKED` do not count.
+        thin: how to thin; the fields of `ONE_STUDY` do not count.
         spread: also spread.nii.gz in each folder.
         page: also report.html.
         preview: also preview.png.
@@ -45,4 +42,4 @@ class Finished:
 
 def settings_of(request: ThinRequest) -> dict[str, Any]:
     """What a request asks of every case."""
-    return {name: value for name, value in dataclasses.asdict(request).items() if name not in NOT_ASKED}
+    return {name: value for name, value in dataclasses.asdict(request).items() if name not in ONE_STUDY}

@@ -16,7 +16,7 @@ from lamella.batch.record import BATCH, BatchRecord, CaseRecord, in_order, stem_
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.lock import lock
 from lamella.files.output_checks import absolute, refuse_overlap
-from lamella.selection.find import find_series
+from lamella.selection.find import Reading, find_series
 from lamella.selection.rules import Decision, SeriesRules, choose
 from lamella.selection.series import FoundSeries
 
@@ -89,9 +89,8 @@ def plan_batch(request: BatchRequest, progress: Callable[[str, float], None]) ->
         raise UsageError(f"OUT holds files and is no batch: {out}. Choose a new folder, or one that a batch made.")
     thin = request.making.thin
     progress("find series", 0.0)
-    found = find_series(
-        request.sources, lambda files: progress("find series", 0.0), thickness_mm=thin.thickness_mm, strict=thin.strict
-    )
+    reading = Reading(thin.thickness_mm, thin.strict, thin.repair)
+    found = find_series(request.sources, lambda files: progress("find series", 0.0), reading)
     if not found:
         raise RefusedInput("The sources hold no DICOM series and no NIfTI file. Look at the paths.")
     return [one for one in choose(found, request.rules) if request.part is None or request.part.holds(one.series.id)]

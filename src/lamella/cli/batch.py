@@ -15,17 +15,14 @@ from lamella.cli import thin
 from lamella.cli.options import SOME_FAILED, Debug, Overwrite, Quiet, options_of
 from lamella.cli.progress import Progress
 from lamella.thinning.settings import ThinSettings
-from lamella.workflow.thin_study import ThinRequest
+from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
 
 if TYPE_CHECKING:
     from lamella.batch.record import BatchRecord
     from lamella.batch.run import BatchRequest, Standing
     from lamella.selection.rules import Decision
 
-_NOT_HERE = ("source", "output", "like", "like_series", "series", "spread", "report", "preview", "overwrite")
-"""Options of `lamella thin` that are about one study."""
-
-OPTIONS = {name: words for name, words in thin.OPTIONS.items() if name not in _NOT_HERE}
+OPTIONS = {name: words for name, words in thin.OPTIONS.items() if name not in ONE_STUDY}
 RUN = "run"
 
 

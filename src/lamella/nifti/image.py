@@ -128,7 +128,9 @@ def read_nifti(path: Path, thickness_mm: float | None = None, repair: RepairKind
     return replace(volume, header=replace(cast(NiftiHeader, volume.header), synthetic=sidecar.synthetic))
 
 
-def geometry_of(path: Path, thickness_mm: float | None = None) -> tuple[Geometry, str]:
+def geometry_of(
+    path: Path, thickness_mm: float | None = None, repair: RepairKind | None = None
+) -> tuple[Geometry, str]:
     """Where the voxels of a NIfTI file lie, and the `descrip` of its header, without a look at its voxels.
 
     Raises:
@@ -137,7 +139,7 @@ def geometry_of(path: Path, thickness_mm: float | None = None) -> tuple[Geometry
     name = shown_name(path)
     sidecar, (header, _) = read_sidecar(path), _load(path, voxels=False)
     thickness_mm = agreed_thickness(sidecar.thickness_mm, thickness_mm, f"SliceThickness of {sidecar.name}")
-    geometry, *_ = _placed(name, header, thickness_mm)
+    geometry, *_ = _placed(name, header, thickness_mm, repair)
     sidecar.check_spacing(name, geometry.spacing_mm)
     return geometry, bytes(header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
 

@@ -20,6 +20,7 @@ from lamella.errors import RefusedInput, UsageError
 from lamella.files.atomic import sha256_of
 from lamella.nifti.image import geometry_of, is_nifti
 from lamella.nifti.sidecar import read_sidecar, sidecar_path
+from lamella.physics.repair import RepairKind
 from lamella.selection.series import FoundSeries, Kind, without_names
 from lamella.sources.source import kind_of
 
@@ -33,19 +34,19 @@ _KINDS: dict[str, Kind] = {"zip": "zip", "nifti": "nifti"}
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """How each series will be read."""
+class Reading:
+    """How each series will be read; see `lamella.sources.source.read_source`."""
 
-    thickness_mm: float | None
-    strict: bool
+    thickness_mm: float | None = None
+    strict: bool = False
+    repair: RepairKind | None = None
+
+
+_PLAIN = Reading()
 
 
 def find_series(
-    sources: Sequence[Path],
-    progress: Progress = lambda files: None,
-    *,
-    thickness_mm: float | None = None,
-    strict: bool = False,
+    sources: Sequence[Path], progress: Progress = lambda files: None, reading: Reading = _PLAIN
 ) -> list[FoundSeries]:
     """Every series of all sources, sorted by study and series.
 
@@ -56,14 +57,13 @@ def find_series(
     Args:
         sources: folders, ZIPs, DICOM files and NIfTI files.
         progress: see `Progress`.
-        thickness_mm, strict: as they will be read; see `lamella.sources.source.read_source`.
+        reading: how they will be read: what is refused then is refused here.
 
     Raises:
         UsageError: a source does not exist.
     """
     found: list[FoundSeries] = []
     damage: dict[Path, str] = {}
-    reading = _Reading(thickness_mm, strict)
     for source in sources:
         if not source.exists():
             raise UsageError(f"SOURCE does not exist: {source}. Expected a folder, a ZIP, a DICOM or a NIfTI file.")
@@ -100,7 +100,7 @@ def _kind(path: Path, source: Path) -> Kind:
     return "nifti" if name.endswith(_NIFTI) and is_nifti(path) else "zip" if name.endswith(".zip") else "dicom"
 
 
-def _loose(paths: tuple[Path, ...], damage: dict[Path, str], given: bool, reading: _Reading) -> list[FoundSeries]:
+def _loose(paths: tuple[Path, ...], damage: dict[Path, str], given: bool, reading: Reading) -> list[FoundSeries]:
     """The DICOM series among the files of a folder; the first damaged file, if any, goes into `damage`."""
     digests: dict[Entry, str] = {}
     archive = _hashing(files_archive(paths), digests)
@@ -119,7 +119,7 @@ def _loose(paths: tuple[Path, ...], damage: dict[Path, str], given: bool, readin
     ]
 
 
-def _joined(group: list[FoundSeries], damage: dict[Path, str], reading: _Reading) -> FoundSeries:
+def _joined(group: list[FoundSeries], damage: dict[Path, str], reading: Reading) -> FoundSeries:
     """One series of all that was found of it: loose files together; ZIPs must hold the same."""
     parts = [one for one in group if one.kind == "dicom" and one.summary.uid]
     rest = [one for one in group if one not in parts]
@@ -138,7 +138,7 @@ def _refused(series: FoundSeries, reason: str) -> FoundSeries:
     return replace(series, summary=replace(series.summary, refusal=reason))
 
 
-def _zip(path: Path, given: bool, reading: _Reading) -> list[FoundSeries]:
+def _zip(path: Path, given: bool, reading: Reading) -> list[FoundSeries]:
     digests: dict[Entry, str] = {}
     names: tuple[str, ...] = (path.name,)
     try:
@@ -152,7 +152,7 @@ def _zip(path: Path, given: bool, reading: _Reading) -> list[FoundSeries]:
         return [_unreadable("zip", str(error), (path,), names)]
 
 
-def _nifti(path: Path, reading: _Reading) -> list[FoundSeries]:
+def _nifti(path: Path, reading: Reading) -> list[FoundSeries]:
     beside = sidecar_path(path)
     content = sha256_of(path)
     names: tuple[str, ...] = (path.name,)
@@ -160,7 +160,7 @@ def _nifti(path: Path, reading: _Reading) -> list[FoundSeries]:
         content, names = _digest([content, sha256_of(beside)]), (path.name, beside.name)
     identity = f"nifti-{content[:16]}"
     try:
-        geometry, described = geometry_of(path, reading.thickness_mm)
+        geometry, described = geometry_of(path, reading.thickness_mm, reading.repair)
         sidecar = read_sidecar(path)
     except (RefusedInput, UsageError) as error:
         summary = _empty(without_names(str(error), names))
@@ -188,12 +188,12 @@ def _dicom(
     files: tuple[Path, ...],
     digests: dict[Entry, str],
     names: tuple[str, ...],
-    reading: _Reading,
+    reading: Reading,
 ) -> FoundSeries:
     headers = [header for _, header in series.files]
     first = (series.images or series.files)[0][1]
     try:
-        summary = summary_of(series, scan, False, reading.thickness_mm, reading.strict)
+        summary = summary_of(series, scan, False, reading.thickness_mm, reading.strict, reading.repair)
     except UsageError as error:  # it states another thickness
         summary = replace(summary_of(series, scan), refusal=str(error))
     refusal = None if summary.refusal is None else without_names(summary.refusal, names)

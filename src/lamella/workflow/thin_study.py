@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 _PAGE = ".html"
 """A report of this suffix is a page to look at, any other is JSON."""
 
+ONE_STUDY = (
+    *("source", "output", "like", "like_series", "like_thickness_mm", "series"),
+    *("spread", "report", "preview", "overwrite"),
+)
+"""Fields of a request that are about one study; the others say how any study is thinned."""
+
 
 @dataclass(frozen=True)
 class ThinRequest:
