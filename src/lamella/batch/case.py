@@ -18,6 +18,7 @@ from lamella.batch.record import CaseRecord, State
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import staged_folder
 from lamella.files.config import fill
+from lamella.files.names import numbered_names
 from lamella.report.thumbnail import thumbnail
 from lamella.selection.series import FoundSeries
 from lamella.sources.source import read_source
@@ -40,12 +41,13 @@ CASE_FILES = (
 
 
 def read_case(found: FoundSeries, request: ThinRequest) -> Volume:
-    """The volume of a series that was found, as `thin_case` reads it: for reading ahead.
+    """The volume of a series that was found, as `thin_case` reads it: for reading ahead. Its notes name no file.
 
     Raises:
         LamellaError: it is refused.
     """
-    return read_source(found.source, found.series_uid, None, request.thickness_mm, request.strict, request.repair)
+    with numbered_names():
+        return read_source(found.source, found.series_uid, None, request.thickness_mm, request.strict, request.repair)
 
 
 def thin_case(
