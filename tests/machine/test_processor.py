@@ -69,6 +69,15 @@ def test_a_torch_without_its_private_names_gives_the_same_answers(
         assert native_bf16("cpu") is False
 
 
+@pytest.mark.parametrize(("capability", "expected"), [("AVX512", True), ("AVX2", False), ("DEFAULT", False)])
+def test_kernels_that_are_held_back_imitate_bf16(
+    capability: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert native_bf16("cpu") is expected
+
+
 def test_no_other_private_name_of_torch_is_used() -> None:
     """Those allowed are the memory planner's, which only `lamella info` needs."""
     private = re.compile(r"\btorch(\.\w+)*\._(?!_)\w+")

@@ -17,7 +17,9 @@ def native_bf16(device_type: str) -> bool:
         return bool(torch.cuda.get_device_capability() >= (8, 0))  # older ones imitate it, too
     if device_type != "cpu":
         return False  # of Metal devices nothing is known
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    # Kernels may be held back from what the processor has (ATEN_CPU_CAPABILITY).
+    held_back = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
+    return not held_back and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
 
 
 class Conv3d(nn.Conv3d):
