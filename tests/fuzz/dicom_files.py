@@ -111,21 +111,21 @@ def folders() -> dict[str, bytes]:
     localizer = series(tags={"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]})[0]
     twice = {"AcquisitionNumber": 1, "ContentTime": "101112.5"}, {"AcquisitionNumber": 2, "AcquisitionTime": "101259"}
     found = {
-        "plain": plain,
-        "full": series(full=True),
+        "plain": plain[:2],
+        "full": series(full=True)[:2],
         "reversed": plain[::-1],
-        "copy": [*plain, plain[1]],
+        "copy": [*plain[:2], plain[1]],
         "gap": plain[::2],
         "two-series": [*plain[:2], *other[:2]],
-        "oblique": oblique,
-        "not-image": [*plain, no_image],
+        "oblique": oblique[:2],
+        "not-image": [*plain[:2], no_image],
         "localizer": [localizer, *plain[1:]],
         "acquisitions": series(per_slice={0: twice[0], 1: twice[1], 2: twice[0]}),
         "times": series(
             per_slice={k: {"AcquisitionTime": f"1011{k:02d}.25", "TriggerTime": 1.5 * k} for k in range(3)}
         ),
         "rounded": series(spacing_mm=0.7, thickness_mm=0.7, origin_mm=(-120.5, -100.0, -50.1)),
-        "padded": series(tags={"PixelPaddingValue": ("US", 24)}),
+        "padded": series(tags={"PixelPaddingValue": ("US", 24)})[:2],
         "concatenation": [*enhanced().values()][:2],
         "other-files": [plain[0], plain[1], b"readme", b"PK\x03\x04", b"\x1f\x8b\x08"],
     }

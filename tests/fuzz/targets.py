@@ -18,7 +18,7 @@ from tests.fuzz.containers import unpack
 from lamella.errors import LamellaError
 from lamella.sources.source import inspect_source, read_source
 
-INSPECTED = 4
+INSPECTED = 8
 """One input in so many is inspected too."""
 
 
