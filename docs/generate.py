@@ -33,6 +33,7 @@ CONFIGS = {
     "lamella.evaluate:EvaluationSettings": "lamella evaluate",
     "lamella.node.settings:NodeSettings": "lamella serve",
     "lamella.selection.rules:SeriesRules": "lamella batch --rules: which series",
+    "lamella.batch.mercure:MercureSettings": "lamella mercure: process, settings of task.json",
 }
 """The settings that a YAML file fills, and the command that reads it."""
 

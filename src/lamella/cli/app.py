@@ -14,6 +14,7 @@ from lamella.cli import (
     evaluate,
     info,
     inspect,
+    mercure,
     models,
     prepare,
     reader,
@@ -60,6 +61,7 @@ def command() -> Any:
     app.command("evaluate")(evaluate.evaluate)
     app.command("report")(report.report)
     app.command("serve")(serve.serve)
+    app.command("mercure")(mercure.mercure)
     app.add_typer(reader.verbs(), name="reader")
     app.add_typer(models.verbs(), name="models")
     app.command("info")(info.info)
