@@ -6,9 +6,12 @@ quaternion that rounding made longer than 1 is a half turn.
 
 from __future__ import annotations
 
+# mypy: disallow-untyped-calls=False
+# nibabel is annotated in part only.
 from typing import Any
 
 import numpy as np
+from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
@@ -182,15 +185,8 @@ def _qform(header: Any) -> Matrix | None:
         vector /= np.sqrt(square)
     b, c, d = vector
     a = float(np.sqrt(max(0.0, 1 - min(square, 1.0))))
-    turn = np.array(
-        [
-            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-        ]
-    )
     affine = np.eye(4)
-    affine[:3, :3] = turn * sizes
+    affine[:3, :3] = quat2mat((a, b, c, d)) * sizes
     affine[:3, 2] *= -1 if header["pixdim"][0] < 0 else 1
     affine[:3, 3] = [header[f"qoffset_{axis}"] for axis in "xyz"]
     return _with_volume(affine)
