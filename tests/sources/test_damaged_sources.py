@@ -126,7 +126,8 @@ def test_two_uids_where_one_belongs_are_refused(tmp_path, place):  # SPEC C6
 
 
 @pytest.mark.parametrize(
-    ("vr", "value"), [("LO", "1_0.0\\0\\5"), ("LO", "\u0663\\0\\5"), ("AT", [0x2E315C30, 0x2E305C30, 0x2E305C30])]
+    ("vr", "value"),
+    [("LO", "1_0.0\\0\\5"), ("LO", "\u0663\\0\\5"), ("LO", "0\\0\\5\\x"), ("AT", [0x2E315C30, 0x2E305C30, 0x2E305C30])],
 )
 def test_what_is_no_number_in_dicom_is_refused(tmp_path, vr, value):  # SPEC C6
     build_series(tmp_path, HU, tags={"ImagePositionPatient": (vr, value)})

@@ -48,7 +48,7 @@ def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> t
         )
     values = [value] if isinstance(value, (int, float, str)) else list(value)
     try:
-        found = tuple(float(item) for item in values if _NUMBER.fullmatch(str(item)))
+        found = tuple(map(float, values)) if all(_NUMBER.fullmatch(str(item)) for item in values) else ()
     except (TypeError, ValueError):
         found = ()
     if len(found) != count or not all(math.isfinite(item) for item in found):
