@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import lamella
-from lamella.errors import NonFiniteError
+from lamella.errors import NonFiniteError, RefusedInput
 from lamella.physics.overlap import abutting_grid, overlapping, overlapping_spread, overlaps
 from lamella.physics.repair import Bridged
 from lamella.thinning.bridged import with_bridged
@@ -19,6 +19,9 @@ from lamella.thinning.model import Plan, ThinModel
 from lamella.thinning.result import Progress, Thinned, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import AIR_HU, Geometry, Volume
+
+_LESS = 0.99
+"""Of what a plan needed, so that the next smaller one is made."""
 
 
 def thin(
@@ -50,7 +53,8 @@ def thin(
     volume, notes = _checked(volume)
     warnings = range_warnings(volume.geometry, grid, model.limits)
     abutting = abutting_grid(grid)
-    done = model.thin(volume, abutting, settings, plan or model.plan(volume.geometry, abutting, settings), progress)
+    plan = plan or model.plan(volume.geometry, abutting, settings)
+    done, shrunk = _within_memory(volume, model, abutting, settings, plan, progress)
     kept = consistency(done.volume, volume, bridged)
     if bridged is not None and done.spread is not None:
         done = dataclasses.replace(done, spread=with_bridged(done.spread, volume.geometry, bridged))
@@ -62,10 +66,43 @@ def thin(
         "seed": settings.seed,
         **done.report,
         **kept,
-        "warnings": [*warnings, *done.report["warnings"], *misfits, *notes],
+        "warnings": [*warnings, *done.report["warnings"], *misfits, *notes, *shrunk],
     }
     done = dataclasses.replace(done, report=report)
     return _overlapping(done, grid) if overlaps(grid) else done
+
+
+def _within_memory(
+    volume: Volume, model: ThinModel, grid: Geometry, settings: ThinSettings, plan: Plan, progress: Progress
+) -> tuple[Thinned, list[str]]:
+    """The answer, and a note if the memory ran out: then again in the next smaller pieces, as long as there are any.
+
+    Raises:
+        RefusedInput: it ran out in the smallest pieces; the message holds their plan.
+    """
+    notes: list[str] = []
+    while True:
+        try:
+            return model.thin(volume, grid, settings, plan, progress), notes
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+        notes = ["memory: it ran out, and the volume was done again in smaller pieces"]
+        less = dataclasses.replace(settings, memory_gb=_LESS * plan.peak_bytes / 2**30)
+        try:
+            plan = model.plan(volume.geometry, grid, less)
+        except RefusedInput:
+            raise RefusedInput(
+                f"The memory ran out in the smallest pieces that there are. Found {plan.describe()}. Ask for fewer slices or a "
+                "coarser spacing, end what else runs, or use a machine with more memory."
+            ) from None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch says it by a RuntimeError of its own on accelerators, by plain ones in main memory (the last is oneDNN's)."""
+    said = ("allocate memory", "could not create a primitive", "could not execute a primitive")
+    known = isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__
+    return known or any(words in str(error) for words in said)
 
 
 def _overlapping(done: Thinned, grid: Geometry) -> Thinned:
