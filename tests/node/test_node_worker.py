@@ -63,11 +63,9 @@ def test_a_study_is_looked_through(tmp_path: Path, settings: NodeSettings) -> No
 
 
 def test_too_much_memory_or_time_is_no_reason_to_wait(tmp_path: Path, settings: NodeSettings) -> None:
-    study = study_at(tmp_path / "in", slices=4, side=1024)
-    small = replace(settings, work=WorkSettings(parse_gb=0.35))
-    found = look_through(study, small)
-    assert isinstance(found, Done)
-    assert found.state in ("refused", "failed")
+    study = study_at(tmp_path / "in", slices=32, side=1024)
+    found = look_through(study, replace(settings, work=WorkSettings(parse_gb=0.04)))
+    assert found == Done("refused", "Reading it takes more memory than work.parse_gb, 0.04 GiB.")
     slow = look_through(study, replace(settings, work=WorkSettings(parse_s=0.01)))
     assert slow == Done("failed", "Reading it takes longer than work.parse_s, 0.01 s.")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from lamella.errors import LamellaError
 from lamella.node.journal import Journal
 from lamella.node.processes import Died, Worker, look_through
-from lamella.node.send import ready_to_send
+from lamella.node.send import hand_over, take_back
 from lamella.node.settings import NodeSettings
 from lamella.node.states import Round, State, States
 from lamella.node.worker import EARLIER, Done, Job
@@ -67,16 +67,10 @@ class Dispatcher:
         one.note(attempts=attempts)
         self._journal.note("begun", round=one.name, attempt=attempts)
         began = time.monotonic()
-        looked = look_through(one.source, self._settings)
-        if isinstance(looked, Done):
-            self._finish(one, looked)
-            return
-        if not looked.chosen:
-            self._finish(one, Done("refused", "; ".join(looked.reasons) or "It holds no series."))
-            return
+        before = self._before(one)
+        known = take_back(one, before)
         try:
-            before = self._before(one)
-            done = self.worker.thin(Job(one.folder, looked.chosen, _earlier_result(one, before)))
+            done, reasons = self._thin(one, before)
         except (Died, TimeoutError) as error:
             if self._stopping:
                 one.note(attempts=attempts - 1)
@@ -85,13 +79,23 @@ class Dispatcher:
             self._wait_again(one)
             return
         except LamellaError as error:
-            done = Done("failed", str(error))
+            done, reasons = Done("failed", str(error)), ()
         if done.state != "done":
             self._finish(one, done)
             return
-        one.note(reason="; ".join(filter(None, (done.reason, *looked.reasons))))
-        ready_to_send(one, before)
+        one.note(reason="; ".join(filter(None, (done.reason, *reasons))))
+        hand_over(one, known)
         self._journal.note("thinned", round=one.name, seconds=round(time.monotonic() - began, 1))
+
+    def _thin(self, one: Round, before: Round | None) -> tuple[Done, tuple[str, ...]]:
+        """How it ended, and why some series were not taken."""
+        looked = look_through(one.source, self._settings)
+        if isinstance(looked, Done):
+            return looked, ()
+        if not looked.chosen:
+            return Done("refused", "; ".join(looked.reasons) or "It holds no series."), ()
+        job = Job(one.folder, looked.chosen, _earlier_result(one, before))
+        return self.worker.thin(job), looked.reasons
 
     def _wait_again(self, one: Round) -> None:
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ hashes already.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -70,7 +71,10 @@ class Journal:
             with self._lock:
                 handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
                 try:
-                    os.write(handle, line.encode())
+                    size = os.fstat(handle).st_size
+                    if os.write(handle, line.encode()) < len(line):  # a line is whole or not there; it is ASCII
+                        os.ftruncate(handle, size)
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 finally:
                     os.close(handle)
         except OSError as error:

@@ -85,14 +85,16 @@ class Child:
 
 
 def look_through(source: Path, settings: NodeSettings) -> Looked | Done:
-    """What is in a study, found out by a process that may take so much memory and time and no more."""
+    """What is in a study, found out by a process that may take so much memory and time and no more.
+
+    Raises:
+        Died: the process ended.
+    """
     child = Child(look, source, settings.rules, settings.work.parse_gb)
     try:
         answer = child.answer(settings.work.parse_s)
     except TimeoutError:
         return Done("failed", f"Reading it takes longer than work.parse_s, {settings.work.parse_s:g} s.")
-    except Died as error:
-        return Done("failed", f"The process that reads it {error}.")
     finally:
         child.end()
     return answer if isinstance(answer, Looked) else Done("refused", str(answer))

@@ -100,10 +100,16 @@ def senders(settings: NodeSettings, states: States, journal: Journal) -> list[Se
     return [Sender(settings, states, journal, peer) for peer in settings.receivers or (None,)]
 
 
-def ready_to_send(one: Round, before: Round | None) -> None:
-    """Let senders have a round; what of an earlier one was sent is known, since other content has other keys."""
-    known = read_json((one if before is None else before).folder / SENT)
-    write_json(one.folder / SENT, {peer: {"sent": facts.get("sent", [])} for peer, facts in known.items()})
+def take_back(one: Round, before: Round | None) -> dict[str, Any]:
+    """Keep senders from a round that is made (again); what of it, or of the round before, was sent to whom."""
+    known = read_json(one.folder / SENT) or ({} if before is None else read_json(before.folder / SENT))
+    (one.folder / SENT).unlink(missing_ok=True)
+    return {peer: {"sent": facts.get("sent", [])} for peer, facts in known.items()}
+
+
+def hand_over(one: Round, known: dict[str, Any]) -> None:
+    """Let senders have a round; what was sent before is known by keys of the content, so that no result goes twice."""
+    write_json(one.folder / SENT, known)
 
 
 def waits_s(retry: RetrySettings, tries: int) -> list[float]:

@@ -14,6 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import psutil
+
 from lamella.errors import LamellaError, RefusedInput
 from lamella.node.journal import hashed
 from lamella.node.settings import NodeThin
@@ -71,11 +74,7 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
     from lamella.selection.rules import choose
     from lamella.sources.source import read_source
 
-    if sys.platform != "win32":
-        import resource
-
-        size = int(memory_gb * (1 << 30))
-        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    _limit_memory(memory_gb)
     try:
         decisions = choose(find_series([source]), rules)
         chosen = tuple(one.series for one in decisions if one.verdict == "chosen")
@@ -136,7 +135,7 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
             continue
         record = thin_case(found, folder, request, model, page=pages)
         if record.state == "failed":
-            return Done("failed", f"{found.id}: {record.reason}")
+            return Done("failed", f"{found.id}: {record.reason}".replace(f"{making}{os.sep}", ""))
         if record.state == "refused":
             refused.append(f"{found.id}: {record.reason}")
     if len(refused) == len(job.chosen):
@@ -146,6 +145,16 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
     sync(job.folder)
     shutil.rmtree(job.folder / EARLIER, ignore_errors=True)
     return Done("done", "; ".join(refused))
+
+
+def _limit_memory(more_gb: float) -> None:
+    """Let this process take so much more memory than it has."""
+    if sys.platform != "win32":
+        import resource
+
+        np.eye(2) @ np.eye(2)  # BLAS takes its memory at first use, and ends the process where there is none
+        size = psutil.Process().memory_info().vms + int(more_gb * (1 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
 
 def _end_with(life: Connection) -> None:
