@@ -57,7 +57,6 @@ def simulate_thick_study(
     check_result(request.output, {"SOURCE": request.source}, overwrite=request.overwrite, compress=request.compress)
     from lamella.dicom.labels import Derivation
     from lamella.dicom.write import check_writable
-    from lamella.physics.simulate import simulate_thick
     from lamella.sources.source import read_source
 
     progress("read", 0.0)
@@ -68,6 +67,8 @@ def simulate_thick_study(
         for text in getattr(thin.header, "warnings", ()):
             warn(text)
     progress("average", 0.0)
+    from lamella.physics.simulate import simulate_thick  # with torch, which a refused input need not wait for
+
     thickness, spacing, profile = request.thickness_mm, request.spacing_mm, request.profile
     thick = simulate_thick(thin, thickness, spacing, profile)
     derivation = Derivation(
