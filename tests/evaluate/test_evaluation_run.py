@@ -91,9 +91,9 @@ def test_what_was_measured_is_kept_when_it_is_interrupted(tmp_path: Path, monkey
 def test_what_was_kept_for_another_question_counts_for_nothing(tmp_path: Path) -> None:
     store = CaseStore(tmp_path, "case", "one")
     store.begin()
-    store.keep_part("cubic", Recovered({"3": (0.5, 0.25)}))
+    store.keep_part("cubic", Recovered({"3": (0.5, 0.25)}, {"nodule_lost": None}))
     store.begin()
-    assert store.part(Recovered, "cubic") == Recovered({"3": (0.5, 0.25)})
+    assert store.part(Recovered, "cubic") == Recovered({"3": (0.5, 0.25)}, {"nodule_lost": None})
     assert store.part(Scored, "cubic") is None
     other = CaseStore(tmp_path, "case", "other")
     other.begin()

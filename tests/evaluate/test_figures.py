@@ -13,9 +13,10 @@ from tests.small_model import upright
 from lamella.errors import NonFiniteError
 from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer, crop_answer
+from lamella.evaluate.nodules import inserted_figures
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.scans import scan_of
-from lamella.evaluate.score import score, sphere_figures
+from lamella.evaluate.score import score
 from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, TaskSettings
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.spheres import with_spheres
@@ -66,7 +67,7 @@ def test_a_result_that_is_one_millimetre_off_is_said_to_be(chest: Case, referenc
 def test_every_figure_is_in_the_catalogue_and_every_one_of_it_is_scored(chest: Case, reference: Reference) -> None:
     truth = chest.scan.volume.hu
     sheet = score(Answer("truth", truth, np.ones(truth.shape, np.float32), 0.0), reference)
-    assert set(sheet.figures) | set(sphere_figures({})) == set(FIGURES)
+    assert set(sheet.figures) | set(inserted_figures({}, {})) == set(FIGURES)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_spheres_are_inserted_before_the_thickening(chest: Case) -> None:
     # SPEC C8
     found = with_spheres(chest)
     assert found is not None
-    filled, spheres = found
+    filled, spheres = found.case, found.spheres
     assert {sphere.diameter_mm for sphere in spheres} == set(SPHERES_MM)
     thin = filled.scan.volume.hu.astype(np.int64)
     rows, columns = (

@@ -49,9 +49,15 @@ class Scored:
 
 @dataclass(frozen=True)
 class Recovered:
-    """What one method leaves of inserted spheres: diameter -> (contrast, volume) over the truth's."""
+    """What one method leaves of inserted nodules.
+
+    Attributes:
+        spheres: diameter -> (contrast, volume) over the truth's.
+        nodules: figures of spheres and spiculated shapes.
+    """
 
     spheres: dict[str, tuple[float, float]]
+    nodules: dict[str, float | None]
 
 
 @dataclass(frozen=True)

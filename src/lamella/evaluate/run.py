@@ -17,11 +17,12 @@ import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases, safe_id
 from lamella.evaluate.methods import Answer, Task, crop_answer, kept_volumes, load_models, methods_of, tasks_of
-from lamella.evaluate.record import Spheres, record_of
+from lamella.evaluate.nodules import inserted_figures, nodule_figures
+from lamella.evaluate.record import record_of
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.results import TABLE, assemble, write_table
 from lamella.evaluate.resume import CaseStore, Recovered, Scored, key_of
-from lamella.evaluate.score import score, sphere_figures
+from lamella.evaluate.score import score
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.spheres import with_spheres
 from lamella.files.atomic import staged_file
@@ -116,9 +117,10 @@ def evaluate_case(
     progress(f"{case.id}: truth", 0.0)
     reference = reference_of(case, settings.tasks)
     found = _scored(case, reference, settings, models, store, progress)
-    spheres, without = _sphere_recovery(case, settings, models, store, progress)
+    recovered, without = _recovery(case, settings, models, store, progress)
+    spheres = {name: {float(mm): left for mm, left in one.spheres.items()} for name, one in recovered.items()}
     for name, one in found.items():
-        figures = sphere_figures(spheres.get(name, {}))
+        figures = inserted_figures(spheres.get(name, {}), recovered[name].nodules if name in recovered else {})
         one.sheet.figures |= figures
         one.sheet.absent |= {key: without for key, value in figures.items() if value is None}
     scored = {one.name: found[one.name] for one in methods if one.name in found}
@@ -212,17 +214,16 @@ def _keep_volume(store: CaseStore, name: str, volume: Volume) -> str:
     return place.as_posix()
 
 
-def _sphere_recovery(
+def _recovery(
     case: Case, settings: EvaluationSettings, models: Mapping[str, ThinModel], store: CaseStore, progress: Progress
-) -> tuple[Spheres, str]:
-    """What every method leaves of spheres inserted into the lungs; and why there is nothing where there is nothing."""
+) -> tuple[dict[str, Recovered], str]:
+    """What every method leaves of nodules inserted into the lungs; and why there is nothing where there is nothing."""
     if not settings.spheres:
         return {}, "No spheres were asked for."
     found = with_spheres(case)
     if found is None:
         return {}, "No sphere was inserted: a real pair, or no room in the lungs."
-    filled, spheres = found
-    truth = filled.scan.volume
+    filled, truth = found.case, found.case.scan.volume
     recovered: dict[str, Recovered] = {}
     for task in tasks_of(filled, settings, models, extras=False):
         earlier = {name: part for name in task.names if (part := store.part(Recovered, name)) is not None}
@@ -230,8 +231,9 @@ def _sphere_recovery(
             recovered |= earlier
             continue
         for one in task.run(_stage(filled, task, progress)):
-            left = metrics.sphere_recovery(crop_answer(filled, one).hu, truth.hu, truth.geometry, spheres)
-            recovered[one.method] = Recovered({f"{mm:g}": found for mm, found in left.items()})
+            hu = crop_answer(filled, one).hu
+            left = metrics.sphere_recovery(hu, truth.hu, truth.geometry, found.spheres)
+            spheres = {f"{mm:g}": ratios for mm, ratios in left.items()}
+            recovered[one.method] = Recovered(spheres, nodule_figures(hu, found))
             store.keep_part(one.method, recovered[one.method])
-    kept = {name: {float(mm): found for mm, found in one.spheres.items()} for name, one in recovered.items()}
-    return kept, "Spheres of this size had no room, or the method was not run on them."
+    return recovered, "Spheres of this size had no room, or the method was not run on them."

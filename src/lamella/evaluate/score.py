@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ from lamella.evaluate.methods import Answer
 from lamella.evaluate.reference import Reference
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.tasks import task_figures
-from lamella.metrics.catalogue import BANDS, NOMINAL, REGIONS, SPHERES_MM
+from lamella.metrics.catalogue import BANDS, NOMINAL, REGIONS
 from lamella.thinning.consistency import consistency
 from lamella.volume import Volume
 
@@ -176,10 +176,16 @@ def _foci(sheet: Sheet, answer: Answer, reference: Reference) -> None:
             raise LamellaError("The scan has no lung.")
         parts = metrics.dense_parts(answer.hu, scan.lung_region, scan.volume.geometry, answer.method)
         found = metrics.compare_foci(parts, truth)
-        rates = {"foci_fabricated_rate": found.fabricated_rate, "foci_erased_rate": found.erased_rate}
+        geometry = scan.volume.geometry
+        litres = np.count_nonzero(scan.lung_region) * geometry.spacing_mm * math.prod(geometry.pixel_mm) / 1e6
+        rates = {
+            "foci_fabricated_rate": found.fabricated_rate,
+            "foci_fabricated_per_litre": found.fabricated / litres,
+            "foci_erased_rate": found.erased_rate,
+        }
         return {name: rate for name, rate in rates.items() if rate is not None}
 
-    sheet.add(foci, "foci_fabricated_rate", "foci_erased_rate")
+    sheet.add(foci, "foci_fabricated_rate", "foci_fabricated_per_litre", "foci_erased_rate")
 
 
 def _calibration(sheet: Sheet, answer: Answer, reference: Reference) -> None:
@@ -220,12 +226,3 @@ def _placement(sheet: Sheet, answer: Answer, case: Case) -> None:
         return {"best_shift_mm": metrics.refined_shift_mm(scores), "best_shift_rmse_hu": min(scores.values())}
 
     sheet.add(shift, "best_shift_mm", "best_shift_rmse_hu")
-
-
-def sphere_figures(recovered: Mapping[float, tuple[float, float]]) -> dict[str, float | None]:
-    """Contrast and volume of the inserted spheres as figures; every one None where no sphere was inserted."""
-    found: dict[str, float | None] = {}
-    for mm in SPHERES_MM:
-        contrast, volume = recovered.get(mm, (None, None))
-        found[f"sphere_{mm:g}mm_contrast"], found[f"sphere_{mm:g}mm_volume"] = contrast, volume
-    return found

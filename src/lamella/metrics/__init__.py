@@ -37,12 +37,14 @@ from lamella.metrics.masks import (
     soft_tissue_mask,
     vessel_mask,
 )
+from lamella.metrics.nodules import FEWEST_ABSENT, NoduleMatch, compare_nodule, detectability, observer_answer
 from lamella.metrics.noise import IN_PLANE_WINDOW_PX, LEAST_NOISE_VOXELS, noise_sd_along_z, noise_sd_in_plane
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
-from lamella.metrics.sphere_places import place_spheres
+from lamella.metrics.sphere_places import empty_places, place_spheres
 from lamella.metrics.spheres import (
     SHELL_MM,
+    Offsets,
     Sphere,
     insert_spheres,
     sphere_contrast,
@@ -61,16 +63,17 @@ from lamella.metrics.surfaces import Surface, SurfaceMatch, compare_surfaces, ne
 from lamella.metrics.vessel_tree import TreeMatch, VesselTree, compare_trees, vessel_tree
 
 __all__ = [
-    "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU",
-    "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts", "EdgeSet", "Spectrum", "Sphere", "Surface",
-    "SurfaceMatch", "TreeMatch", "VesselTree", "aligned_cubic", "aligned_interpolation", "band_ratio", "best_shift_mm",
-    "body_mask", "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio", "compare_foci",
-    "compare_surfaces", "compare_trees", "concordance", "coverage_curve", "dense_parts", "edge_second_difference_ratio",
-    "edge_width_z_mm", "edge_widths_z_mm", "error_detection_auc", "find_edges_z", "gradient_error_z",
+    "FEWEST_ABSENT", "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU",
+    "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts", "EdgeSet", "NoduleMatch", "Offsets",
+    "Spectrum", "Sphere", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "aligned_cubic",
+    "aligned_interpolation", "band_ratio", "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval",
+    "box_around", "coarse_noise_ratio", "compare_foci", "compare_nodule", "compare_surfaces", "compare_trees",
+    "concordance", "coverage_curve", "dense_parts", "detectability", "edge_second_difference_ratio", "edge_width_z_mm",
+    "edge_widths_z_mm", "empty_places", "error_detection_auc", "find_edges_z", "gradient_error_z",
     "histogram_distance_hu", "insert_spheres", "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu",
     "near_bone", "noise_correlation_z", "noise_floor_hu", "noise_per_slice", "noise_power_along_z",
-    "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "paired_test", "perc15_hu", "place_spheres",
-    "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db",
+    "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu",
+    "place_spheres", "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db",
     "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask", "sphere_contrast", "sphere_recovery",
     "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree",
     "window_side_px",

@@ -10,21 +10,12 @@ from lamella.metrics.calibration import NOMINAL
 from lamella.metrics.error import PSNR_WINDOWS_HU
 from lamella.metrics.figure import Best, Figure, Group
 from lamella.metrics.sphere_places import DIAMETERS_MM as SPHERES_MM
-from lamella.metrics.task_catalogue import TASKS
+from lamella.metrics.task_catalogue import NODULES, TASKS
 
 __all__ = [
-    "BANDS",
-    "FIGURES",
-    "NOMINAL",
-    "PEOPLE",
-    "REGIONS",
-    "SHORT",
-    "SPHERES_MM",
-    "TASKS",
-    "Best",
-    "Figure",
+    "BANDS", "FIGURES", "NODULES", "NOMINAL", "PEOPLE", "REGIONS", "SHORT", "SPHERES_MM", "TASKS", "Best", "Figure",
     "Group",
-]
+]  # fmt: skip
 
 REGIONS = {
     "body": "the body",
@@ -106,6 +97,8 @@ _FOCI = {
        for mm in SPHERES_MM},
     "foci_fabricated_rate": Figure(
         "Fabricated foci", "", "low", "foci", "Share of the result's small dense foci in lungs that the truth lacks.", 3),
+    "foci_fabricated_per_litre": Figure(
+        "Fabricated foci a litre", "1/l", "low", "foci", "Small dense foci that the truth lacks, a litre of lung."),
     "foci_erased_rate": Figure(
         "Erased foci", "", "low", "foci", "Share of the truth's small dense foci in the lungs that the result lacks.", 3),
 }
@@ -140,7 +133,9 @@ _MEASUREMENT = {
         "Seconds", "s", "none", "measurement",
         "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.", 1),
 }
-FIGURES: dict[str, Figure] = _ERROR | TASKS | _STRUCTURE | _NOISE | _DENSITOMETRY | _FOCI | _CALIBRATION | _MEASUREMENT
+FIGURES: dict[str, Figure] = (
+    _ERROR | TASKS | NODULES | _STRUCTURE | _NOISE | _DENSITOMETRY | _FOCI | _CALIBRATION | _MEASUREMENT
+)
 """Name of the figure -> what it is; the order is that of the tables."""
 
 SHORT = (

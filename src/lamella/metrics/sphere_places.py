@@ -31,6 +31,7 @@ def place_spheres(
     diameters_mm: Iterable[float] = DIAMETERS_MM,
     each: int = 3,
     period_mm: float = 5.0,
+    taken: Iterable[Sphere] = (),
 ) -> tuple[Sphere, ...]:
     """Places for spheres inside the lung, away from its border and from each other; the mask alone decides.
 
@@ -43,9 +44,10 @@ def place_spheres(
         diameters_mm: sizes.
         each: how many of each size.
         period_mm: distance between the thick slices to come.
+        taken: spheres that are there already.
 
     Returns:
-        The spheres, largest first. A size that has no room for all of its spheres is left out whole: a part of them
+        The new spheres, largest first. A size that has no room for all of its spheres is left out whole: a part of them
         would not lie evenly.
 
     Raises:
@@ -53,24 +55,49 @@ def place_spheres(
     """
     check_mask(lung, np.empty(geometry.shape, dtype=np.bool_), "lung")
     steps_mm = np.array([geometry.spacing_mm, *geometry.pixel_mm])
-    block = np.maximum(1, np.floor(_COARSE_MM / steps_mm + 1e-6)).astype(int)
-    share = _coarse_share(lung, block)
-    room_mm = _room_mm(share, block * steps_mm)
-    placed: list[Sphere] = []
+    before = list(taken)
+    placed = list(before)
     for diameter in sorted(diameters_mm, reverse=True):
-        width = np.ceil(diameter / (block * steps_mm)).astype(int)
-        clear = ndimage.uniform_filter(share, tuple(width | 1), mode="constant") >= _LUNG_SHARE
-        fits = clear & (room_mm >= diameter / 2 + CLEARANCE_MM)
-        taken = list(placed)
+        block, fits = _room(lung, steps_mm, diameter)
+        here = list(placed)
         for index in range(each):
             heights_mm = np.arange((index + 0.25) / each * period_mm, lung.shape[0] * geometry.spacing_mm, period_mm)
-            sphere = _farthest(_points(fits, block, geometry, heights_mm), diameter, taken)
+            sphere = _farthest(_points(fits, block, geometry, heights_mm), diameter, here)
             if sphere is None:
                 break
-            taken.append(sphere)
+            here.append(sphere)
         else:
-            placed = taken
-    return tuple(placed)
+            placed = here
+    return tuple(placed[len(before) :])
+
+
+def empty_places(
+    lung: Mask, geometry: Geometry, diameter_mm: float, taken: Iterable[Sphere], count: int = 40, seed: int = 0
+) -> tuple[Sphere, ...]:
+    """Places of a size where there is no sphere, by the rules of `place_spheres`, chosen at random; they may overlap.
+
+    Args:
+        lung, geometry, taken: as for `place_spheres`; no place reaches into the surroundings of a sphere that is taken.
+        count: how many at most.
+        seed: of the choice.
+    """
+    steps_mm = np.array([geometry.spacing_mm, *geometry.pixel_mm])
+    block, fits = _room(lung, steps_mm, diameter_mm)
+    heights_mm = (np.arange(len(fits)) + 0.5) * block[0] * geometry.spacing_mm
+    points = _points(fits, block, geometry, heights_mm)
+    gap_mm = _gaps_mm(points, diameter_mm, list(taken))
+    free = np.flatnonzero(gap_mm >= SHELL_MM[1] + CLEARANCE_MM)
+    chosen = np.random.default_rng(seed).permutation(free)[:count]
+    return tuple(Sphere((float(x), float(y), float(z)), diameter_mm) for x, y, z in points[chosen])
+
+
+def _room(lung: Mask, steps_mm: NDArray[np.float64], diameter_mm: float) -> tuple[NDArray[np.int_], Mask]:
+    """Voxels of a coarse block, and the blocks around whose middle a sphere of a size has room."""
+    block = np.maximum(1, np.floor(_COARSE_MM / steps_mm + 1e-6)).astype(int)
+    share = _coarse_share(lung, block)
+    width = np.ceil(diameter_mm / (block * steps_mm)).astype(int)
+    clear = ndimage.uniform_filter(share, tuple(width | 1), mode="constant") >= _LUNG_SHARE
+    return block, np.asarray(clear & (_room_mm(share, block * steps_mm) >= diameter_mm / 2 + CLEARANCE_MM))
 
 
 def _coarse_share(lung: Mask, block: NDArray[np.int_]) -> NDArray[np.float64]:
@@ -104,11 +131,17 @@ def _points(fits: Mask, block: NDArray[np.int_], geometry: Geometry, heights_mm:
 
 def _farthest(points: Points, diameter_mm: float, taken: list[Sphere]) -> Sphere | None:
     """A sphere at the point farthest from those taken, the first of equals; None where their shells would meet."""
-    gap_mm = np.full(len(points), np.inf)
-    for other in taken:
-        distance = np.linalg.norm(points - np.array(other.centre_mm), axis=1)
-        np.minimum(gap_mm, distance - (other.diameter_mm + diameter_mm) / 2, out=gap_mm)
+    gap_mm = _gaps_mm(points, diameter_mm, taken)
     if gap_mm.max(initial=0.0) < SHELL_MM[1] + CLEARANCE_MM:
         return None
     x, y, z = (float(value) for value in points[gap_mm.argmax()])
     return Sphere((x, y, z), diameter_mm)
+
+
+def _gaps_mm(points: Points, diameter_mm: float, taken: list[Sphere]) -> NDArray[np.float64]:
+    """(n,) distance of a sphere at each point from the nearest that is taken, between their surfaces."""
+    gap_mm = np.full(len(points), np.inf)
+    for other in taken:
+        distance = np.linalg.norm(points - np.array(other.centre_mm), axis=1)
+        np.minimum(gap_mm, distance - (other.diameter_mm + diameter_mm) / 2, out=gap_mm)
+    return gap_mm

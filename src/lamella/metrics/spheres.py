@@ -6,8 +6,9 @@ slices. All measures work in small boxes around each sphere and compare with the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,14 @@ class Sphere:
     diameter_mm: float
 
 
-def insert_spheres(hu: Hu, geometry: Geometry, spheres: Iterable[Sphere], hu_inside: float = 40.0) -> Hu:
-    """A copy of the scan with the spheres in it.
+def insert_spheres(
+    hu: Hu,
+    geometry: Geometry,
+    spheres: Iterable[Sphere],
+    hu_inside: float = 40.0,
+    share_of: Callable[[Offsets, Geometry, float], NDArray[Any]] | None = None,
+) -> Hu:
+    """A copy of the scan with the spheres in it, or with other shapes within them.
 
     Each voxel changes by the share of it that lies in the sphere, times what is missing to `hu_inside` from a smooth
     copy of the scan (Gaussian of 1.5 mm): the lung is replaced, the noise on it stays. What differs from the smooth
@@ -54,6 +61,8 @@ def insert_spheres(hu: Hu, geometry: Geometry, spheres: Iterable[Sphere], hu_ins
     Args:
         spheres: what to insert.
         hu_inside: HU of the spheres.
+        share_of: share of each voxel that a shape takes, from the offsets, the geometry and the sphere's radius; None for
+            the sphere itself (`sphere_share`).
 
     Returns:
         (z, y, x) HU, the dtype of `hu`; integers are rounded.
@@ -67,7 +76,7 @@ def insert_spheres(hu: Hu, geometry: Geometry, spheres: Iterable[Sphere], hu_ins
     for sphere in spheres:
         radius = sphere.diameter_mm / 2
         box, offsets = sphere_box(geometry, sphere, radius + geometry.thickness_mm / 2 + 3 * _SMOOTHING_MM)
-        share = sphere_share(offsets, geometry, radius)
+        share = (share_of or sphere_share)(offsets, geometry, radius)
         smooth = out[box].astype(np.float64)
         for axis, step_mm in enumerate(steps_mm):
             smooth = ndimage.gaussian_filter1d(smooth, _SMOOTHING_MM / step_mm, axis=axis, mode="nearest")
@@ -105,18 +114,28 @@ def sphere_volume_ratio(volume: Hu, truth: Hu, geometry: Geometry, sphere: Spher
         LamellaError: shapes differ, the sphere reaches past the image, or the truth has no sphere there.
     """
     check_grid(volume, truth, case)
-    core, shell = _core_and_shell(truth, geometry, sphere, f"truth of {case}")
-    _check_present(core - shell, sphere, case)
+    level = sphere_half_level(truth, geometry, sphere, f"truth of {case}")
     radius = sphere.diameter_mm / 2
     box, offsets = sphere_box(geometry, sphere, radius + _LEAK_MM)
     near = distance_mm(offsets) <= radius + _LEAK_MM
     inner = sphere_share(offsets, geometry, radius / 2) > 0
     counts = []
     for image, name in ((volume, case), (truth, f"truth of {case}")):
-        labels, _ = ndimage.label(near & (finite(image[box].astype(np.float64), name) >= (core + shell) / 2))
+        labels, _ = ndimage.label(near & (finite(image[box].astype(np.float64), name) >= level))
         own = np.unique(labels[inner])
         counts.append(np.count_nonzero(np.isin(labels, own[own > 0])))
     return counts[0] / counts[1]
+
+
+def sphere_half_level(truth: Hu, geometry: Geometry, sphere: Sphere, case: str = "truth") -> float:
+    """HU in the middle between the sphere's inner half and the shell around it.
+
+    Raises:
+        LamellaError: the sphere reaches past the image, or there is none in it.
+    """
+    core, shell = _core_and_shell(truth, geometry, sphere, case)
+    _check_present(core - shell, sphere, case)
+    return (core + shell) / 2
 
 
 def sphere_recovery(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lamella.metrics.figure import Best, Figure
+from lamella.metrics.sphere_places import DIAMETERS_MM
 from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
 
 # fmt: off
@@ -35,4 +36,19 @@ TASKS = {
        for level in BONE_LEVELS_HU for name, (label, unit, best, words) in _SURFACE.items()},
 }
 """Name of the figure -> what it is."""
+NODULES = {
+    "nodule_volume_error": Figure(
+        "Nodules, volume error", "", "low", "tasks",
+        "Mean size of the relative error of the volume of spheres and spiculated shapes inserted into the lungs.", 3),
+    "nodule_centre_mm": Figure(
+        "Nodules, place", "mm", "low", "tasks", "Mean distance of their centres from those in the truth, lost ones left out."),
+    "nodule_lost": Figure(
+        "Nodules lost", "", "low", "tasks", "Share of them that fade below half of their contrast in the truth.", 3),
+    **{f"nodule_{mm:g}mm_dprime": Figure(
+        f"d', {mm:g} mm", "", "high", "tasks",
+        f"Detectability of {mm:g} mm spheres in the lungs by a non-prewhitening matched filter; a smooth result can exceed "
+        "the truth's own.", 1)
+       for mm in DIAMETERS_MM},
+}
+"""The same of inserted nodules, which are measured on a part of the scan of their own."""
 # fmt: on
