@@ -29,6 +29,9 @@ def test_the_truth_is_perfect_at_every_task(chest: Case, truth: TaskTruth) -> No
     task_figures(sheet, Answer("truth", chest.scan.volume.hu, None, 0.0), truth)
     assert set(sheet.figures) == set(TASKS)
     for name, value in sheet.figures.items():
+        if name.startswith(("airway_", "calcium_")):
+            assert "test object" in sheet.absent[name]
+            continue
         perfect = {"high": 1.0, "one": 1.0, "low": 0.0, "zero": 0.0}[FIGURES[name].best]
         assert value == pytest.approx(perfect), name
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -147,7 +147,8 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                 shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu, region=source.region
             )
             painted = paint_phantom(phantom)
-            return scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
+            scan = scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)
+            return replace(scan, phantom=phantom)
         if isinstance(source, StoredCase):
             return scan_of(source.patient, "thickened", source.person, stored_thin(source), crop)
         volume = read_source(source.path, source.series_uid, thickness_mm=source.thickness_mm, strict=source.strict)

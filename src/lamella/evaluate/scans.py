@@ -10,6 +10,7 @@ from scipy import ndimage
 import lamella.metrics as metrics
 from lamella.errors import RefusedInput
 from lamella.metrics.checks import Mask
+from lamella.phantom import PhantomSettings
 from lamella.results.schema import Kind
 from lamella.volume import SAME_GRID_MM, Geometry, Volume, round_hu
 
@@ -30,6 +31,7 @@ class Scan:
         lung_region: the lungs with their vessels.
         whole: geometry before cropping, for results of other tools.
         box: (rows, columns) of `whole` that were kept.
+        phantom: how it was painted; None for a scan.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Scan:
     lung_region: Mask
     whole: Geometry
     box: tuple[slice, slice]
+    phantom: PhantomSettings | None = None
 
     def part(self, slices: slice, rows: slice = slice(None), columns: slice = slice(None)) -> Scan:
         """The part of it within some slices, rows and columns; the masks are cut, not made anew."""

@@ -1,8 +1,8 @@
-"""What a reader does with a scan, as figures: vessels followed, bone outlined, emphysema measured."""
+"""What a reader does with a scan, as figures: vessels followed, bone outlined, airways and specks measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import Answer
 from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.sheet import Sheet
-from lamella.metrics.checks import Mask
+from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, targets_of
+from lamella.metrics.checks import Hu, Mask
 from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
 from lamella.metrics.task_catalogue import TASKS
 
@@ -29,6 +30,7 @@ class TaskTruth:
         tree: the lung vessels; None without lung.
         near_bone: where surfaces count.
         surfaces: level -> the truth's surface of bone; None without bone.
+        targets: airways and specks of known size; None but for the test object that has them.
     """
 
     case: Case
@@ -36,6 +38,7 @@ class TaskTruth:
     tree: metrics.VesselTree | None
     near_bone: Mask
     surfaces: Mapping[float, metrics.Surface] | None
+    targets: Targets | None
 
 
 def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
@@ -53,6 +56,7 @@ def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
         {level: metrics.surface_of(hu, near, geometry, level, "truth") for level in BONE_LEVELS_HU}
         if near.any()
         else None,
+        targets_of(scan),
     )
 
 
@@ -67,6 +71,9 @@ def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
     for level in BONE_LEVELS_HU:
         names = [name for name in TASKS if name.startswith(f"bone_{level:g}_")]
         sheet.add(partial(_bone, answer, truth, level), *names)
+    for prefix, measure in (("airway_", airway_figures), ("calcium_", calcium_figures)):
+        names = [name for name in TASKS if name.startswith(prefix)]
+        sheet.add(partial(_known, measure, answer, truth), *names)
 
 
 def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
@@ -86,6 +93,12 @@ def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
         "vessel_invented": found.invented,
     }
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _known(measure: Callable[[Hu, Targets], dict[str, float]], answer: Answer, truth: TaskTruth) -> dict[str, float]:
+    if truth.targets is None:
+        raise LamellaError("Airways and specks of known size are in the test object `targets` alone.")
+    return measure(answer.hu, truth.targets)
 
 
 def _bone(answer: Answer, truth: TaskTruth, level_hu: float) -> dict[str, float]:

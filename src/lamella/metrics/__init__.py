@@ -10,6 +10,7 @@ Nothing here plots, reads files or knows a model. What means the same in every m
 """
 
 # fmt: off
+from lamella.metrics.airways import AIRWAY_PLACES_MM, AIRWAY_REACH_MM, Lumen, measure_airway
 from lamella.metrics.baseline import (
     INTERPOLATIONS,
     SHIFTS_MM,
@@ -18,6 +19,7 @@ from lamella.metrics.baseline import (
     best_shift_mm,
     refined_shift_mm,
 )
+from lamella.metrics.calcium import agatston_scores, speck_scores
 from lamella.metrics.calibration import coverage_curve, error_detection_auc
 from lamella.metrics.coarse_noise import WIDE_MM, coarse_noise_ratio, slices_apart, window_side_px
 from lamella.metrics.concordance import concordance
@@ -63,19 +65,19 @@ from lamella.metrics.surfaces import Surface, SurfaceMatch, compare_surfaces, ne
 from lamella.metrics.vessel_tree import TreeMatch, VesselTree, compare_trees, vessel_tree
 
 __all__ = [
-    "FEWEST_ABSENT", "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX", "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU",
-    "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts", "EdgeSet", "NoduleMatch", "Offsets",
-    "Spectrum", "Sphere", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "aligned_cubic",
-    "aligned_interpolation", "band_ratio", "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval",
-    "box_around", "coarse_noise_ratio", "compare_foci", "compare_nodule", "compare_surfaces", "compare_trees",
-    "concordance", "coverage_curve", "dense_parts", "detectability", "edge_second_difference_ratio", "edge_width_z_mm",
-    "edge_widths_z_mm", "empty_places", "error_detection_auc", "find_edges_z", "gradient_error_z",
-    "histogram_distance_hu", "insert_spheres", "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu",
-    "near_bone", "noise_correlation_z", "noise_floor_hu", "noise_per_slice", "noise_power_along_z",
-    "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu",
-    "place_spheres", "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db",
-    "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask", "sphere_contrast", "sphere_recovery",
-    "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree",
-    "window_side_px",
+    "AIRWAY_PLACES_MM", "AIRWAY_REACH_MM", "FEWEST_ABSENT", "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX",
+    "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts",
+    "EdgeSet", "Lumen", "NoduleMatch", "Offsets", "Spectrum", "Sphere", "Surface", "SurfaceMatch", "TreeMatch",
+    "VesselTree", "agatston_scores", "aligned_cubic", "aligned_interpolation", "band_ratio", "best_shift_mm",
+    "body_mask", "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio", "compare_foci",
+    "compare_nodule", "compare_surfaces", "compare_trees", "concordance", "coverage_curve", "dense_parts",
+    "detectability", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm", "empty_places",
+    "error_detection_auc", "find_edges_z", "gradient_error_z", "histogram_distance_hu", "insert_spheres", "laa_percent",
+    "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "measure_airway", "near_bone", "noise_correlation_z",
+    "noise_floor_hu", "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z",
+    "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed",
+    "refined_shift_mm", "rmse_hu", "shrunk_along_z", "slab_bootstrap_gain_db", "slab_bootstrap_rmse", "slices_apart",
+    "soft_tissue_mask", "speck_scores", "sphere_contrast", "sphere_recovery", "sphere_volume_ratio", "ssim",
+    "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree", "window_side_px",
 ]
 # fmt: on

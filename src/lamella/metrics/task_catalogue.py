@@ -34,6 +34,19 @@ TASKS = {
         f"Bone {level:g} HU, {label}", unit, best, "tasks",
         f"{words} the surfaces of bone at {level:g} HU in result and truth.", 3)
        for level in BONE_LEVELS_HU for name, (label, unit, best, words) in _SURFACE.items()},
+    "airway_area_error": Figure(
+        "Airways, lumen error", "", "low", "tasks",
+        "Mean size of the relative error of the area of known lumens of 2 to 8 mm, beside the thin truth's own reading.", 3),
+    "airway_wall_error_mm": Figure(
+        "Airways, wall error", "mm", "low", "tasks", "Mean size of the error of the thickness of their walls, alike."),
+    "airway_lost": Figure(
+        "Airways lost", "", "low", "tasks", "Share of the airways whose wall shows in the truth and not in the result.", 3),
+    "calcium_score_ratio": Figure(
+        "Calcium score", "", "one", "tasks", "Agatston-type score of known specks of 1 to 4 mm, over the truth's.", 3),
+    "calcium_found": Figure(
+        "Specks found", "", "high", "tasks", "Share of the specks that score in the truth and in the result.", 3),
+    "calcium_elsewhere": Figure(
+        "Score elsewhere", "", "low", "tasks", "Score of what is no speck, over the truth's score of the specks.", 3),
 }
 """Name of the figure -> what it is."""
 NODULES = {

@@ -15,12 +15,13 @@ from lamella.phantom.noise import add_noise
 from lamella.phantom.settings import PhantomSettings
 from lamella.phantom.shapes import Grid
 from lamella.phantom.solids import paint_solids
+from lamella.phantom.targets import paint_targets
 from lamella.phantom.thorax import Nodule, paint_chest, phantom_nodules
 from lamella.volume import AIR_HU, MAX_HU, Volume
 
 __all__ = ["Nodule", "PhantomSettings", "paint_phantom", "phantom_nodules", "write_phantom_study"]
 
-_PAINTERS = {"chest": paint_chest, "head": paint_head, "solids": paint_solids}
+_PAINTERS = {"chest": paint_chest, "head": paint_head, "solids": paint_solids, "targets": paint_targets}
 
 
 def paint_phantom(settings: PhantomSettings) -> Volume:

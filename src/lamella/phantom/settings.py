@@ -10,7 +10,7 @@ import numpy as np
 from lamella.errors import LamellaError
 from lamella.volume import Geometry
 
-Region = Literal["chest", "head", "solids"]
+Region = Literal["chest", "head", "solids", "targets"]
 
 THICKEST_MM = 3.0
 """Edges are as soft as in a thin slice; thicker slices would need softer ones."""
@@ -28,7 +28,7 @@ class PhantomSettings:
         seed: chooses vessels, nodules, textures and noise; of a head also size, folds and contrast medium.
         noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
         nodules: how many, with diameters from 3 to 12 mm; in a chest alone.
-        region: what is painted: a chest, a head, or the solids of a test object.
+        region: what is painted: a chest, a head, the solids of a test object, or airways and specks of known size.
 
     Raises:
         LamellaError: a value out of range.
