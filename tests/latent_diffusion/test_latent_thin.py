@@ -134,7 +134,7 @@ def test_ddpm_adds_noise_of_its_own_at_every_step_whatever_the_depth() -> None: 
 
 
 def test_the_embedded_model_refuses_a_sampler(small_model: EmbeddedModel) -> None:  # SPEC A14
-    with pytest.raises(UsageError, match=r"Found --sampler ddpm\. Leave it out"):
+    with pytest.raises(UsageError, match=r"Found sampler ddpm\. Leave it out"):
         small_model.defaults(ThinSettings(sampler="ddpm"))
     with pytest.raises(UsageError, match=r"Unknown sampler 'euler'\. Expected one of ddim, ddpm"):
         asked(sampler="euler")
