@@ -16,7 +16,7 @@ from pydicom import uid
 from pynetdicom import AE, _config
 from pynetdicom.sop_class import CTImageStorage
 from tests.dicom_builder import body_hu, build_enhanced, build_series, encoder
-from tests.running_node import free_port, needed, study_at
+from tests.running_node import free_port, needed, study_at, wait_for
 
 from lamella.node.closing import OpenStudies
 from lamella.node.journal import Journal
@@ -179,6 +179,20 @@ def test_an_instance_or_a_pdu_beyond_its_limit_ends_the_association(tmp_path: Pa
             pass
     assert scp.send(slices[1]) == [0]
     scp.close()
+
+
+def test_a_sender_that_breaks_off_leaves_nothing_half(scp: Scp, slices: list[Path]) -> None:
+    entity = AE("TEST")
+    entity.add_requested_context(CTImageStorage, uid.ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", scp.settings.dicom.port, ae_title="LAMELLA")
+    assert association.send_c_store(slices[0]).Status == 0
+    peer = association.dul.socket.socket  # type: ignore[union-attr]
+    peer.sendall(struct.pack(">BBLLBB", 4, 0, 10000, 9996, 1, 3) + bytes(50))  # a PDU that begins, and no more
+    peer.close()
+    wait_for(lambda: not scp.server.active_associations, "the end of the association")
+    assert len(scp.files) == 1
+    assert list((scp.states.root / "tmp").iterdir()) == []
+    assert scp.send(*slices) == [0, 0, 0]
 
 
 def test_only_listed_titles_connect(tmp_path: Path, slices: list[Path]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from tests.running_node import free_port, needed, running_node, start_node, storescp, study_at, wait_for
+from tests.running_node import free_port, needed, node_config, running_node, start_node, storescp, study_at, wait_for
 
 from lamella.node.journal import Journal
 from lamella.node.send import Sender, waits_s
@@ -60,6 +62,21 @@ def test_a_peer_that_breaks_off_gets_the_whole_series_again(tmp_path: Path, tiny
         assert len(list((tmp_path / "whole").iterdir())) == 16
         (broken,) = [line for line in node.audit() if line["event"] == "not sent"][:1]
         assert "broke off after" in broken["reason"]
+
+
+@pytest.mark.slow
+def test_a_node_connects_to_named_peers_alone(tmp_path: Path, tiny_model: Path) -> None:
+    needed("storescu", "storescp", "strace")
+    port, trace = free_port(), tmp_path / "trace"
+    config = node_config(tmp_path / "node", tiny_model, **peers_at(port))
+    with storescp(tmp_path / "received", port):
+        node = start_node(config, before=["strace", "-f", "-e", "trace=connect", "-o", str(trace)])
+        node.store(study_at(tmp_path / "in"))
+        node.finished()
+        psutil.Process(node.process.pid).children()[0].terminate()
+        node.process.wait(60)
+    ports = set(re.findall(r"AF_INET6?, sin6?_port=htons\((\d+)\)", trace.read_text()))
+    assert ports - {"0"} == {str(port)}  # 0: the C library looks which addresses there are, and sends nothing
 
 
 def test_a_peer_that_stays_away_makes_it_fail(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import lamella
 from lamella.batch.digest import result_sha256
 from lamella.batch.making import settings_of
-from lamella.batch.record import CaseRecord, State
+from lamella.batch.record import RECORD, CaseRecord, State
 from lamella.errors import LamellaError, RefusedInput
 from lamella.files.atomic import staged_folder
 from lamella.files.config import fill
@@ -29,7 +29,7 @@ from lamella.workflow.outputs import REPLACEABLE, write_json
 from lamella.workflow.pictures import draw
 from lamella.workflow.thin_study import ThinRequest, thin_study
 
-RECORD, REPORT, PAGE, PREVIEW, THUMBNAIL = "record.json", "report.json", "report.html", "preview.png", "thumbnail.png"
+REPORT, PAGE, PREVIEW, THUMBNAIL = "report.json", "report.html", "preview.png", "thumbnail.png"
 SERIES, NIFTI, SPREAD = "series", "thin.nii.gz", "spread.nii.gz"
 """What the folder of a case holds."""
 

@@ -13,6 +13,9 @@ from lamella.errors import LamellaError, UsageError
 from lamella.files.atomic import staged_file
 from lamella.files.config import fill
 
+RECORD = "record.json"
+"""In the folder of a case."""
+
 State = Literal["done", "refused", "failed", "passed over"]
 
 BATCH = "batch"

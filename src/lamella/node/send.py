@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lamella.batch.case import RECORD, result_in
+from lamella.batch.record import RECORD
 from lamella.node.journal import Journal
 from lamella.node.send_dicom import Unsent, store
 from lamella.node.send_web import stow
@@ -49,7 +49,7 @@ class Sender:
     def _unsent(self, one: Round, peer: Peer) -> dict[str, Path]:
         """Key and folder of each series that the peer does not have."""
         there = read_json(one.folder / SENT).get(peer.name, {}).get("sent", [])
-        cases = {read_json(case / RECORD).get("key", ""): result_in(case) for case in sorted(one.result.iterdir())}
+        cases = {read_json(case / RECORD).get("key", ""): case for case in sorted(one.result.iterdir())}
         return {key: folder for key, folder in cases.items() if key not in there}
 
     def _due(self, one: Round, peer: Peer) -> bool:

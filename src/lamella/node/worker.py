@@ -116,7 +116,8 @@ def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> Non
 
 def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
     """Thin the series of a study into its `result`, which appears whole; one that fails makes the study fail."""
-    from lamella.batch.case import RECORD, case_key, thin_case
+    from lamella.batch.case import case_key, thin_case
+    from lamella.batch.record import RECORD
     from lamella.workflow.thin_study import ThinRequest
 
     asked = {name: value for name, value in asdict(thin).items() if name != "spread"}
