@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ PORTION = 10_000
 """Executions between two notes of how many are done."""
 
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
+_SEEDS = shutil.ignore_patterns("seeds")
 _TAIL = 6000
 
 
@@ -60,8 +62,11 @@ def fuzz(name: str, runs: int, folder: Path, *more: str) -> tuple[int, str]:
             errors="replace",
             check=False,
         )
+        if done.returncode:  # the files as they were read last, for `lamella inspect`
+            shutil.copytree(scratch, findings / f"{name}-source", ignore=_SEEDS, dirs_exist_ok=True)
     executed = _EXECUTED.search(done.stdout)
-    return int(executed[1]) if executed else 0, done.stdout[-_TAIL:] if done.returncode else ""
+    said = f"{done.stdout[-_TAIL:]}\nexit status {done.returncode}" if done.returncode else ""
+    return int(executed[1]) if executed else 0, said
 
 
 def campaign(name: str, runs: int, folder: Path) -> bool:
