@@ -123,9 +123,29 @@ class Page:
         self.driver.save_screenshot(str(path))
 
 
+def contrast(page: Page, selector: str) -> float:
+    """Contrast of an element's text with what lies behind it (WCAG 2.2, 1.4.3)."""
+    colours = page.run(
+        """
+        let e = document.querySelector(arguments[0]);
+        const ink = getComputedStyle(e).color;
+        while (getComputedStyle(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement;
+        return [ink, getComputedStyle(e).backgroundColor].map((c) => c.match(/[0-9.]+/g).slice(0, 3).map(Number));
+        """,
+        selector,
+    )
+
+    def luminance(rgb: list[float]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in rgb)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(luminance(rgb) for rgb in colours)
+    return (high + 0.05) / (low + 0.05)
+
+
 @contextmanager
-def open_page(path: Path, *, size: tuple[int, int] = (1280, 900), flags: Sequence[str] = ()) -> Iterator[Page]:
-    """Open a page from disk in a browser of its own, with an empty profile."""
+def open_page(where: Path | str, *, size: tuple[int, int] = (1280, 900), flags: Sequence[str] = ()) -> Iterator[Page]:
+    """Open a page, from disk or by its address, in a browser of its own, with an empty profile."""
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service
@@ -140,7 +160,7 @@ def open_page(path: Path, *, size: tuple[int, int] = (1280, 900), flags: Sequenc
         try:
             driver.get("about:blank")
             driver.get_log("performance")  # those of the browser's own first tab
-            driver.get(path.resolve().as_uri())
+            driver.get(where if isinstance(where, str) else where.resolve().as_uri())
             yield Page(driver)
         finally:
             driver.quit()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.report.browser import Page, open_page, require_browser
+from tests.report.browser import Page, contrast, open_page, require_browser
 
 pytestmark = pytest.mark.browser
 
@@ -51,26 +51,6 @@ def test_what_the_cursor_finds_is_said_aloud(page: Page) -> None:
         const canvas = document.querySelector("canvas");
         return document.getElementById(canvas.getAttribute("aria-describedby")).textContent.includes("move the cursor");
     """)
-
-
-def contrast(page: Page, selector: str) -> float:
-    """Contrast of an element's text with what lies behind it (WCAG 2.2, 1.4.3)."""
-    colours = page.run(
-        """
-        let e = document.querySelector(arguments[0]);
-        const ink = getComputedStyle(e).color;
-        while (getComputedStyle(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement;
-        return [ink, getComputedStyle(e).backgroundColor].map((c) => c.match(/[0-9.]+/g).slice(0, 3).map(Number));
-        """,
-        selector,
-    )
-
-    def luminance(rgb: list[float]) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in rgb)]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted(luminance(rgb) for rgb in colours)
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

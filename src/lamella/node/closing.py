@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lamella.node.journal import Journal
@@ -20,7 +21,7 @@ class _Open:
 
 
 class OpenStudies:
-    """The studies that are being received. Every method but `close_quiet` is called with `States.guard` held.
+    """The studies that are being received. `full` and `came` are called with `States.guard` held.
 
     Args:
         settings: of the node.
@@ -52,19 +53,27 @@ class OpenStudies:
 
     def close_quiet(self) -> list[Round]:
         """Close every study that is quiet for long enough."""
-        closed = []
         with self._states.guard:
             now = time.monotonic()
-            for key in [key for key, one in self._open.items() if now - one.last_s >= self._settings.close_after_s]:
-                try:
-                    one = self._states.close_study(key)
-                except OSError as error:  # a full disk: it stays where it is, and is closed later
-                    self._journal.note(
-                        "not closed", level=logging.ERROR, study=key, reason=os.strerror(error.errno or 0)
-                    )
-                    self._open[key].last_s = now
-                else:
-                    del self._open[key]
-                    closed.append(one)
-                    self._journal.note("closed", round=one.name, instances=one.facts().get("instances"))
+            return self._close(
+                [key for key, one in self._open.items() if now - one.last_s >= self._settings.close_after_s]
+            )
+
+    def close_now(self, keys: Iterable[str]) -> list[Round]:
+        """Close those of these studies that are being received: whoever sent them says that they are whole."""
+        with self._states.guard:
+            return self._close([key for key in keys if key in self._open])
+
+    def _close(self, keys: Sequence[str]) -> list[Round]:
+        closed = []
+        for key in keys:
+            try:
+                one = self._states.close_study(key)
+            except OSError as error:  # a full disk: it stays where it is, and is closed later
+                self._journal.note("not closed", level=logging.ERROR, study=key, reason=os.strerror(error.errno or 0))
+                self._open[key].last_s = time.monotonic()
+            else:
+                del self._open[key]
+                closed.append(one)
+                self._journal.note("closed", round=one.name, instances=one.facts().get("instances"))
         return closed

@@ -9,7 +9,9 @@ import shutil
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from lamella.dicom.read import SeriesSummary
 from lamella.errors import LamellaError
 from lamella.node.journal import Journal
 from lamella.node.processes import Died, Worker, look_through
@@ -92,6 +94,7 @@ class Dispatcher:
         looked = look_through(one.source, self._settings)
         if isinstance(looked, Done):
             return looked, ()
+        one.note(series=[_figures(found.summary) for found in looked.chosen])
         if not looked.chosen:
             return Done("refused", "; ".join(looked.reasons) or "It holds no series."), ()
         job = Job(one.folder, looked.chosen, _earlier_result(one, before))
@@ -109,6 +112,12 @@ class Dispatcher:
         state: State = "refused" if done.state == "refused" else "failed"
         self._states.finish(one, state, done.reason)
         self._journal.note(state, level=logging.WARNING, round=one.name, reason=done.reason)
+
+
+def _figures(series: SeriesSummary) -> dict[str, Any]:
+    """What people are shown of a series that is thinned."""
+    names = ("modality", "slices", "rows", "columns", "thickness_mm", "spacing_mm")
+    return {name: getattr(series, name) for name in names}
 
 
 def _earlier_result(one: Round, before: Round | None) -> Path | None:

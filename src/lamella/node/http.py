@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
+import logging
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -20,14 +21,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lamella import __version__
 from lamella.errors import LamellaError, UsageError
+from lamella.node.access import PlainHeaders, SameOrigin, TokenCheck, login_routes
+from lamella.node.journal import LOG
 from lamella.node.settings import HttpSettings, is_loopback
 from lamella.node.states import STATES
 
-_OPEN = ("/health",)
 _SHORTEST_TOKEN = 16
 _START_S = 30.0
 
@@ -64,13 +65,24 @@ def build_app(
     def metrics(request: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    checks = []
+    checks = [Middleware(PlainHeaders)]
     if is_loopback(http.host):  # no page of another site may ask under a name of its own
         checks.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"]))
-    if http.token_file is not None:
-        checks.append(Middleware(_TokenCheck, token=read_token(http.token_file)))
+    checks.append(Middleware(SameOrigin))
     routes = [Route("/health", health), Route("/ready", ready), Route("/metrics", metrics), *pages]
-    return Starlette(routes=routes, middleware=checks)
+    if http.token_file is not None:
+        token = read_token(http.token_file)
+        checks.append(Middleware(TokenCheck, token=token))
+        routes += login_routes(token)
+    return Starlette(routes=routes, middleware=checks, exception_handlers={Exception: _unexpected})
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Kind and place alone: the text may quote a header of a file."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+    LOG.error("error where=http reason=%s", reason)
+    return JSONResponse({"error": f"An error that was not expected: {reason}."}, 500)
 
 
 class HttpServer:
@@ -85,6 +97,7 @@ class HttpServer:
         config = uvicorn.Config(
             app, host=http.host, port=http.port, log_config=None, access_log=False, server_header=False
         )
+        logging.getLogger("uvicorn").handlers, logging.getLogger("uvicorn").propagate = [logging.NullHandler()], False
         self._server, self._where = uvicorn.Server(config), f"{http.host}:{http.port}"
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
 
@@ -114,22 +127,6 @@ class HttpServer:
             self._server.run()
         except SystemExit:  # how uvicorn says that it cannot listen
             return
-
-
-class _TokenCheck:
-    """Refuses every request that does not bring the secret."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app, self._expected = app, f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN:
-            brought = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(brought, self._expected):
-                refusal = PlainTextResponse("A token is needed.\n", 401, {"WWW-Authenticate": "Bearer"})
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
 
 
 class _NodeCollector(Collector):

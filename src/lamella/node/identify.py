@@ -16,6 +16,7 @@ HEAD_BYTES = 4 << 20
 """The identifiers must stand within these first bytes; what comes before them in a CT takes a few kilobytes."""
 
 _TAGS = {name: Tag(name) for name in ("SyntheticData", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID")}
+_PREAMBLE_BYTES, _HEAD_END, _META_BYTES = 128, 132, 64 << 10
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -67,6 +68,25 @@ def identify(data: memoryview, syntax: UID) -> Identity:
             raise Unreadable(f"{name} is missing or no UID")
     synthetic = values["SyntheticData"] == "YES"
     return Identity(values["SOPClassUID"], values["SOPInstanceUID"], values["StudyInstanceUID"], synthetic)
+
+
+def split_file(content: bytes) -> tuple[Dataset, memoryview]:
+    """File meta information and encoded data set of a DICOM file (PS3.10 7.1).
+
+    Raises:
+        Unreadable: it is none, or starts as one and cannot be parsed.
+    """
+    if content[_PREAMBLE_BYTES:_HEAD_END] != b"DICM":
+        raise Unreadable("it is no DICOM file")
+    stream = BytesIO(content[_HEAD_END : _HEAD_END + _META_BYTES])
+    try:
+        meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group > 2)
+        {one.keyword: one.value for one in meta}  # converted now, while errors are caught
+    except Exception as error:  # as in `identify`
+        raise Unreadable(f"it cannot be parsed ({type(error).__name__})") from None
+    if "TransferSyntaxUID" not in meta:
+        raise Unreadable("it has no TransferSyntaxUID")
+    return meta, memoryview(content)[_HEAD_END + stream.tell() :]
 
 
 def _text(found: Dataset, tag: BaseTag) -> str:

@@ -36,6 +36,11 @@ def hashed(uid: str) -> str:
     return hashlib.sha256(uid.encode()).hexdigest()[:32]
 
 
+def without_uids(text: str) -> str:
+    """A text with a hash for each UID."""
+    return _UID.sub(_hash, text)
+
+
 class Journal:
     """Writes both. Threads may share it.
 
@@ -61,7 +66,7 @@ class Journal:
         }
         if uid:
             plain["uid"] = uid
-        discreet = {name: _UID.sub(_hash, one) if isinstance(one, str) else one for name, one in plain.items()}
+        discreet = {name: without_uids(one) if isinstance(one, str) else one for name, one in plain.items()}
         LOG.log(level, " ".join([event, *(f"{name}={one}" for name, one in discreet.items())]))
         facts = plain if self._plain else discreet
         line = (

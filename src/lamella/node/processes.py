@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lamella.errors import LamellaError
 from lamella.node.settings import NodeSettings
-from lamella.node.worker import Done, Job, Looked, look, work
+from lamella.node.worker import Done, Job, Looked, Progress, look, work
 
 _SPAWN = multiprocessing.get_context("spawn")
 _START_S = 600.0
@@ -105,11 +106,15 @@ class Worker:
 
     Args:
         settings: of the node.
+
+    Attributes:
+        progress: where it is with a study; None where it has none.
     """
 
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._child: Child | None = None
+        self.progress: Progress | None = None
 
     @property
     def pid(self) -> int | None:
@@ -140,15 +145,19 @@ class Worker:
         """
         self.start()
         assert self._child is not None, "a worker that started has a process"
-        self._child.ask(job)
+        until = time.monotonic() + self._settings.work.study_s
         try:
-            done = self._child.answer(self._settings.work.study_s)
+            self._child.ask(job)
+            while isinstance(done := self._child.answer(max(0.0, until - time.monotonic())), Progress):
+                self.progress = done
         except TimeoutError:
             self.end()
             return Done("failed", f"It takes longer than work.study_s, {self._settings.work.study_s:g} s.")
         except Died:
             self.end()
             raise
+        finally:
+            self.progress = None
         assert isinstance(done, Done), "a worker answers every job"
         return done
 

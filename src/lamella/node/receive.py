@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import threading
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +27,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from lamella.dicom.decode import SYNTAXES
 from lamella.dicom.kind import CT_CLASSES
 from lamella.node.closing import OpenStudies
-from lamella.node.identify import Identity, Unreadable, identify
+from lamella.node.identify import Identity, Unreadable, identify, split_file
 from lamella.node.journal import Journal, hashed
 from lamella.node.scp import LimitedHandler, LimitedServer, limited, tls_context
 from lamella.node.settings import NodeSettings
@@ -42,6 +43,21 @@ LOSSLESS = [syntax for syntax, how in SYNTAXES.items() if how.loss == "none"]
 
 _IMPLEMENTATION = UID("2.25.148262139917043250953722418023366172561")
 _GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of an instance.
+
+    Attributes:
+        status: of C-STORE.
+        reason: why it was not kept, or that it was there already.
+        key: of its study.
+    """
+
+    status: int
+    reason: str | None = None
+    key: str | None = None
 
 
 class Receiver:
@@ -110,44 +126,64 @@ class Receiver:
     def _store(self, event: evt.Event) -> int:
         """Answer one C-STORE; what is unexpected is out of resources, too, so that the sender keeps the instance."""
         request, syntax = cast(C_STORE, event.request), event.context.transfer_syntax
-        instance = str(request.AffectedSOPInstanceUID)
         data = (request.DataSet or BytesIO()).getbuffer()
-        sha256, study, reason = hashlib.sha256(data).hexdigest(), None, None
+        named = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        taken = self._take(data, syntax, *named, peer=event.assoc.requestor.ae_title.strip())
+        with self._counting:
+            self.answers[taken.status] = self.answers.get(taken.status, 0) + 1
+        return taken.status
+
+    def take_file(self, content: bytes) -> Taken:
+        """Keep an instance that came as a file, under the rules of C-STORE."""
+        try:
+            meta, data = split_file(content)
+        except Unreadable as error:
+            return Taken(CANNOT_UNDERSTAND, str(error))
+        if len(content) > self._settings.limits.instance_mb << 20:
+            return Taken(NO_RESOURCES, "it is larger than limits.instance_mb")
+        sop_class, syntax = str(meta.get("MediaStorageSOPClassUID")), UID(str(meta.get("TransferSyntaxUID")))
+        if sop_class not in CT_CLASSES:
+            return Taken(NO_MATCH, "it is no CT image")
+        if syntax not in LOSSLESS:
+            return Taken(NO_MATCH, "its pixels are compressed with loss, or in a way that cannot be read")
+        return self._take(data, syntax, sop_class, str(meta.get("MediaStorageSOPInstanceUID")), peer="web page")
+
+    def _take(self, data: memoryview, syntax: UID, sop_class: str, instance: str, peer: str) -> Taken:
+        """Keep an instance whose data set must be what it is announced as; the journal hears of it."""
+        taken, sha256 = Taken(CANNOT_UNDERSTAND), hashlib.sha256(data).hexdigest()
         try:
             identity = identify(data, syntax)
-            study = hashed(identity.study)
-            if identity.sop_class != request.AffectedSOPClassUID:
-                status, reason = NO_MATCH, "SOPClassUID is not that of the request"
+            # Results that come back stay apart, so that they never begin a new round of the study that they were made of.
+            key = hashed(identity.study) + "s" * identity.synthetic
+            if identity.sop_class != sop_class:
+                taken = Taken(NO_MATCH, "SOPClassUID is not that of the request", key)
             elif identity.instance != instance:
-                status, reason = CANNOT_UNDERSTAND, "SOPInstanceUID is not that of the request"
+                taken = Taken(CANNOT_UNDERSTAND, "SOPInstanceUID is not that of the request", key)
             else:
-                status, reason = self._keep(identity, syntax, data)
+                taken = Taken(*self._keep(identity, key, syntax, data), key)
         except Unreadable as error:
-            status, reason = CANNOT_UNDERSTAND, str(error)
+            taken = Taken(CANNOT_UNDERSTAND, str(error))
         except OSError as error:
-            status, reason = NO_RESOURCES, os.strerror(error.errno or 0)
-        with self._counting:
-            self.answers[status] = self.answers.get(status, 0) + 1
+            taken = Taken(NO_RESOURCES, os.strerror(error.errno or 0))
         self._journal.note(
-            "stored" if status == SUCCESS else "not stored",
-            level=logging.DEBUG if status == SUCCESS else logging.WARNING,
+            "stored" if taken.status == SUCCESS else "not stored",
+            level=logging.DEBUG if taken.status == SUCCESS else logging.WARNING,
             uid=instance,
-            peer=event.assoc.requestor.ae_title.strip(),
-            study=study,
-            status=f"{status:04X}",
-            reason=reason,
+            peer=peer,
+            study=taken.key,
+            status=f"{taken.status:04X}",
+            reason=taken.reason,
             sha256=sha256,
         )
-        return status
+        return taken
 
-    def _keep(self, identity: Identity, syntax: UID, data: memoryview) -> tuple[int, str | None]:
+    def _keep(self, identity: Identity, key: str, syntax: UID, data: memoryview) -> tuple[int, str | None]:
         """Put an instance into the folder of its study.
 
         Raises:
             OSError: the disk is full, or broken.
         """
-        # Results that come back stay apart, so that they never begin a new round of the study that they were made of.
-        key, name = hashed(identity.study) + "s" * identity.synthetic, hashed(identity.instance) + ".dcm"
+        name = hashed(identity.instance) + ".dcm"
         part = self._states.temporary / secrets.token_hex(16)
         try:
             if shutil.disk_usage(self._states.root).free < self._settings.limits.disk_free_gb * _GIB + len(data):

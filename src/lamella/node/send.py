@@ -38,10 +38,11 @@ class Sender:
         for one in self._states.rounds("working"):
             if not one.made:
                 continue
-            if self._peer is not None and (unsent := self._unsent(one, self._peer)):
-                if not self._due(one, self._peer):
+            peer = self._peer if self._peer in _wanted(one, self._settings) else None
+            if peer is not None and (unsent := self._unsent(one, peer)):
+                if not self._due(one, peer):
                     continue
-                self._send(one, self._peer, unsent)
+                self._send(one, peer, unsent)
                 acted = True
             self._finish_if_sent(one)
         return acted
@@ -70,7 +71,7 @@ class Sender:
 
     def _finish_if_sent(self, one: Round) -> None:
         with self._states.guard:  # whoever sent last finishes it
-            if one.made and not any(self._unsent(one, peer) for peer in self._settings.receivers):
+            if one.made and not any(self._unsent(one, peer) for peer in _wanted(one, self._settings)):
                 self._states.finish(one, "sent", str(one.facts().get("reason", "")))
                 self._journal.note("finished", round=one.name)
 
@@ -97,7 +98,24 @@ class Sender:
 
 def senders(settings: NodeSettings, states: States, journal: Journal) -> list[Sender]:
     """One for each peer that is sent to, so that none keeps another waiting."""
-    return [Sender(settings, states, journal, peer) for peer in settings.receivers or (None,)]
+    return [Sender(settings, states, journal, peer) for peer in settings.peers or (None,)]
+
+
+def send_again(states: States, one: Round, peer: str | None = None) -> None:
+    """Have a result sent: to those that do not have it, and to one more peer, whether or not it was sent there before."""
+    with states.guard:
+        known = read_json(one.folder / SENT)
+        content = {name: {**facts, "tries": 0, "next": 0} for name, facts in known.items()}
+        asked = {} if peer is None else {peer: {"sent": [], "asked": True}}
+        write_json(one.folder / SENT, {**content, **asked})
+        if one.folder.parent.name != "working":
+            states.move(one, "working")
+
+
+def _wanted(one: Round, settings: NodeSettings) -> list[Peer]:
+    """Who gets a round: the peers of `send_to`, and those that somebody asked for."""
+    asked = {name for name, facts in read_json(one.folder / SENT).items() if facts.get("asked")}
+    return [peer for peer in settings.peers if peer.name in asked or peer in settings.receivers]
 
 
 def take_back(one: Round, before: Round | None) -> dict[str, Any]:

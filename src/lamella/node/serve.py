@@ -21,12 +21,14 @@ from lamella.node.closing import OpenStudies
 from lamella.node.dispatch import Dispatcher
 from lamella.node.http import HttpServer, build_app, read_token
 from lamella.node.journal import LOG, Journal
+from lamella.node.pages import Pages
 from lamella.node.processes import Died
 from lamella.node.receive import Receiver
 from lamella.node.scp import LimitedServer, quieten
 from lamella.node.send import senders
 from lamella.node.settings import NodeSettings
 from lamella.node.states import States
+from lamella.node.upload import Uploads
 
 _PAUSE_S = 0.25
 _STOP_S = 10.0
@@ -67,7 +69,11 @@ class Node:
             raise LamellaError(f"The worker did not start: it {error or 'says nothing'}.") from None
         http, dicom = self.settings.http, self.settings.dicom
         if http is not None:
-            app = build_app(self.settings.state, http, self.not_ready, lambda: dict(self._receiver.answers))
+            uploads = Uploads(self.settings, self.states, self._studies, self._receiver)
+            worker = self._dispatcher.worker
+            pages = Pages(self.settings, self.states, self.journal, uploads, lambda: worker.progress, self.not_ready)
+            counted = self._receiver.answers
+            app = build_app(self.settings.state, http, self.not_ready, lambda: dict(counted), pages.routes())
             self._http = HttpServer(app, http)
             self._http.start()
         try:

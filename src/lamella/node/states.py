@@ -134,7 +134,7 @@ class States:
 
     def find(self, name: str) -> Round | None:
         """A round by its name, wherever it is."""
-        places = (self.root / state / name for state in STATES[1:])
+        places = (self.root / state / name for state in STATES[1:] if _ROUND.fullmatch(name))
         return next((Round(place) for place in places if place.is_dir()), None)
 
     def latest(self, key: str) -> Round | None:

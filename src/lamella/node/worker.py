@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MAKING, EARLIER = "making", "earlier"
 """Folders beside `result`: what grows, and what was there before it is done again."""
+
+_TELL_EVERY_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,26 @@ class Done:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a worker is.
+
+    Attributes:
+        series, of: which series, from 1, of how many.
+        stage: what it does with it.
+        fraction: how far that is, 0 to 1.
+        seconds: how long that has taken so far.
+        rest_s: how long the stages after it may take, from the series before; None for the first one.
+    """
+
+    series: int
+    of: int
+    stage: str
+    fraction: float
+    seconds: float
+    rest_s: float | None
+
+
 def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules, memory_gb: float) -> None:
     """Process: parse and decode a study within a limit of memory, and answer with a `Looked`, or a message that refuses it."""
     _end_with(life)
@@ -94,7 +117,7 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
 
 
 def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> None:
-    """Process: load the model, say so with a `Done`, then answer every `Job` with one."""
+    """Process: load the model, say so with a `Done`, then answer every `Job` with one, after any number of `Progress`."""
     _end_with(life)
     from lamella.models.registry import load_model
 
@@ -104,17 +127,18 @@ def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> Non
         jobs.send(Done("failed", str(error)))
         return
     jobs.send(Done("done"))
+    known: dict[str, float] = {}
     while True:
         job = jobs.recv()
         try:
-            done = _thin(job, thin, model, pages)
+            done = _thin(job, thin, model, pages, jobs, known)
         except OSError as error:
             done = Done("failed", f"{error.strerror or type(error).__name__}.")
         shutil.rmtree(job.folder / MAKING, ignore_errors=True)
         jobs.send(done)
 
 
-def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
+def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool, tell: Connection, known: dict[str, float]) -> Done:
     """Thin the series of a study into its `result`, which appears whole; one that fails makes the study fail."""
     from lamella.batch.case import case_key, thin_case
     from lamella.batch.record import RECORD
@@ -126,7 +150,7 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     refused = []
-    for found in job.chosen:
+    for number, found in enumerate(job.chosen, start=1):
         folder = making / hashed(found.id)
         old = None if job.before is None else job.before / folder.name
         if old is not None and read_json(old / RECORD).get("key") == case_key(found, request, model):
@@ -134,9 +158,12 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool) -> Done:
             for root, _, _ in os.walk(folder):
                 sync(Path(root))
             continue
-        record = thin_case(found, folder, request, model, page=pages)
+        telling = _Telling(tell, number, len(job.chosen), known)
+        record = thin_case(found, folder, request, model, page=pages, progress=telling)
         if record.state == "failed":
             return Done("failed", f"{found.id}: {record.reason}".replace(f"{making}{os.sep}", ""))
+        if record.state == "done":
+            telling.end()
         if record.state == "refused":
             refused.append(f"{found.id}: {record.reason}")
     if len(refused) == len(job.chosen):
@@ -156,6 +183,36 @@ def _limit_memory(more_gb: float) -> None:
         np.eye(2) @ np.eye(2)  # BLAS takes its memory at first use, and ends the process where there is none
         size = psutil.Process().memory_info().vms + int(more_gb * (1 << 30))
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+class _Telling:
+    """Sends `Progress`, not more often than people can read; `known` holds the seconds of each stage of the series before."""
+
+    def __init__(self, tell: Connection, series: int, of: int, known: dict[str, float]) -> None:
+        self._tell, self._series, self._of, self._known = tell, series, of, known
+        self._began: dict[str, float] = {}
+        self._told_s = 0.0
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        now = time.monotonic()
+        if stage not in self._began:
+            self._began[stage], self._told_s = now, 0.0
+        if now - self._told_s > _TELL_EVERY_S:
+            self._told_s = now
+            seconds = now - self._began[stage]
+            self._tell.send(Progress(self._series, self._of, stage, fraction, seconds, self._rest_s(stage)))
+
+    def end(self) -> None:
+        """The series is done: the next one may take as long."""
+        ends = [*list(self._began.values())[1:], time.monotonic()]
+        self._known.clear()
+        self._known.update({stage: end - self._began[stage] for stage, end in zip(self._began, ends, strict=True)})
+
+    def _rest_s(self, stage: str) -> float | None:
+        stages = list(self._known)
+        if stage not in stages:
+            return None
+        return sum(self._known[later] for later in stages[stages.index(stage) + 1 :])
 
 
 def _end_with(life: Connection) -> None:

@@ -50,7 +50,7 @@ def render_page(
     title: str,
     *,
     blocks: Mapping[str, str] | None = None,
-    scripts: Sequence[str] = ("page.js",),
+    scripts: Sequence[str] = ("theme.js", "page.js"),
     style: str = "",
     package: str = "lamella.report",
 ) -> str:

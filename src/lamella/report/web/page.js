@@ -1,27 +1,10 @@
-/* What a report's page does: light or dark, which case, and the viewer, started once the page can be read. */
+/* What a report's page does: which case, and the viewer, started once the page can be read. */
 "use strict";
 
 (() => {
   const data = JSON.parse(document.getElementById("page-data").textContent);
   const place = document.getElementById("viewer");
   const state = (window.lamella = { viewer: null, case: null, ready: null, marks: {}, errors: {} });
-
-  function theme() {
-    const button = document.getElementById("theme");
-    const root = document.documentElement;
-    const preferred = window.matchMedia("(prefers-color-scheme: dark)");
-    const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : preferred.matches);
-    const name = () => {
-      button.textContent = dark() ? "Light" : "Dark";
-      button.setAttribute("aria-label", `Switch to ${dark() ? "light" : "dark"} colours`);
-    };
-    button.addEventListener("click", () => {
-      root.dataset.theme = dark() ? "light" : "dark";
-      name();
-    });
-    preferred.addEventListener("change", name);
-    name();
-  }
 
   function show(id) {
     state.case = id;
@@ -62,7 +45,6 @@
     });
   }
 
-  theme();
   printing();
   const first = choose();
   // One frame for the text, then the pictures.

@@ -1,0 +1,132 @@
+"""Files from the page into the same intake as C-STORE: each body is streamed to the disk, then read instance by instance."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from lamella.dicom.archive import Entry, open_source
+from lamella.errors import LamellaError
+from lamella.node.closing import OpenStudies
+from lamella.node.receive import NO_RESOURCES, SUCCESS, Receiver, Taken
+from lamella.node.settings import NodeSettings
+from lamella.node.states import States
+from lamella.selection.series import without_names
+
+_GIB = 1 << 30
+_KEYS_BYTES = 1 << 20
+_KEY = re.compile(r"[0-9a-f]{32}s?")
+
+
+class Uploads:
+    """Takes ZIPs and DICOM files. Their names never come here; the page counts them.
+
+    Args:
+        settings: of the node.
+        states: whose temporary folder holds a file until it is read.
+        studies: closed when the page says that all is sent.
+        receiver: who checks and keeps every instance.
+    """
+
+    def __init__(self, settings: NodeSettings, states: States, studies: OpenStudies, receiver: Receiver) -> None:
+        self._settings, self._states, self._studies, self._receiver = settings, states, studies, receiver
+        self._running = 0
+
+    async def take(self, request: Request) -> Response:
+        """One file; the answer is a line of JSON for each instance in it, as they are kept or not."""
+        if self._running >= self._settings.limits.associations:
+            return _refused(503, "The node takes as many files at a time as it may. Try again later.")
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal():
+            return _refused(411, "The file's length is not said. Expected the header Content-Length.")
+        if (refusal := self._no_room(int(length))) is not None:
+            return refusal
+        part = self._states.temporary / secrets.token_hex(16)
+        self._running += 1
+        try:
+            came = 0
+            async with await anyio.open_file(part, "wb") as file:
+                async for chunk in request.stream():
+                    came += len(chunk)
+                    await file.write(chunk)
+            if came != int(length):
+                raise OSError
+        except BaseException as error:
+            self._running -= 1
+            part.unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
+            return _refused(507, f"The file could not be kept: {os.strerror(error.errno or 5)}.")
+        return StreamingResponse(self._lines(part), media_type="application/x-ndjson")
+
+    async def close(self, request: Request) -> Response:
+        """All is sent: the studies of these keys are whole."""
+        text = b""
+        async for chunk in request.stream():
+            text += chunk
+            if len(text) > _KEYS_BYTES:
+                return _refused(413, "Too many keys.")
+        try:
+            keys = [str(key) for key in json.loads(text)]
+        except (ValueError, TypeError):
+            return _refused(400, "No list of keys.")
+        closed = await anyio.to_thread.run_sync(self._studies.close_now, list(filter(_KEY.fullmatch, keys)))
+        return JSONResponse({"closed": [one.name for one in closed]})
+
+    def _no_room(self, size: int) -> Response | None:
+        limits = self._settings.limits
+        if size > limits.study_gb * _GIB:
+            return _refused(
+                413, f"The file has {size / _GIB:.1f} GiB, more than limits.study_gb, {limits.study_gb:g} GiB."
+            )
+        if shutil.disk_usage(self._states.root).free < limits.disk_free_gb * _GIB + 2 * size:
+            return _refused(507, "The disk is full up to what is kept free. Remove studies, or make room.")
+        return None
+
+    def _lines(self, part: Path) -> Iterator[str]:
+        """Reads what came, and takes it away."""
+        names: tuple[str, ...] = (part.name,)
+        try:
+            with open_source(part) as archive:
+                entries, most = archive.entries, self._settings.limits.study_instances
+                names += tuple(entry.name for entry in entries)
+                if len(entries) > most:
+                    yield _line(error=f"It holds {len(entries)} files, more than limits.study_instances, {most}.")
+                    return
+                for number, entry in enumerate(entries, start=1):
+                    taken = self._instance(entry, names)
+                    kept = taken.status == SUCCESS
+                    yield _line(file=number, of=len(entries), kept=kept, reason=taken.reason, key=taken.key)
+                    if taken.status == NO_RESOURCES:
+                        return  # the rest would fare alike
+        except LamellaError as error:
+            yield _line(error=without_names(str(error), names))
+        finally:
+            self._running -= 1
+            part.unlink(missing_ok=True)
+
+    def _instance(self, entry: Entry, names: tuple[str, ...]) -> Taken:
+        if entry.size > self._settings.limits.instance_mb << 20:
+            return Taken(NO_RESOURCES, "it is larger than limits.instance_mb")
+        try:
+            return self._receiver.take_file(entry.read(-1))
+        except LamellaError as error:
+            return Taken(-1, without_names(str(error), names))
+
+
+def _line(**facts: Any) -> str:
+    return json.dumps(facts) + "\n"
+
+
+def _refused(status: int, reason: str) -> Response:
+    return JSONResponse({"error": reason}, status)
