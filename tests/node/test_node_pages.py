@@ -142,7 +142,7 @@ def test_what_is_not_taken_says_why(node: Node, tmp_path: Path) -> None:
         (b"P", "it is no DICOM file"),
         (whole[:132], "it has no TransferSyntaxUID"),
         (whole[:200], "it has no TransferSyntaxUID"),
-        (whole[:400], "StudyInstanceUID is missing or no UID"),
+        (whole[:400], "SOPInstanceUID is missing or no UID"),
         (lossy, "its pixels are compressed with loss, or in a way that cannot be read"),
         (bent(MediaStorageSOPClassUID="1.2.840.10008.5.1.4.1.1.4"), "it is no CT image"),
     ):
