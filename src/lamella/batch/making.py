@@ -8,7 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from lamella.batch.record import CaseRecord
+from lamella.dicom.deidentify import check_one_key, keyed_uid, read_key
+from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
+
+
+@dataclass(frozen=True)
+class CaseThin(ThinSettings):
+    """How to thin any study, as the options of `lamella thin`, for settings that a file or another program fills.
+
+    Attributes:
+        spacing_mm: distance between thin slices.
+        model: name of a shipped model, or a model folder.
+        deidentify: nothing of the patient in the result; see `lamella thin`.
+        deidentify_key: file with the key of new UIDs and pseudonyms; needed then.
+
+    Raises:
+        UsageError: `deidentify` without a key.
+    """
+
+    spacing_mm: float = 1.0
+    model: str = "embedded"
+    deidentify: bool = False
+    deidentify_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_key(self.deidentify, self.deidentify_key)
 
 
 @dataclass(frozen=True)
@@ -22,6 +48,9 @@ class Making:
         page: also report.html.
         preview: also preview.png.
         overwrite: results of other settings, or of other content, are replaced.
+
+    Raises:
+        UsageError: the results shall be de-identified, without a key.
     """
 
     out: Path
@@ -30,6 +59,9 @@ class Making:
     page: bool = False
     preview: bool = False
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_one_key(self.thin.deidentify, self.thin.deidentify_key)
 
 
 @dataclass(frozen=True)
@@ -41,5 +73,8 @@ class Finished:
 
 
 def settings_of(request: ThinRequest) -> dict[str, Any]:
-    """What a request asks of every case."""
-    return {name: value for name, value in dataclasses.asdict(request).items() if name not in ONE_STUDY}
+    """What a request asks of every case; of a key what it is, not where it lies."""
+    asked = {name: value for name, value in dataclasses.asdict(request).items() if name not in ONE_STUDY}
+    if request.deidentify_key is not None:
+        asked["deidentify_key"] = keyed_uid(read_key(request.deidentify_key), "this key")
+    return asked

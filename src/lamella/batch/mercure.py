@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamella.batch.case import SERIES, thin_case
+from lamella.batch.making import CaseThin
 from lamella.batch.record import CaseRecord
 from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.files.config import fill
 from lamella.selection.find import find_series
 from lamella.selection.rules import SeriesRules, choose
 from lamella.thinning.result import Progress, silent
-from lamella.thinning.settings import ThinSettings
 from lamella.workflow.outputs import write_json
 from lamella.workflow.thin_study import ThinRequest
 
@@ -29,23 +29,6 @@ if TYPE_CHECKING:
 
 TASK, RESULT = "task.json", "result.json"
 _NOTICE = "__mercure_notification"
-
-
-@dataclass(frozen=True)
-class MercureThin(ThinSettings):
-    """How to thin, as the options of `lamella thin`.
-
-    Attributes:
-        spacing_mm: distance between thin slices.
-        model: name of a shipped model, or a model folder.
-        deidentify: nothing of the patient in the result.
-        deidentify_key: file with the key of new UIDs and pseudonyms.
-    """
-
-    spacing_mm: float = 1.0
-    model: str = "embedded"
-    deidentify: bool = False
-    deidentify_key: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +41,7 @@ class MercureSettings:
     """
 
     rules: SeriesRules = field(default_factory=SeriesRules)
-    thin: MercureThin = field(default_factory=MercureThin)
+    thin: CaseThin = field(default_factory=CaseThin)
 
 
 def run_task(source: Path, output: Path, progress: Progress = silent) -> list[CaseRecord]:

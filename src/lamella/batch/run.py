@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ import lamella
 from lamella.batch.making import Finished, Making, settings_of
 from lamella.batch.parts import Part
 from lamella.batch.record import BATCH, BatchRecord, CaseRecord, in_order, stem_of, write_records
+from lamella.dicom.deidentify import keyed_uid, read_key
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.lock import lock
 from lamella.files.output_checks import absolute, refuse_overlap
@@ -93,6 +95,8 @@ def plan_batch(request: BatchRequest, progress: Callable[[str, float], None]) ->
     found = find_series(request.sources, lambda files: progress("find series", 0.0), reading)
     if not found:
         raise RefusedInput("The sources hold no DICOM series and no NIfTI file. Look at the paths.")
+    if thin.deidentify:
+        found = [one.called(partial(keyed_uid, read_key(thin.deidentify_key))) for one in found]
     return [one for one in choose(found, request.rules) if request.part is None or request.part.holds(one.series.id)]
 
 

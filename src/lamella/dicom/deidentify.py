@@ -95,6 +95,19 @@ def read_key(file: Path | None) -> bytes:
     return key
 
 
+def check_one_key(deidentify: bool, file: Path | None) -> None:
+    """Refuse to de-identify many studies without a key: their names must be the same in every process and every run.
+
+    Raises:
+        UsageError: no key, none that can be used, or one for nothing.
+    """
+    if deidentify and file is None:
+        raise UsageError("To de-identify many studies, give one key for all: --deidentify-key FILE (deidentify_key).")
+    if file is not None and not deidentify:
+        raise UsageError("--deidentify-key is the key of --deidentify. Found no --deidentify.")
+    read_key(file)
+
+
 def keyed_uid(key: bytes, uid: str) -> str:
     """A UID (PS3.5 B.2, under 2.25) that only the holder of the key can make from `uid`, always the same."""
     return f"2.25.{uuid.UUID(bytes=_digest(key, f'uid {uid}')[:16], version=4).int}"

@@ -8,9 +8,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
+from lamella.batch.making import CaseThin
 from lamella.errors import UsageError
 from lamella.selection.rules import SeriesRules
-from lamella.thinning.settings import ThinSettings
 
 _AE_TITLE = re.compile(r"(?=.*[^ ])[ -\[\]-~]{1,16}")  # PS3.5 table 6.2-1: no backslash, no control characters
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -187,16 +187,8 @@ class RetrySettings:
 
 
 @dataclass(frozen=True)
-class NodeThin(ThinSettings):
-    """How to thin, as the options of `lamella thin`.
-
-    Attributes:
-        spacing_mm: distance between thin slices.
-        model: name of a shipped model, or a model folder.
-    """
-
-    spacing_mm: float = 1.0
-    model: str = "embedded"
+class NodeThin(CaseThin):
+    """How to thin, as the options of `lamella thin`."""
 
 
 @dataclass(frozen=True)

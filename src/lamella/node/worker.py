@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 
+from lamella.dicom.deidentify import keyed_uid, read_key
 from lamella.errors import LamellaError, RefusedInput
 from lamella.node.journal import hashed
 from lamella.node.settings import NodeThin
@@ -150,7 +152,10 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool, tell: Connect
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir()
     refused = []
-    for number, found in enumerate(job.chosen, start=1):
+    chosen = job.chosen
+    if thin.deidentify:  # records and folders of the result bear its own names
+        chosen = tuple(one.called(partial(keyed_uid, read_key(thin.deidentify_key))) for one in chosen)
+    for number, found in enumerate(chosen, start=1):
         folder = making / hashed(found.id)
         old = None if job.before is None else job.before / folder.name
         if old is not None and read_json(old / RECORD).get("key") == case_key(found, request, model):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -54,7 +55,14 @@ class FoundSeries:
 
     def discreet(self, message: object) -> str:
         """A message with numbers instead of file names: whoever names files may use a patient's name."""
-        return without_names(str(message), self.names)
+        told = without_names(str(message), self.names)
+        return told.replace(self.summary.uid, self.id) if self.summary.uid else told
+
+    def called(self, name: Callable[[str], str]) -> FoundSeries:
+        """The same with `name` of its `id` and `study` instead of these, in its refusal, too."""
+        named = replace(self, id=name(self.id), study=name(self.study))
+        refusal = None if self.summary.refusal is None else named.discreet(self.summary.refusal)
+        return replace(named, summary=replace(self.summary, refusal=refusal))
 
 
 def without_names(message: str, names: tuple[str, ...]) -> str:
