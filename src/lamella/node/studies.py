@@ -7,7 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lamella.batch.case import PAGE, RECORD, REPORT
+from lamella.batch.case import PAGE, REPORT
+from lamella.batch.record import RECORD
 from lamella.node.journal import without_uids
 from lamella.node.settings import NodeSettings
 from lamella.node.states import FINAL, SENT, SOURCE, STATES, Round, State, States, read_json
