@@ -10,8 +10,10 @@ from tests.phantom_case import FIVE, answers, case_of, settings_of
 
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import crop_answer
-from lamella.evaluate.settings import EvaluationSettings, PhantomCase
-from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, targets_of
+from lamella.evaluate.settings import EvaluationSettings, PhantomCase, TaskSettings
+from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, sheets_of, targets_of
+from lamella.metrics import sheets_seen
+from lamella.phantom.torso import fissure, horizontal_fissure
 
 OBJECT = PhantomCase((FIVE,), name="object", slices=80, rows=152, pixel_mm=1.0, noise_hu=8.0, region="targets")
 
@@ -28,7 +30,7 @@ def case(settings: EvaluationSettings) -> Case:
 
 @pytest.fixture(scope="module")
 def targets(case: Case) -> Targets:
-    found = targets_of(case.scan)
+    found = targets_of(case.scan, TaskSettings())
     assert found is not None
     return found
 
@@ -61,4 +63,16 @@ def test_a_score_where_no_speck_is_counts_as_elsewhere(case: Case, targets: Targ
 
 
 def test_a_chest_has_no_known_parts(chest: Case) -> None:
-    assert targets_of(chest.scan) is None
+    assert targets_of(chest.scan, TaskSettings()) is None
+
+
+def test_the_fissures_of_a_drawn_chest_are_where_it_has_them(chest: Case) -> None:
+    sheets, scan = sheets_of(chest.scan, TaskSettings()), chest.scan
+    off_mm = np.minimum(*(np.abs(distance(*sheets.points_mm.T)) for distance in (fissure, horizontal_fissure)))
+    assert len(sheets.points_mm) > 300
+    assert off_mm.max() < 0.05
+    assert np.linalg.norm(sheets.normals, axis=1) == pytest.approx(1.0)
+    truth = sheets_seen(scan.volume.hu, scan.lung_region, scan.volume.geometry, sheets)
+    assert truth.visible > 0.4
+    assert truth.visible > 2 * truth.by_chance
+    assert truth.contrast_hu > 5.0

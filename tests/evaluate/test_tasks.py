@@ -32,6 +32,9 @@ def test_the_truth_is_perfect_at_every_task(chest: Case, truth: TaskTruth) -> No
         if name.startswith(("airway_", "calcium_")):
             assert "test object" in sheet.absent[name]
             continue
+        if name in ("fissure_visible", "fissure_by_chance"):
+            assert value is not None
+            continue
         perfect = {"high": 1.0, "one": 1.0, "low": 0.0, "zero": 0.0}[FIGURES[name].best]
         assert value == pytest.approx(perfect), name
 

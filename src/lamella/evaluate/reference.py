@@ -63,6 +63,7 @@ class Reference:
             laa_950_percent=_where_possible(lambda: metrics.laa_percent(hu, lungs)),
             laa_910_percent=_where_possible(lambda: metrics.laa_percent(hu, lungs, metrics.MILD_EMPHYSEMA_HU)),
             perc15_hu=_where_possible(lambda: metrics.perc15_hu(hu, lungs)),
+            fissure_visible=self.tasks.sheets[1].visible if self.tasks and self.tasks.sheets else None,
             foci=None if self.foci is None else float(self.foci.is_focus.sum()),
         )
 

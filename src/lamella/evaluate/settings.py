@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lamella.errors import UsageError
+from lamella.metrics.airways import LEAST_HU
+from lamella.metrics.calcium import CALCIUM_HU
+from lamella.metrics.fissures import PLATE_HU_PER_MM2
 from lamella.metrics.masks import VESSEL_HU
 from lamella.metrics.surfaces import NEAR_MM
 from lamella.metrics.vessel_tree import SLACK_MM, SMALL_RADIUS_MM
@@ -190,6 +193,9 @@ class TaskSettings:
         small_vessel_mm: radius below which a vessel is a small one.
         vessel_slack_mm: centre lines farther from the truth's vessels are invented.
         bone_near_mm: surfaces count so far around the truth's bone.
+        airway_least_hu: a wall of an airway stands out at least so much.
+        calcium_hu: lesions of calcium lie at or above it.
+        fissure_hu_per_mm2: least curvature across a plate of the truth that counts as a fissure.
 
     Raises:
         UsageError: a length that is not above 0.
@@ -199,11 +205,14 @@ class TaskSettings:
     small_vessel_mm: float = SMALL_RADIUS_MM
     vessel_slack_mm: float = SLACK_MM
     bone_near_mm: float = NEAR_MM
+    airway_least_hu: float = LEAST_HU
+    calcium_hu: float = CALCIUM_HU
+    fissure_hu_per_mm2: float = PLATE_HU_PER_MM2
 
     def __post_init__(self) -> None:
-        for name in ("small_vessel_mm", "vessel_slack_mm", "bone_near_mm"):
+        for name in ("small_vessel_mm", "vessel_slack_mm", "bone_near_mm", "airway_least_hu", "fissure_hu_per_mm2"):
             if not getattr(self, name) > 0:
-                raise UsageError(f"tasks: {name} must be above 0 mm. Found {getattr(self, name):g}.")
+                raise UsageError(f"tasks: {name} must be above 0. Found {getattr(self, name):g}.")
 
 
 @dataclass(frozen=True)

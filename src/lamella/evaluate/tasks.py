@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import lamella.metrics as metrics
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import Answer
+from lamella.evaluate.scans import Scan
 from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.sheet import Sheet
-from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, targets_of
+from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, sheets_of, targets_of
 from lamella.metrics.checks import Hu, Mask
 from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
 from lamella.metrics.task_catalogue import TASKS
@@ -30,6 +31,7 @@ class TaskTruth:
         tree: the lung vessels; None without lung.
         near_bone: where surfaces count.
         surfaces: level -> the truth's surface of bone; None without bone.
+        sheets: fissures, and how the truth shows them; None where there is none to judge.
         targets: airways and specks of known size; None but for the test object that has them.
     """
 
@@ -38,6 +40,7 @@ class TaskTruth:
     tree: metrics.VesselTree | None
     near_bone: Mask
     surfaces: Mapping[float, metrics.Surface] | None
+    sheets: tuple[metrics.Sheets, metrics.SheetsSeen] | None
     targets: Targets | None
 
 
@@ -56,7 +59,8 @@ def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
         {level: metrics.surface_of(hu, near, geometry, level, "truth") for level in BONE_LEVELS_HU}
         if near.any()
         else None,
-        targets_of(scan),
+        _sheets(scan, asked),
+        targets_of(scan, asked),
     )
 
 
@@ -71,6 +75,7 @@ def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
     for level in BONE_LEVELS_HU:
         names = [name for name in TASKS if name.startswith(f"bone_{level:g}_")]
         sheet.add(partial(_bone, answer, truth, level), *names)
+    sheet.add(partial(_fissures, answer, truth), *(name for name in TASKS if name.startswith("fissure_")))
     for prefix, measure in (("airway_", airway_figures), ("calcium_", calcium_figures)):
         names = [name for name in TASKS if name.startswith(prefix)]
         sheet.add(partial(_known, measure, answer, truth), *names)
@@ -93,6 +98,30 @@ def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
         "vessel_invented": found.invented,
     }
     return {name: value for name, value in figures.items() if value is not None}
+
+
+def _sheets(scan: Scan, asked: TaskSettings) -> tuple[metrics.Sheets, metrics.SheetsSeen] | None:
+    if not scan.lung_region.any():
+        return None
+    sheets = sheets_of(scan, asked)
+    try:
+        return sheets, metrics.sheets_seen(scan.volume.hu, scan.lung_region, scan.volume.geometry, sheets, "truth")
+    except NonFiniteError:
+        raise
+    except LamellaError:
+        return None
+
+
+def _fissures(answer: Answer, truth: TaskTruth) -> dict[str, float]:
+    if truth.sheets is None:
+        raise LamellaError("The truth has no fissure with lung around it.")
+    scan, (sheets, true) = truth.case.scan, truth.sheets
+    seen = metrics.sheets_seen(answer.hu, scan.lung_region, scan.volume.geometry, sheets, answer.method)
+    return {
+        "fissure_visible": seen.visible,
+        "fissure_by_chance": seen.by_chance,
+        "fissure_contrast_ratio": seen.contrast_hu / true.contrast_hu,
+    }
 
 
 def _known(measure: Callable[[Hu, Targets], dict[str, float]], answer: Answer, truth: TaskTruth) -> dict[str, float]:

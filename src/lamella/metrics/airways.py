@@ -52,6 +52,7 @@ def measure_airway(
     centre_mm: ArrayLike,
     axis: ArrayLike,
     outer_mm: float,
+    least_hu: float = LEAST_HU,
     case: str = "prediction",
 ) -> Lumen | None:
     """Lumen and wall of a straight airway.
@@ -60,6 +61,7 @@ def measure_airway(
         centre_mm: (3,) LPS position of the middle of its axis.
         axis: (3,) unit vector along it.
         outer_mm: its outer radius.
+        least_hu: a wall stands out at least so much from the lumen and from what lies outside.
 
     Returns:
         Mean area over `AIRWAY_PLACES_MM` and median wall over the rays; None where too few rays find a wall.
@@ -75,7 +77,7 @@ def measure_airway(
     starts = centre + np.array(AIRWAY_PLACES_MM)[:, None] * along
     points = starts[:, None, None] + across[None, :, None] * radius_mm[:, None]
     profiles = _sampled(hu, geometry, points, case).reshape(-1, len(radius_mm))
-    inner, outer = _walls(profiles)
+    inner, outer = _walls(profiles, least_hu)
     known = np.isfinite(inner)
     if known.mean() < FOUND:
         return None
@@ -105,7 +107,7 @@ def _sampled(hu: Hu, geometry: Geometry, points_mm: NDArray[np.float64], case: s
     return np.asarray(ndimage.map_coordinates(part, flat - low[:, None], order=1, mode="nearest"))
 
 
-def _walls(profiles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _walls(profiles: NDArray[np.float64], least_hu: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(rays,) inner and outer border in steps of a ray, by the half maximum on either side of the peak; NaN: no wall."""
     inner, outer = np.full(len(profiles), np.nan), np.full(len(profiles), np.nan)
     for number, ray in enumerate(profiles):
@@ -113,7 +115,7 @@ def _walls(profiles: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
         if peak in (0, len(ray) - 1):
             continue
         lumen, beyond = float(ray[:peak].min()), float(ray[peak:].min())
-        if ray[peak] - lumen < LEAST_HU or ray[peak] - beyond < LEAST_HU:
+        if min(ray[peak] - lumen, ray[peak] - beyond) < least_hu:
             continue
         inner[number] = _crossing(ray[: peak + 1][::-1], (ray[peak] + lumen) / 2, peak, -1)
         outer[number] = _crossing(ray[peak:], (ray[peak] + beyond) / 2, peak, 1)

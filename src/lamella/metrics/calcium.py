@@ -30,11 +30,14 @@ AROUND_MM = 3.0
 _TOUCH = np.ones((3, 3))
 
 
-def agatston_scores(hu: Hu, where: Mask, geometry: Geometry, case: str = "image") -> NDArray[np.float64]:
+def agatston_scores(
+    hu: Hu, where: Mask, geometry: Geometry, threshold_hu: float = CALCIUM_HU, case: str = "image"
+) -> NDArray[np.float64]:
     """(z, y, x) score of each voxel, which sums to the score of the volume.
 
     Args:
         where: (z, y, x) where lesions are looked for.
+        threshold_hu: of a lesion.
 
     Raises:
         LamellaError: shapes differ.
@@ -45,7 +48,7 @@ def agatston_scores(hu: Hu, where: Mask, geometry: Geometry, case: str = "image"
     for plane, chosen, out in zip(hu, where, scores, strict=True):
         values = np.where(chosen, plane, -np.inf)
         finite(plane[chosen].astype(np.float64), case)
-        labels, count = ndimage.label(values >= CALCIUM_HU, _TOUCH)
+        labels, count = ndimage.label(values >= threshold_hu, _TOUCH)
         if count:
             number = np.arange(count + 1)
             area = np.bincount(labels.ravel()) * pixel_mm2

@@ -34,6 +34,13 @@ TASKS = {
         f"Bone {level:g} HU, {label}", unit, best, "tasks",
         f"{words} the surfaces of bone at {level:g} HU in result and truth.", 3)
        for level in BONE_LEVELS_HU for name, (label, unit, best, words) in _SURFACE.items()},
+    "fissure_visible": Figure(
+        "Fissures visible", "", "high", "tasks",
+        "Share of the surface of fissures on which the result is denser than beside it; compare with the truth's own.", 3),
+    "fissure_by_chance": Figure(
+        "The same elsewhere", "", "none", "tasks", "The same share where there is no fissure: that much is chance.", 3),
+    "fissure_contrast_ratio": Figure(
+        "Contrast of fissures", "", "one", "tasks", "Median contrast of fissures to the lung beside, over the truth's.", 3),
     "airway_area_error": Figure(
         "Airways, lumen error", "", "low", "tasks",
         "Mean size of the relative error of the area of known lumens of 2 to 8 mm, beside the thin truth's own reading.", 3),

@@ -56,6 +56,7 @@ class TruthFigures:
     laa_910_percent: float | None = None
     perc15_hu: float | None = None
     foci: float | None = None
+    fissure_visible: float | None = None
 
 
 @dataclass(frozen=True)
