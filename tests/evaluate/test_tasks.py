@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.phantom_case import TINY, settings_of
+from tests.phantom_case import FIVE, TINY, settings_of
+from tests.small_model import upright
 
 from lamella.errors import UsageError
 from lamella.evaluate import evaluate
-from lamella.evaluate.cases import Case
+from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer
+from lamella.evaluate.scans import scan_of
 from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.tasks import TaskTruth, task_figures, task_truth
 from lamella.metrics.catalogue import FIGURES, TASKS
 from lamella.results.files import read_results
 from lamella.results.schema import Results
+from lamella.volume import Volume, round_hu
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,21 @@ def test_tasks_can_be_left_out(tmp_path: Path) -> None:
     case = read_results(evaluate(settings).results)[1].cases[0]
     assert {case.figures["cubic"][name] for name in TASKS} == {None}
     assert {case.absent["cubic"][name] for name in TASKS} == {"No tasks were asked for."}
+
+
+def test_a_head_has_no_lungs_to_follow_vessels_in() -> None:
+    """Its sinuses are gas in a body."""
+    geometry = upright((30, 80, 80), 1.0, 1.0, 1.0)
+    z, y, x = np.indices(geometry.shape)
+    hu = np.where((y - 40) ** 2 + (x - 40) ** 2 < 36**2, 40, -1000)
+    hu[(z - 15) ** 2 + (y - 30) ** 2 + (x - 40) ** 2 < 10**2] = -900
+    scan = scan_of("head", "thickened", False, Volume(round_hu(hu), geometry), crop=False)
+    truth = task_truth(thickened_case("head", "head", scan, FIVE), TaskSettings())
+    sheet = Sheet()
+    task_figures(sheet, Answer("truth", truth.case.scan.volume.hu, None, 0.0), truth)
+    assert sheet.figures["vessel_found"] is None
+    assert "less than 100 ml of lung" in sheet.absent["vessel_found"]
+    assert sheet.figures["fissure_visible"] is None
 
 
 def test_a_missing_package_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

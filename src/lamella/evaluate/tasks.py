@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
 
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
@@ -18,6 +21,9 @@ from lamella.metrics.checks import Hu, Mask
 from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
 from lamella.metrics.task_catalogue import TASKS
 
+LEAST_LUNG_ML = 100.0
+"""Less gas than this in a body is no lung, but bowel or a sinus."""
+
 _NOT_ASKED = "No tasks were asked for."
 
 
@@ -28,7 +34,7 @@ class TaskTruth:
     Attributes:
         case: whose truth.
         asked: thresholds.
-        tree: the lung vessels; None without lung.
+        tree: the lung vessels; None without lungs.
         near_bone: where surfaces count.
         surfaces: level -> the truth's surface of bone; None without bone.
         sheets: fissures, and how the truth shows them; None where there is none to judge.
@@ -48,18 +54,18 @@ def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
     """Measure what tasks need of a case's truth."""
     scan = case.scan
     hu, geometry, lung = scan.volume.hu, scan.volume.geometry, scan.masks["lung"]
+    lungs_ml = np.count_nonzero(lung) * geometry.spacing_mm * math.prod(geometry.pixel_mm) / 1000.0
+    has_lungs = lungs_ml >= LEAST_LUNG_ML
     near = metrics.near_bone(scan.masks["bone"], geometry, asked.bone_near_mm)
     return TaskTruth(
         case,
         asked,
-        metrics.vessel_tree(hu, lung, scan.lung_region, geometry, asked.vessel_hu, "truth")
-        if scan.lung_region.any()
-        else None,
+        metrics.vessel_tree(hu, lung, scan.lung_region, geometry, asked.vessel_hu, "truth") if has_lungs else None,
         near,
         {level: metrics.surface_of(hu, near, geometry, level, "truth") for level in BONE_LEVELS_HU}
         if near.any()
         else None,
-        _sheets(scan, asked),
+        _sheets(scan, asked) if has_lungs else None,
         targets_of(scan, asked),
     )
 
@@ -83,7 +89,7 @@ def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
 
 def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
     if truth.tree is None:
-        raise LamellaError("The scan has no lung.")
+        raise LamellaError(f"The scan has less than {LEAST_LUNG_ML:g} ml of lung.")
     scan, asked = truth.case.scan, truth.asked
     tree = metrics.vessel_tree(
         answer.hu, scan.masks["lung"], scan.lung_region, scan.volume.geometry, asked.vessel_hu, answer.method
@@ -101,8 +107,6 @@ def _vessels(answer: Answer, truth: TaskTruth) -> dict[str, float]:
 
 
 def _sheets(scan: Scan, asked: TaskSettings) -> tuple[metrics.Sheets, metrics.SheetsSeen] | None:
-    if not scan.lung_region.any():
-        return None
     sheets = sheets_of(scan, asked)
     try:
         return sheets, metrics.sheets_seen(scan.volume.hu, scan.lung_region, scan.volume.geometry, sheets, "truth")
@@ -114,7 +118,7 @@ def _sheets(scan: Scan, asked: TaskSettings) -> tuple[metrics.Sheets, metrics.Sh
 
 def _fissures(answer: Answer, truth: TaskTruth) -> dict[str, float]:
     if truth.sheets is None:
-        raise LamellaError("The truth has no fissure with lung around it.")
+        raise LamellaError("The truth has no lungs, or no fissure with lung around it.")
     scan, (sheets, true) = truth.case.scan, truth.sheets
     seen = metrics.sheets_seen(answer.hu, scan.lung_region, scan.volume.geometry, sheets, answer.method)
     return {
