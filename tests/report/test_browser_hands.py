@@ -10,7 +10,7 @@ from lamella.window import LUNG, SOFT_TISSUE
 
 pytestmark = pytest.mark.browser
 
-UP, RIGHT, PAGE_UP, HOME = "\ue013", "\ue014", "\ue00e", "\ue011"
+UP, RIGHT, PAGE_UP, HOME, ESCAPE = "\ue013", "\ue014", "\ue00e", "\ue011", "\ue00c"
 VALUES = "return [...document.querySelectorAll('.lv-value')].map((o) => o.textContent)"
 PANES = ("c0-thick", "c0-thin-0", "c0-truth", "c0-error-0")
 
@@ -98,7 +98,7 @@ def test_keys_change_what_is_shown(page: Page) -> None:
     page.keys("s")
     assert page.run("return lamella.viewer.getPlane()") == "sagittal"
     page.keys("m")
-    assert page.run("return document.querySelectorAll('[data-pane=\"c0-truth\"] canvas').length") == 3
+    assert page.run("return document.querySelectorAll('[data-pane=\"c0-truth\"] canvas').length") == 4
     page.keys("a", "w")
     assert page.run("return [lamella.viewer.getPlane(), lamella.viewer.getWindow().name]") == ["axial", "lung"]
     page.keys("+")
@@ -170,3 +170,50 @@ def test_others_may_listen(page: Page) -> None:
         return heard;
     """)
     assert heard == [[5, 6, 7]]
+
+
+def test_the_fourth_quarter_shows_the_largest_values_of_a_slab(page: Page) -> None:
+    """Issue 27, item 2: against the largest of the values that the page itself holds."""
+    page.run("lamella.viewer.setPlane('all'); lamella.viewer.setCross(false); lamella.viewer.setCursor([14, 19, 12])")
+    page.settle()
+    largest = """
+        const pane = lamella.viewer.panes.get(arguments[0]), view = pane.views[3], plane = view.plane;
+        const at = LamellaPlanes.indexAt(pane.grid[plane.through], lamella.viewer.at[plane.through]);
+        const slab = pane.planeOf(plane, at), cuts = [];
+        for (let n = at - 10; n <= at + 10; n++) cuts.push(pane.cutAt(plane, n));
+        const worst = slab.map((hu, i) => Math.abs(hu - (arguments[1]
+            ? cuts.map((cut) => cut[i]).reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a))
+            : Math.max(...cuts.map((cut) => cut[i])))));
+        return [Math.max(...worst), plane.name, view.canvas.getAttribute("aria-label"), slab.some((hu, i) => hu > cuts[10][i])];
+    """
+    for pane, error in (("c0-truth", False), ("c0-error-0", True)):
+        worst, plane, name, differs = page.run(largest, pane, error)
+        assert (worst, plane, differs) == (0, "projection", True)
+        assert name.endswith(", axial maximum projection")
+    heights = "[...document.querySelectorAll('[data-pane=\"c0-truth\"] canvas')].map((c) => c.clientHeight)"
+    assert len(set(page.run(f"return {heights}")[2:])) == 1
+
+
+def test_a_question_mark_opens_the_keys_and_closes_them(page: Page) -> None:
+    """Issue 27, item 2: from anywhere on the page, by Escape or the same key, and the focus comes back."""
+    page.focus("c0-thin-0")
+    shown = "return document.querySelector('.lv-keys').open"
+    page.keys("?")
+    assert page.run(shown)
+    assert "next or previous window" in page.run("return document.querySelector('.lv-keys').innerText")
+    page.keys("s")
+    assert page.run("return lamella.viewer.getPlane()") == "coronal"
+    page.keys(ESCAPE)
+    assert not page.run(shown)
+    assert page.run("return document.activeElement.className") == "lv-canvas"
+    page.run("document.activeElement.blur()")
+    page.keys("?")
+    assert page.run(shown)
+    page.keys("?")
+    assert not page.run(shown)
+    page.run("document.querySelector('.lv-help').click()")
+    assert page.run(shown)
+    page.run("document.querySelector('.lv-keys').close()")
+    page.run("document.querySelector('.lv-number-field input').focus()")
+    page.keys("?")
+    assert not page.run(shown)

@@ -13,8 +13,9 @@ import pytest
 from tests.report.results_builder import answers_of, body, grid, thickened
 
 from lamella.errors import LamellaError, NonFiniteError, UsageError
+from lamella.report.interest import window_of_interest
 from lamella.report.study import render_study
-from lamella.volume import Volume
+from lamella.volume import Geometry, Volume
 
 REPORT: dict[str, Any] = {
     "lamella": "0.1.0",
@@ -142,3 +143,30 @@ def test_refusals(tmp_path: Path, volumes: dict[str, Volume]) -> None:
     with pytest.raises(UsageError, match="OUTPUT exists"):
         render(out, volumes)
     assert out.read_text() == "mine"
+
+
+def test_it_names_its_series_and_opens_in_the_window_of_what_it_shows(
+    tmp_path: Path, volumes: dict[str, Volume]
+) -> None:
+    """Issue 27, item 2: names stand on the page, never in its title."""
+    names = "Series 3, Thorax 5.0", "Series 1003, Thorax 5.0"
+    page = render(tmp_path / "page.html", volumes, names=names)
+    text = text_of(page)
+    assert "Series 3, Thorax 5.0 \u2192 Series 1003, Thorax 5.0" in text
+    assert "Result Series 1003, Thorax 5.0" in text
+    title = re.search("<title>(.*?)</title>", page)
+    assert title
+    assert title[1] == "Lamella: thin slices"
+    assert data_of(page)["views"][0]["options"]["window"] == window_of_interest(volumes["mean"])
+
+
+@pytest.mark.parametrize(
+    ("inside", "share", "window"), [(-800, 0.4, "lung"), (700, 0.5, "bone"), (40, 0.4, "soft-tissue")]
+)
+def test_the_window_follows_from_the_content(inside: float, share: float, window: str) -> None:
+    hu = np.full((6, 64, 64), -1000, np.float32)
+    hu[:, 8:56, 8:56] = 40
+    half = round(24 * share**0.5)
+    hu[:, 32 - half : 32 + half, 32 - half : 32 + half] = inside
+    assert window_of_interest(Volume(hu, Geometry(hu.shape, np.eye(4), 1.0))) == window
+    assert window_of_interest(Volume(np.full_like(hu, -1000), Geometry(hu.shape, np.eye(4), 1.0))) == "soft-tissue"

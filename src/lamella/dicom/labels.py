@@ -89,7 +89,7 @@ def derived_uid(*parts: str) -> str:
 def derivation_labels(first: Dataset, derivation: Derivation) -> Dataset:
     """Attributes that distinguish the derived series from a measured one, for people and machines."""
     labels = Dataset()
-    labels.SeriesNumber = _series_number(first, derivation)
+    labels.SeriesNumber = series_number(first, derivation)
     labels.add(_series_description(first, derivation.series_label))
     labels.DerivationDescription = _cut(_clean(derivation.description), _ST_CHARACTERS)
     code = {"thickened": _PIXEL_MEAN, SPREAD: _CALCULATION}.get(derivation.mode, _SPATIAL_RESAMPLING)
@@ -206,7 +206,7 @@ def code_item(value: str, meaning: str) -> Dataset:
     return code
 
 
-def _series_number(first: Dataset, derivation: Derivation) -> int:
+def series_number(first: Dataset, derivation: Derivation) -> int:
     """The source's, 1000 on for the mean, 2000, 3000, 4000 for the first texture, sample, spread; a further draw adds one.
 
     Beyond the largest IS (PS3.5 6.2) it goes on from 0, so that series of one source stay apart.

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from lamella.metrics.masks import body_mask
 from lamella.report.views import Image, View
 from lamella.volume import Volume
 
 BODY_HU = -400.0
 """Above this is body; lungs and the air around are below."""
+
+LUNG_HU, BONE_HU = (-950.0, -500.0), 250.0
+_LUNG_SHARE, _BONE_SHARE = 0.2, 0.3
+_SAMPLED_SLICES = 24
 
 _DETAIL_HU = (-500.0, 400.0)
 """Detail counts in this range: edges of organs, vessels and bones more than texture within the lungs."""
@@ -50,6 +55,19 @@ def place_of_interest(volume: Volume) -> list[float]:
     geometry = volume.geometry
     slice_mm = float(geometry.centres_mm[len(geometry.centres_mm) // 2])
     return [round(float(value), 2) for value in geometry.axes @ np.array([slice_mm, row_mm, column_mm])]
+
+
+def window_of_interest(volume: Volume) -> str:
+    """Name of the window for what a volume shows: lungs, or bone without much else, or soft tissue.
+
+    A sample of slices is looked at, inside the body. Lungs fill a third of a chest and nothing of an abdomen or a head; bone
+    fills up to a quarter of a head, and more of a hand, a foot or a jaw.
+    """
+    hu = volume.hu[:: max(1, len(volume.hu) // _SAMPLED_SLICES)].astype(np.float32)
+    body = hu[body_mask(hu)]
+    if body.size and np.mean((body > LUNG_HU[0]) & (body < LUNG_HU[1])) > _LUNG_SHARE:
+        return "lung"
+    return "bone" if body.size and np.mean(body > BONE_HU) > _BONE_SHARE else "soft-tissue"
 
 
 def around_body(image: Image, view: View, margin_mm: float) -> View:

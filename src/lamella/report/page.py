@@ -131,7 +131,9 @@ def _json(data: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c")
 
 
-def view_of(case: str, packed: Packed, shown: Sequence[str], cursor: Sequence[float]) -> dict[str, Any]:
+def view_of(
+    case: str, packed: Packed, shown: Sequence[str], cursor: Sequence[float], window: str = "soft-tissue"
+) -> dict[str, Any]:
     """What the page's script needs to show a case.
 
     Args:
@@ -139,6 +141,7 @@ def view_of(case: str, packed: Packed, shown: Sequence[str], cursor: Sequence[fl
         packed: its volumes.
         shown: ids of the panes at start.
         cursor: LPS mm at start.
+        window: a name of `lamella.window`, at start.
     """
-    options = {"show": list(shown), "cursor": list(cursor), "plane": "coronal", "window": "soft-tissue"}
+    options = {"show": list(shown), "cursor": list(cursor), "plane": "coronal", "window": window}
     return {"case": case, "volumes": list(packed.volumes), "options": options}

@@ -11,7 +11,7 @@ import numpy as np
 from lamella.errors import LamellaError
 from lamella.files.atomic import staged_file
 from lamella.metrics.masks import body_mask
-from lamella.report.interest import place_of_interest
+from lamella.report.interest import place_of_interest, window_of_interest
 from lamella.report.markup import MINUS, Card, in_words, number
 from lamella.report.pack import BUDGET_BYTES, PageVolume, pack_volumes, require_finite
 from lamella.report.page import render_page, view_of, viewer_windows
@@ -45,6 +45,7 @@ def render_study(
     spread: Volume | None,
     report: Mapping[str, Any],
     *,
+    names: tuple[str, str] = ("", ""),
     overwrite: bool = False,
     budget_bytes: int = BUDGET_BYTES,
 ) -> None:
@@ -56,6 +57,7 @@ def render_study(
         answers: (label, volume): the answer first, then others to compare it with, such as an interpolation.
         spread: the predicted standard deviation of the answer in HU, or None.
         report: what `lamella thin --report FILE.json` writes.
+        names: what people call source and result, such as "Series 3, Thorax"; empty where they have no name.
         overwrite: replace an earlier page.
         budget_bytes: what the volumes may take.
 
@@ -74,18 +76,19 @@ def render_study(
     shown = [one.id for one in panes if one.minus is None][:4]
     data = {
         "windows": viewer_windows(),
-        "views": [view_of("study", packed, shown, place_of_interest(answer))],
+        "views": [view_of("study", packed, shown, place_of_interest(answer), window_of_interest(answer))],
     }
     content = {
         "heading": "From thick slices to thin ones",
-        "facts": f"{_grid(source.geometry)} became {_grid(answer.geometry)}",
+        "facts": " \N{RIGHTWARDS ARROW} ".join(filter(None, names))
+        or f"{_grid(source.geometry)} became {_grid(answer.geometry)}",
         "links": [("pictures", "Pictures"), ("made", "How it was made")],
         "cards": _findings(source, answer, spread, report),
         "warnings": report["warnings"],
         "warnings_title": "What to know before you use it",
         "choices": [("study", "")],
         "notes": {"study": packed.note},
-        "series": _series(report),
+        "series": _series(report, names),
         "settings": [(key, in_words(value)) for key, value in report["settings"].items()],
         "seconds": [(key, f"{float(value):.1f} s") for key, value in report["seconds"].items()],
     }
@@ -178,7 +181,7 @@ def _unsure(answer: Volume, spread: Volume) -> list[Card]:
     return [Card(figure, f"The model says how unsure it is (one standard deviation, median): {words}.")]
 
 
-def _series(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _series(report: Mapping[str, Any], names: tuple[str, str]) -> list[tuple[str, str]]:
     """Model, device and series."""
     model = report["model"]
     entries = [
@@ -188,10 +191,11 @@ def _series(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Licence of the model", str(model.get("licence", ""))),
         ("Device", " ".join(str(report[key]) for key in ("device", "precision") if report.get(key))),
     ]
-    for key, name in (("source", "Source"), ("output", "Result")):
+    for key, name, called in (("source", "Source", names[0]), ("output", "Result", names[1])):
         series = report[key]
+        entries += [(name, called)] * bool(called)
         slices = f"{series['slices']} slices of {series['thickness_mm']:g} mm every {series['spacing_mm']:g} mm"
-        entries.append((name, slices))
+        entries.append((f"{name}, slices", slices))
         if series.get("series_uid"):
             entries.append((f"{name}, series UID", str(series["series_uid"])))
     if (condition := report.get("condition_number")) is not None:

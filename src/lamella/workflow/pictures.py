@@ -32,7 +32,8 @@ def draw(
         from lamella.report.study import render_study
 
         answers = [(name, result.volume), ("Cubic interpolation", cubic)]
-        render_study(page, source, answers, result.spread, result.report, overwrite=overwrite)
+        names = _names(result)
+        render_study(page, source, answers, result.spread, result.report, names=names, overwrite=overwrite)
     if preview is not None:
         from lamella.report.preview import PreviewPanel, render_preview
 
@@ -44,3 +45,14 @@ def draw(
         ]
         with staged_file(preview, overwrite=overwrite) as file:
             render_preview(file, panels, title=f"model {result.report['model']['name']}")
+
+
+def _names(result: StudyResult) -> tuple[str, str]:
+    """What people call the source and the result; empty where they are not DICOM."""
+    from lamella.dicom.header import SeriesHeader
+    from lamella.dicom.words import series_name
+
+    header = result.source.header
+    if not isinstance(header, SeriesHeader):
+        return "", ""
+    return series_name(header.slices[0]), series_name(header.slices[0], result.derivations[0])

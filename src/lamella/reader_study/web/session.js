@@ -197,7 +197,10 @@
     const shown = LamellaViewer.create(pane, {
       volumes: item.volumes.map((id, side) => ({ id, label: labels[side], role: "thin", data: `#${id}` })),
       windows: data.windows,
-      options: { show: item.volumes, plane: view.plane || "all", window: "soft-tissue", anonymous: true, minPanes: item.volumes.length },
+      options: {
+        ...{ show: item.volumes, plane: view.plane || "all", window: "soft-tissue", anonymous: true, minPanes: item.volumes.length },
+        projection: false,
+      },
     });
     viewer = shown;
     if (view.window) shown.setWindow(view.window);

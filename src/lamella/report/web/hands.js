@@ -14,6 +14,7 @@ const LamellaHands = (() => {
     ["+ \u2212 F", "larger, smaller, fit"],
     ["I", "smooth or single voxels"],
     ["X", "crosshair on or off"],
+    ["?", "these keys"],
   ];
   const POINTER = [
     ["Click, drag", "move the cursor"],
@@ -22,9 +23,19 @@ const LamellaHands = (() => {
     ["Shift+drag, middle drag", "move the picture"],
   ];
 
-  function keysList(id) {
-    const box = element("details", "lv-keys");
-    box.append(element("summary", "", "Keys and mouse"));
+  function keysDialog(id) {
+    const box = element("dialog", "lv-keys");
+    const title = element("h2", "", "Keys and mouse"), close = element("button", "", "Close");
+    title.id = `${id}-title`;
+    box.setAttribute("aria-labelledby", title.id);
+    close.type = "button";
+    close.autofocus = true;
+    close.addEventListener("click", () => box.close());
+    box.addEventListener("keydown", (event) => {
+      event.stopPropagation(); // no key acts on what lies behind
+      if (event.key === "?") box.close();
+    });
+    box.addEventListener("click", (event) => event.target === box && box.close()); // beside it
     const list = element("dl");
     list.id = id;
     for (const [key, does] of [...KEYS, ...POINTER]) {
@@ -32,7 +43,7 @@ const LamellaHands = (() => {
       row.append(element("dt", "", key), element("dd", "", does));
       list.append(row);
     }
-    box.append(list);
+    box.append(title, list, close);
     return box;
   }
 
@@ -182,15 +193,22 @@ const LamellaHands = (() => {
     return true;
   }
 
-  /** Keys act while the focus is in the viewer and not in a field. */
+  /** Keys act while the focus is in the viewer and not in a field; "?" everywhere on the page. */
   function listenToKeys(viewer) {
     if (!viewer.options.keyboard) return () => {};
+    const typing = ({ target }) => target.matches("select, textarea, input:not([type=range]):not([type=checkbox])");
     const hear = (event) => {
-      const typing = event.target.matches("select, textarea, input:not([type=range]):not([type=checkbox])");
-      if (!typing && onKey(viewer, event)) event.preventDefault();
+      if (!typing(event) && onKey(viewer, event)) event.preventDefault();
+    };
+    const help = (event) => {
+      if (event.key === "?" && !typing(event)) viewer.keys.showModal();
     };
     viewer.root.addEventListener("keydown", hear);
-    return () => viewer.root.removeEventListener("keydown", hear);
+    document.addEventListener("keydown", help);
+    return () => {
+      viewer.root.removeEventListener("keydown", hear);
+      document.removeEventListener("keydown", help);
+    };
   }
 
   /** Says where the cursor is and what lies there, once it rests. */
@@ -204,5 +222,5 @@ const LamellaHands = (() => {
     }, SPEAK_MS);
   }
 
-  return { listenToPointer, listenToKeys, keysList, announce, step };
+  return { listenToPointer, listenToKeys, keysDialog, announce, step };
 })();

@@ -2,8 +2,8 @@
 "use strict";
 
 const LamellaPane = (() => {
-  const { PLANES, edges, indexAt, lettersOf, cut, taps, paint, css } = LamellaPlanes;
-  const KEPT_PLANES = 6;
+  const { PLANES, PROJECTION, edges, indexAt, lettersOf, cut, taps, paint, css } = LamellaPlanes;
+  const KEPT_PLANES = 8;
   const RULERS_MM = [200, 100, 50, 20, 10, 5, 2, 1];
   const INK = "#eef2f7", ACCENT = "#7cc7ff";
 
@@ -62,24 +62,27 @@ const LamellaPane = (() => {
     /** One canvas per plane; sizes follow from the pane's width and the patient's millimetres. */
     layout() {
       if (!this.sources) return;
-      const names = this.viewer.plane === "all" ? ["coronal", "sagittal", "axial"] : [this.viewer.plane];
-      if (this.views.map((view) => view.plane.name).join() !== names.join()) {
+      const all = this.viewer.plane === "all";
+      const three = [PLANES.coronal, PLANES.sagittal, PLANES.axial, ...(this.viewer.options.projection ? [PROJECTION] : [])];
+      const planes = all ? three : [PLANES[this.viewer.plane]];
+      if (this.views.map((view) => view.plane.name).join() !== planes.map((plane) => plane.name).join()) {
         const focused = this.body.contains(document.activeElement);
         this.body.replaceChildren();
-        this.views = names.map((name) => this.newView(PLANES[name]));
+        this.views = planes.map((plane) => this.newView(plane));
         // Keys go on working after a change of plane.
         if (focused) this.views[0].canvas.focus({ preventScroll: true });
       }
       const [x, y, z] = this.viewer.box.map(([low, high]) => high - low);
       const width = this.body.clientWidth;
       if (!width) return;
-      const gap = 2, all = names.length > 1;
+      const gap = 2;
       this.body.classList.toggle("lv-all", all);
-      const scale = all ? (width - gap) / (x + y) : width / (names[0] === "sagittal" ? y : x);
+      const scale = all ? (width - gap) / (x + y) : width / (planes[0] === PLANES.sagittal ? y : x);
       this.body.style.gridTemplateColumns = all ? `${x}fr ${y}fr` : "1fr";
       const tallest = Math.max(220, Math.min(760, window.innerHeight * 0.72));
       for (const view of this.views) {
-        const wanted = Math.round(scale * (view.plane.name === "axial" ? y : z));
+        const below = view.plane === PLANES.axial || view.plane === PROJECTION; // the second row is as high as an axial slice
+        const wanted = Math.round(scale * (below ? y : z));
         view.canvas.style.height = `${all ? wanted : Math.min(tallest, wanted)}px`;
       }
       this.draw();
@@ -91,7 +94,7 @@ const LamellaPane = (() => {
       canvas.dataset.plane = plane.name;
       canvas.setAttribute("role", "application");
       canvas.setAttribute("aria-roledescription", "image");
-      canvas.setAttribute("aria-label", `${this.spec.label}, ${plane.name}`);
+      canvas.setAttribute("aria-label", `${this.spec.label}, ${plane.slabMm ? "axial maximum projection" : plane.name}`);
       canvas.setAttribute("aria-describedby", this.viewer.keysId);
       this.body.append(canvas);
       const view = { plane, canvas, context: canvas.getContext("2d", { alpha: false }) };
@@ -125,15 +128,34 @@ const LamellaPane = (() => {
       const key = `${plane.name}${through}`;
       let hu = this.planes.get(key);
       if (!hu) {
-        hu = cut(this.sources[0].volume, this.grid, plane, through);
-        if (this.sources.length > 1) {
-          const other = cut(this.sources[1].volume, this.grid, plane, through);
-          for (let i = 0; i < hu.length; i++) hu[i] -= other[i];
-        }
+        hu = plane.slabMm ? this.slab(plane, through) : this.cutAt(plane, through);
         this.planes.set(key, hu);
         if (this.planes.size > KEPT_PLANES) this.planes.delete(this.planes.keys().next().value);
       }
       return hu;
+    }
+
+    cutAt(plane, through) {
+      const hu = cut(this.sources[0].volume, this.grid, plane, through);
+      if (this.sources.length > 1) {
+        const other = cut(this.sources[1].volume, this.grid, plane, through);
+        for (let i = 0; i < hu.length; i++) hu[i] -= other[i];
+      }
+      return hu;
+    }
+
+    /** The largest value of each line through a slab; of a difference, that which is farthest from zero. */
+    slab(plane, through) {
+      const { step, count } = this.grid[plane.through];
+      const reach = Math.round(plane.slabMm / 2 / Math.abs(step)), last = Math.min(count - 1, through + reach);
+      const size = this.kind === "error" ? Math.abs : (v) => v;
+      let most = null;
+      for (let n = Math.max(0, through - reach); n <= last; n++) {
+        const hu = this.cutAt(plane, n);
+        if (most) for (let i = 0; i < hu.length; i++) if (size(hu[i]) > size(most[i])) most[i] = hu[i];
+        most = most || hu;
+      }
+      return most;
     }
 
     drawView(view) {
@@ -181,17 +203,20 @@ const LamellaPane = (() => {
       };
       c.lineJoin = "round";
       if (this.viewer.cross) this.crosshair(c, { plane, width, height, pixel, centre, ratio });
-      font(13, 600);
       const inset = 7 * ratio;
+      const axis = plane.through;
+      const name = plane.slabMm ? `axial MIP ${plane.slabMm} mm,` : plane.name;
+      const where = `${name} ${"xyz"[axis]} ${signed(this.viewer.at[axis], 1)} mm${through < 0 ? ": no slice here" : ""}`;
+      font(11.5);
+      const low = inset + c.measureText(where).width > width / 2 - 2 * inset ? 16 * ratio : 0; // the letter goes below the words
+      font(13, 600);
       const [left, right, top, bottom] = lettersOf(plane, this.viewer.frame);
       write(left, inset, height / 2, "left", "middle");
       write(right, width - inset, height / 2, "right", "middle");
-      write(top, width / 2, inset, "center", "top");
+      write(top, width / 2, inset + low, "center", "top");
       write(bottom, width / 2, height - inset, "center", "bottom");
       font(11.5);
-      const axis = plane.through;
-      const where = `${plane.name} ${"xyz"[axis]} ${signed(this.viewer.at[axis], 1)} mm`;
-      write(through < 0 ? `${where}: no slice here` : where, inset, inset, "left", "top");
+      write(where, inset, inset, "left", "top");
       this.ruler(c, { width, height, pixel, ratio, inset, write });
       if (this.kind !== "grey") this.colourBar(c, { width, height, ratio, inset, write, colours });
     }

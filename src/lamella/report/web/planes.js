@@ -9,6 +9,8 @@ const LamellaPlanes = (() => {
     coronal: { name: "coronal", right: 0, down: 2, through: 1, rightSign: 1, downSign: -1 },
     sagittal: { name: "sagittal", right: 1, down: 2, through: 0, rightSign: 1, downSign: -1 },
   };
+  /** An axial slab, of which the largest values are shown. */
+  const PROJECTION = { ...PLANES.axial, name: "projection", slabMm: 20 };
   const LETTERS = [["R", "L"], ["A", "P"], ["I", "S"]];
   const PERMUTATIONS = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
   const PARALLEL = 0.9999;
@@ -146,5 +148,5 @@ const LamellaPlanes = (() => {
     return `rgb(${value & 255},${(value >> 8) & 255},${(value >> 16) & 255})`;
   };
 
-  return { PLANES, dot, frameOf, gridOf, edges, indexAt, lettersOf, cut, taps, paint, coloursOf, css };
+  return { PLANES, PROJECTION, dot, frameOf, gridOf, edges, indexAt, lettersOf, cut, taps, paint, coloursOf, css };
 })();

@@ -22,6 +22,7 @@ class LamellaToolbar {
     this.root.append(this.errors);
     this.slice = this.slider();
     this.root.append(this.slice.root, this.place);
+    if (viewer.options.keyboard) this.root.append(this.help());
     this.refresh();
   }
 
@@ -80,6 +81,14 @@ class LamellaToolbar {
     select.addEventListener("change", () => this.viewer.setErrorRange(Number(select.value)));
     box.append(element("span", "lv-legend", "Error colours"), select);
     return box;
+  }
+
+  help() {
+    const button = LamellaPane.element("button", "lv-help", "Keys ?");
+    button.type = "button";
+    button.setAttribute("aria-haspopup", "dialog");
+    button.addEventListener("click", () => this.viewer.keys.showModal());
+    return button;
   }
 
   slider() {

@@ -4,7 +4,7 @@
 const LamellaViewer = (() => {
   const { PLANES, dot, frameOf, gridOf, edges, coloursOf } = LamellaPlanes;
   const { Pane, element } = LamellaPane;
-  const DEFAULTS = { plane: "axial", controls: true, readout: true, anonymous: false, keyboard: true, minPanes: 1, errorHu: 200 };
+  const DEFAULTS = { plane: "axial", controls: true, readout: true, anonymous: false, keyboard: true, minPanes: 1, errorHu: 200, projection: true };
   const SHARED_GRID_MM = 0.01;
   const ZOOM = 1.25, MOST_ZOOM = 16, LEAST_WIDTH_HU = 2;
   const LEAST_PANE_PX = 330, HEAD_PX = 32, STAGE_SHARE = 0.9;
@@ -43,7 +43,7 @@ const LamellaViewer = (() => {
       this.live.setAttribute("aria-live", "polite");
       this.toolbar = this.options.controls ? new LamellaToolbar(this) : null;
       this.root.append(...(this.toolbar ? [this.toolbar.root] : []), this.stage, this.live);
-      if (this.options.keyboard) this.root.append(LamellaHands.keysList(this.keysId));
+      if (this.options.keyboard) this.root.append((this.keys = LamellaHands.keysDialog(this.keysId)));
       this.unlisten = LamellaHands.listenToKeys(this);
       this.observer = new ResizeObserver(() => this.layout());
       this.observer.observe(this.stage);
