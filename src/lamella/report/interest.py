@@ -12,8 +12,8 @@ from lamella.volume import Volume
 BODY_HU = -400.0
 """Above this is body; lungs and the air around are below."""
 
-LUNG_HU, BONE_HU = (-950.0, -500.0), 250.0
-_LUNG_SHARE, _BONE_SHARE = 0.2, 0.3
+LUNG_HU, BONE_HU = -500.0, 250.0
+_LUNG_SHARE, _BONE_SHARE = 0.12, 0.3
 _SAMPLED_SLICES = 24
 
 _DETAIL_HU = (-500.0, 400.0)
@@ -60,12 +60,12 @@ def place_of_interest(volume: Volume) -> list[float]:
 def window_of_interest(volume: Volume) -> str:
     """Name of the window for what a volume shows: lungs, or bone without much else, or soft tissue.
 
-    A sample of slices is looked at, inside the body. Lungs fill a third of a chest and nothing of an abdomen or a head; bone
-    fills up to a quarter of a head, and more of a hand, a foot or a jaw.
+    A sample of slices is looked at, inside the body. Lungs fill a sixth to a half of a chest, a tenth of an abdomen with their
+    bases, nothing of a head; bone fills up to a quarter of a head, and more of a hand or a foot.
     """
     hu = volume.hu[:: max(1, len(volume.hu) // _SAMPLED_SLICES)].astype(np.float32)
     body = hu[body_mask(hu)]
-    if body.size and np.mean((body > LUNG_HU[0]) & (body < LUNG_HU[1])) > _LUNG_SHARE:
+    if body.size and np.mean(body < LUNG_HU) > _LUNG_SHARE:
         return "lung"
     return "bone" if body.size and np.mean(body > BONE_HU) > _BONE_SHARE else "soft-tissue"
 
