@@ -134,3 +134,27 @@ def test_every_run_of_the_study_takes_the_time_of_the_first(tmp_path: Path, monk
 def test_evaluations_are_evaluations(name: str) -> None:
     settings = load(EvaluationSettings, ROOT / "configs" / f"{name}.yaml")
     assert settings.models
+
+
+def test_radiomics_agree_by_hand() -> None:
+    """Three features over four balls: one alike, one off by its own spread, one that is the same everywhere."""
+    radiomics = script("radiomics")
+    true = [{"alike": float(n), "off": float(n), "same": 1.0} for n in range(4)]
+    measured = [{"alike": n + 0.01, "off": n + 3.0, "same": 1.0} for n in range(4)]
+    assert radiomics.share_that_agrees(measured, true) == pytest.approx(0.5)
+    assert radiomics.share_that_agrees(true, true) == 1.0
+    assert radiomics.share_that_agrees([{"same": 1.0}] * 4, true) is None
+
+
+def test_balls_of_radiomics_lie_in_their_region_apart_from_each_other(chest: Scan) -> None:
+    radiomics = script("radiomics")
+    lung, geometry = chest.masks["lung"], chest.volume.geometry
+    found = list(radiomics.balls(lung, geometry, 0.8))
+    assert 2 <= len(found) <= radiomics.EACH
+    for box, ball in found:
+        assert lung[box].shape == ball.shape
+        assert lung[box].mean() >= 0.79
+        assert 0.25 < ball.mean() < 0.55  # a ball in its box: pi / 6, less what the box is wider
+    middles = [np.array([part.start for part in box]) * [1.0, 3.0, 3.0] for box, _ in found]
+    gaps = [np.linalg.norm(one - other) for number, one in enumerate(middles) for other in middles[:number]]
+    assert min(gaps) >= 16.0
