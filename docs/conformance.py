@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import MISSING, fields
 
 from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_description, dictionary_VR, tag_for_keyword
-from pydicom.uid import UID
+from pydicom.uid import UID, ParametricMapStorage
 
 from lamella.dicom import deidentify, tags
 from lamella.dicom.decode import SYNTAXES
@@ -41,7 +42,8 @@ def read() -> str:
 
 def written() -> str:
     """What a written file holds, element by element, and where each comes from."""
-    classes = table(("SOP class written", "UID"), [(UID(uid := str(tags.FIXED["SOPClassUID"])).name, uid)])
+    kinds = ((str(tags.FIXED["SOPClassUID"]), "the thin series"), (str(ParametricMapStorage), "`--spread FILE.dcm`"))
+    classes = table(("SOP class written", "UID", "for"), ((UID(uid).name, uid, what) for uid, what in kinds))
     syntaxes = table(
         ("transfer syntax written", "UID", "with"),
         ((UID(uid).name, uid, option) for option, uid in written_syntaxes().items()),
@@ -99,5 +101,46 @@ def named(keyword: str) -> str:
     return f"({tag >> 16:04x},{tag & 0xFFFF:04x}) {dictionary_description(keyword)}"
 
 
-PAGES = {"read": read, "written": written, "left-out": left_out, "character-sets": character_sets}
+def network() -> str:
+    """What `lamella serve` accepts and proposes, what it answers, and the options of its application entity."""
+    from pynetdicom.sop_class import Verification
+
+    from lamella.node import receive, settings
+
+    accepted = [(UID(one).name, one, "SCP: C-STORE") for one in sorted(CT_CLASSES)]
+    sent = (UID(uid := str(tags.FIXED["SOPClassUID"])).name, uid, "SCU: C-STORE to peers, as written; or STOW-RS")
+    classes = table(("SOP class", "UID", "role"), [("Verification", Verification, "SCP: C-ECHO"), *accepted, sent])
+    syntaxes = table(
+        ("transfer syntax accepted", "UID"),
+        ((UID(one).name, one) for one in sorted(receive.LOSSLESS, key=lambda uid: UID(uid).name)),
+    )
+    statuses = table(
+        ("status", "when"),
+        (
+            (f"{code:04X}", when)
+            for code, when in (
+                (receive.SUCCESS, "the instance is on the disk, whole and under its final name"),
+                (receive.DUPLICATE, "another instance with this SOPInstanceUID is there; the same again is Success"),
+                (
+                    receive.NO_RESOURCES,
+                    "a limit is reached: queue, disk, instances or bytes of a study; send it again later",
+                ),
+                (receive.NO_MATCH, "no CT image, another SOP class than was said, or compressed with loss"),
+                (receive.CANNOT_UNDERSTAND, "the data set cannot be read, or is of another instance than was said"),
+            )
+        ),
+    )
+    options = [
+        (f"`{name}.{one.name}`", "required" if one.default is MISSING else one.default)
+        for name, kind in (
+            ("dicom", settings.DicomSettings),
+            ("limits", settings.Limits),
+            ("retry", settings.RetrySettings),
+        )
+        for one in fields(kind)
+    ]
+    return "\n".join((classes, syntaxes, statuses, table(("option", "default"), options)))
+
+
+PAGES = {"read": read, "written": written, "left-out": left_out, "character-sets": character_sets, "network": network}
 """Part of the statement -> what makes it."""

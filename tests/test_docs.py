@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,8 @@ from lamella.dicom import tags
 from lamella.dicom.decode import SYNTAXES
 from lamella.dicom.encode import written_syntaxes
 from lamella.dicom.kind import CT_CLASSES
+from lamella.node.receive import LOSSLESS
+from lamella.node.settings import DicomSettings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -90,6 +93,9 @@ def test_the_conformance_statement_holds_every_element_and_syntax() -> None:
     assert rows["Patient's Name"] == "PN | copied: first source slice, valid or not, empty if missing | pseudonym"
     assert rows["KVP"].endswith("nearest source slice, empty if missing | kept, if valid and ASCII")
     assert rows["Series Date"].endswith("made | removed")
+    network = statement.PAGES["network"]()
+    assert [uid for uid in LOSSLESS if f"| {uid} |" not in network] == []
+    assert [one.name for one in fields(DicomSettings) if f"`dicom.{one.name}`" not in network] == []
     assert left_out.count("\n") == len(tags.DROPPED) + 2
     page = (DOCS / "reference" / "conformance.md").read_text(encoding="utf-8")
     assert {f"conformance-{name}.md" for name in statement.PAGES} == set(re.findall(r"conformance-[\w-]+\.md", page))
