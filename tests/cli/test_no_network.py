@@ -32,6 +32,7 @@ def test_thin_works_without_a_network(thin_command: list[str], tmp_path: Path) -
     assert len(list((tmp_path / "out").iterdir())) == 20
 
 
+@pytest.mark.slow
 def test_nothing_is_connected_to(thin_command: list[str], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     strace = ("strace", "-f", "-e", "trace=connect,sendto", "-o")

@@ -64,6 +64,7 @@ def talkative_pydicom() -> Iterator[None]:
     logger.setLevel(level)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("talkative_pydicom")
 @pytest.mark.parametrize("extra", [(), ("--deidentify",)], ids=["plain", "deidentified"])
 def test_a_result_and_all_beside_it(

@@ -7,6 +7,7 @@ patient. So all parsing, and every later conversion of an element, happens insid
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -42,17 +43,31 @@ class NotDicom(Exception):
     """The file is something else (its message says what); it is ignored and listed."""
 
 
+_QUIET = threading.Lock()
+_QUIETENED: list[warnings.catch_warnings[None]] = []
+"""One for each block of `quiet_pydicom` that threads are in; the first one holds what was before."""
+
+
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Suppresses pydicom's warnings and log records, which quote values of the file. Not thread-safe."""
-    logger = logging.getLogger("pydicom")
-    logger.addFilter(_drop)
-    try:
-        with warnings.catch_warnings():
+    """Suppresses pydicom's warnings and log records, which quote values of the file, until the last thread has left it."""
+    with _QUIET:
+        held = warnings.catch_warnings()
+        if not _QUIETENED:
+            logging.getLogger("pydicom").addFilter(_drop)
+            held.__enter__()
             warnings.simplefilter("ignore")
-            yield
+        _QUIETENED.append(held)
+    try:
+        yield
     finally:
-        logger.removeFilter(_drop)
+        with _QUIET:
+            if len(_QUIETENED) == 1:
+                _QUIETENED[0].__exit__(None, None, None)
+                logging.getLogger("pydicom").removeFilter(_drop)
+                _QUIETENED.clear()
+            else:
+                _QUIETENED.pop()
 
 
 def _drop(record: logging.LogRecord) -> bool:
