@@ -9,11 +9,22 @@ from pathlib import Path
 import pytest
 from tests.dicom_builder import PATIENT_NAME
 from tests.report.browser import Page, contrast, open_page, require_browser
-from tests.running_node import RunningNode, node_config, running_node, start_node, study_at, wait_for
+from tests.running_node import (
+    RunningNode,
+    free_port,
+    needed,
+    node_config,
+    running_node,
+    start_node,
+    storescp,
+    study_at,
+    wait_for,
+)
 
 pytestmark = pytest.mark.browser
 
 TAB, ENTER = "\ue004", "\ue007"
+PEER = free_port()
 SECRET = "0123456789abcdef"
 FOCUS = "const e = document.activeElement; return [e.tagName, e.id || e.dataset.act || e.textContent.trim()]"
 
@@ -21,7 +32,8 @@ FOCUS = "const e = document.activeElement; return [e.tagName, e.id || e.dataset.
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[RunningNode]:
     require_browser()
-    keys = {"pages": True, "close_after_s": 3600, "rules": {"thickness_mm": [2.0, 12.0]}}
+    peer = {"name": "pacs", "aet": "PACS", "host": "127.0.0.1", "port": PEER}
+    keys = {"pages": True, "close_after_s": 3600, "rules": {"thickness_mm": [2.0, 12.0]}, "peers": [peer]}
     with running_node(tmp_path_factory.mktemp("node"), tiny_model, **keys) as node:
         yield node
 
@@ -86,7 +98,7 @@ def test_a_new_user_drops_a_zip_and_looks_at_the_result(page: Page, node: Runnin
     assert "1.2.826.0.1.3680043.8.498" not in log
 
 
-def test_a_folder_is_dropped_and_its_result_downloaded(page: Page, node: RunningNode, tmp_path: Path) -> None:
+def test_a_folder_is_dropped_and_its_result_downloaded_and_sent(page: Page, node: RunningNode, tmp_path: Path) -> None:
     zip_of(tmp_path, 2)
     drop(page, tmp_path / "Mustermann 2")
     page.wait("document.querySelector('.study.fresh[data-state=sent]')", 60)
@@ -99,6 +111,12 @@ def test_a_folder_is_dropped_and_its_result_downloaded(page: Page, node: Running
     with zipfile.ZipFile(got) as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == 12
+    assert page.run("return document.querySelector('.study.fresh img').naturalWidth") > 50
+    needed("storescp")
+    with storescp(tmp_path / "received", PEER) as received:
+        page.driver.find_element("css selector", ".study.fresh [data-act=send]").click()
+        wait_for(lambda: len(list(received.iterdir())) == 12, "the result at the peer", 30)
+        page.wait("document.querySelector('.study.fresh[data-state=sent]')?.textContent.includes('sent to pacs')", 20)
 
 
 def test_the_keyboard_alone_does_it_all(page: Page, node: RunningNode, tmp_path: Path) -> None:

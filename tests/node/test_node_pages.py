@@ -216,7 +216,7 @@ def test_a_result_is_downloaded_sent_and_sent_again(node: Node) -> None:
     one = finished(node, "failed", result=True)
     (study,) = node.shown()
     assert study["can"] == ["retry", "send", "download", "remove"]
-    assert study["results"] == [{"slices": 2, "thickness_mm": 1.0, "spacing_mm": 1.0, "page": False}]
+    assert study["results"] == [{"slices": 2, "thickness_mm": 1.0, "spacing_mm": 1.0, "page": False, "picture": False}]
     answer = node.http.get(f"/studies/{one.name}/result.zip")
     assert answer.headers["content-disposition"] == f'attachment; filename="lamella-{one.name}.zip"'
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:

@@ -10,7 +10,7 @@ EXTRAS = {
     "report": ("matplotlib", "jinja2"),
     "evaluate": ("skimage",),
     "map": ("highdicom",),
-    "node": ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client", "jinja2"),
+    "node": ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client"),
     "train": ("lightning", "tensorboard", "blosc2"),
 }
 """Extra -> the packages it brings, by their import names; tests compare them with pyproject.toml."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from lamella import __version__
-from lamella.batch.case import PAGE, result_in
+from lamella.batch.case import PAGE, THUMBNAIL, result_in
 from lamella.node.document import web_page
 from lamella.node.download import zip_stream
 from lamella.node.journal import Journal
@@ -54,7 +53,8 @@ class Pages:
             Route("/favicon.ico", lambda request: Response(status_code=204)),
             Route("/studies", self._studies),
             Route("/studies/{name}/result.zip", self._result),
-            Route("/studies/{name}/report/{number:int}", self._report),
+            Route("/studies/{name}/report/{number:int}", self._file(PAGE, "text/html; charset=utf-8")),
+            Route("/studies/{name}/picture/{number:int}", self._file(THUMBNAIL, "image/png")),
             *(
                 Route(f"/studies/{{name}}/{verb}", self._acting(verb, act), methods=["POST"])
                 for verb, act in acts.items()
@@ -80,12 +80,18 @@ class Pages:
         self._journal.note("downloaded", round=one.name)
         return StreamingResponse(zip_stream(list(map(result_in, case_folders(one)))), 200, headers, "application/zip")
 
-    def _report(self, request: Request) -> Response:
-        one = self._states.find(request.path_params["name"])
-        folders = [] if one is None or not one.made else case_folders(one)
-        number = request.path_params["number"]
-        page = folders[number - 1] / PAGE if 0 < number <= len(folders) else Path("-")
-        return FileResponse(page, media_type="text/html; charset=utf-8") if page.is_file() else _gone()
+    def _file(self, name: str, kind: str) -> Callable[[Request], Response]:
+        """Answers with a file of the result of a series, counted from 1."""
+
+        def answer(request: Request) -> Response:
+            one, number = self._states.find(request.path_params["name"]), request.path_params["number"]
+            folders = [] if one is None or not one.made else case_folders(one)
+            found = [
+                folder / name for folder in folders[number - 1 : number] if number > 0 and (folder / name).is_file()
+            ]
+            return FileResponse(found[0], media_type=kind) if found else _gone()
+
+        return answer
 
     def _acting(self, verb: str, act: Callable[[Round, Request], str]) -> Callable[[Request], Response]:
         """Finds the round, acts while nobody moves it, and writes it down."""

@@ -163,8 +163,8 @@ def serve(settings: NodeSettings) -> None:
 
 def _check(settings: NodeSettings) -> None:
     """What can be refused before anything is begun."""
-    if settings.pages:
-        require("report", "pages: true")
+    if settings.http is not None or settings.pages:
+        require("report", "A node with http or pages")
     if settings.thin.spread:
         raise UsageError("thin.spread must be false: a node sends series alone.")
     tls = settings.dicom.tls

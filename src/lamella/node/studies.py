@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lamella.batch.case import PAGE, REPORT
+from lamella.batch.case import PAGE, REPORT, THUMBNAIL
 from lamella.batch.record import RECORD
 from lamella.node.journal import without_uids
 from lamella.node.settings import NodeSettings
@@ -108,7 +108,7 @@ def _progress(progress: Progress | None) -> dict[str, Any]:
 
 
 def _result(folder: Path) -> dict[str, Any]:
-    return {**_grid(folder / REPORT), "page": (folder / PAGE).is_file()}
+    return {**_grid(folder / REPORT), "page": (folder / PAGE).is_file(), "picture": (folder / THUMBNAIL).is_file()}
 
 
 @lru_cache(maxsize=4096)

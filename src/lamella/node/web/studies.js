@@ -10,6 +10,7 @@ const LamellaStudies = (() => {
     refused: "It was left as it is. Mend what is said here and send it again, or change the rules of the config and try again.",
     failed: "Try again. If it fails again, the node's log says more.",
   };
+  const HASH = /\b([0-9a-f]{8})[0-9a-f]{24}\b/g; // stands for a UID
   const STAGES = {
     look: "looking through its images", read: "reading", load: "preparing", mean: "thinning", noise: "measuring noise",
     flow: "sampling texture", write: "writing", pictures: "drawing its page",
@@ -146,13 +147,21 @@ const LamellaStudies = (() => {
     heading.id = `name-${study.name}`;
     heading.append(`Study ${short(study.name)}`, state, element("span", "", new Date(study.when * 1000).toLocaleString()));
     item.append(heading, element("p", "what", what(study)));
+    (study.results || []).forEach((one, n) => {
+      if (!one.picture) return;
+      const picture = element("img", "picture");
+      picture.src = `/studies/${study.name}/picture/${n + 1}`;
+      picture.alt = "The same plane of the thick slices and of the thin ones";
+      item.prepend(picture);
+      item.classList.add("pictured");
+    });
     const sending = peersLine(study);
     if (sending) item.append(sending);
     if (study.can.length) item.append(acts(study, peers));
     if (study.progress) item.append(progressLine(study.progress));
     if (study.reason && study.state !== "ready") {
-      const why = element("p", "why", `${study.reason} `);
-      if (TODO[study.state]) why.append(element("b", "", TODO[study.state]));
+      const why = element("p", "why", study.reason.replace(HASH, "series $1\u2026"));
+      if (TODO[study.state]) why.append(element("span", "todo", TODO[study.state]));
       item.append(why);
     }
     return item;
