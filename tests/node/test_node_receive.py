@@ -58,7 +58,7 @@ class Scp:
         return found
 
     def close(self) -> None:
-        self.server.ae.shutdown()
+        self.server.stop()
         self.states.close()
 
 

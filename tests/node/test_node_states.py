@@ -164,3 +164,25 @@ def test_studies_close_after_a_quiet_time_that_no_clock_changes(
     assert studies.close_quiet() == []
     quiet[0] = 18.1
     assert [one.name for one in studies.close_quiet()] == [f"{KEY}-0001"]
+
+
+def test_a_result_that_waits_to_be_sent_goes_when_a_later_round_is_finished(states: States) -> None:
+    receive(states, "a")
+    first = states.move(states.close_study(KEY), "working")
+    first.result.mkdir()
+    write_json(first.folder / "send.json", {})
+    receive(states, "b")
+    second = states.finish(states.move(states.close_study(KEY), "working"), "sent", "")
+    assert places(states) == {"sent": [second.name]}
+
+
+def test_what_else_lies_in_the_folders_is_left_alone(tmp_path: Path) -> None:
+    for name in STATES:
+        (tmp_path / "state" / name).mkdir(parents=True)
+        (tmp_path / "state" / name / "Thumbs.db").write_text("junk")
+    states = States(tmp_path / "state")
+    settings = NodeSettings(state=states.root, dicom=DicomSettings("LAMELLA", 104))
+    assert OpenStudies(settings, states, Journal(states.root)).close_quiet() == []
+    assert places(states) == {}
+    assert all((states.root / name / "Thumbs.db").is_file() for name in STATES)
+    states.close()

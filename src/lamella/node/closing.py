@@ -33,8 +33,9 @@ class OpenStudies:
         self._settings, self._states, self._journal = settings, states, journal
         self._open: dict[str, _Open] = {}
         for folder in (states.root / "incoming").iterdir():
-            files = [entry.stat().st_size for entry in os.scandir(states.incoming(folder.name))]
-            self._open[folder.name] = _Open(len(files), sum(files), time.monotonic())
+            if folder.is_dir():
+                files = [entry.stat().st_size for entry in os.scandir(states.incoming(folder.name))]
+                self._open[folder.name] = _Open(len(files), sum(files), time.monotonic())
 
     def full(self, key: str, size: int) -> str | None:
         """Why an instance of so many bytes has no place; None where it has."""

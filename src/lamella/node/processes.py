@@ -65,12 +65,12 @@ class Child:
             TimeoutError: it sends nothing.
             Died: it ended.
         """
-        if not self._ours.poll(seconds):
-            raise TimeoutError
         try:
-            return self._ours.recv()
+            if self._ours.poll(seconds):
+                return self._ours.recv()
         except (EOFError, OSError):
             raise self._died() from None
+        raise TimeoutError
 
     def end(self) -> None:
         """Kill it, whatever it does."""
@@ -98,7 +98,8 @@ def look_through(source: Path, settings: NodeSettings) -> Looked | Done:
         return Done("failed", f"Reading it takes longer than work.parse_s, {settings.work.parse_s:g} s.")
     finally:
         child.end()
-    return answer if isinstance(answer, Looked) else Done("refused", str(answer))
+    assert isinstance(answer, Looked | Done), "the process answers once"
+    return answer
 
 
 class Worker:
@@ -145,10 +146,11 @@ class Worker:
         """
         self.start()
         assert self._child is not None, "a worker that started has a process"
+        child = self._child
         until = time.monotonic() + self._settings.work.study_s
         try:
-            self._child.ask(job)
-            while isinstance(done := self._child.answer(max(0.0, until - time.monotonic())), Progress):
+            child.ask(job)
+            while isinstance(done := child.answer(max(0.0, until - time.monotonic())), Progress):
                 self.progress = done
         except TimeoutError:
             self.end()
@@ -163,6 +165,6 @@ class Worker:
 
     def end(self) -> None:
         """End it."""
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()

@@ -7,6 +7,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from socketserver import TCPServer
 from typing import Any, cast
 
 from pynetdicom import _config, evt
@@ -99,6 +100,12 @@ class LimitedServer(ThreadedAssociationServer):
             client.settimeout(_HANDSHAKE_S)
             client = self.ssl_context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         return client, address
+
+    def stop(self) -> None:
+        """Take no more connections, and end those that there are."""
+        TCPServer.shutdown(self)  # pynetdicom's own forgets that it may not have been made by `start_server`
+        self.server_close()
+        self.ae.shutdown()
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is a thread to spare. Beyond `associations` peers are told so; far beyond they are not."""

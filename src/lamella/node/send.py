@@ -39,9 +39,9 @@ class Sender:
             if not one.made:
                 continue
             peer = self._peer if self._peer in _wanted(one, self._settings) else None
+            if peer is not None and not self._due(one, peer):
+                continue
             if peer is not None and (unsent := self._unsent(one, peer)):
-                if not self._due(one, peer):
-                    continue
                 self._send(one, peer, unsent)
                 acted = True
             self._finish_if_sent(one)

@@ -107,7 +107,7 @@ class Node:
         """End everything; what was begun waits for the next start."""
         self._stopping.set()
         if self._scp is not None:
-            self._scp.ae.shutdown()
+            self._scp.stop()
         self._dispatcher.stop()
         until = time.monotonic() + _STOP_S
         for thread in self._threads:

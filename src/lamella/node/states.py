@@ -169,14 +169,16 @@ class States:
             return Round(target)
 
     def finish(self, one: Round, state: State, reason: str) -> Round:
-        """To one of `FINAL`, with the reason; of the study's finished rounds only the newest stays."""
+        """To one of `FINAL`, with the reason; what earlier rounds of the study came to goes, sent or not."""
         with contextlib.suppress(OSError):  # a full disk: the state alone has to say it
             one.note(ended=time.time(), reason=reason, attempts=0)
         done = self.move(one, state)
         rounds = (self.find(f"{one.key}-{number:04d}") for number in range(1, self._latest.get(one.key, 0) + 1))
-        finished = [found for found in rounds if found is not None and found.folder.parent.name in FINAL]
-        for earlier in finished[:-1]:
-            self.remove(earlier)
+        ended = [found for found in rounds if found is not None and (found.made or found.folder.parent.name in FINAL)]
+        newest = max(found.number for found in ended if found.folder.parent.name in FINAL)
+        for earlier in ended:
+            if earlier.number < newest:
+                self.remove(earlier)
         return done
 
     def remove(self, one: Round) -> None:
@@ -206,7 +208,7 @@ class States:
             for one in self.rounds(state):
                 self._latest[one.key] = max(one.number, self._latest.get(one.key, 0))
         for folder in (self.root / "incoming").iterdir():
-            if not any((folder / SOURCE).glob("*")):  # begun, and killed before the first instance
+            if folder.is_dir() and not any((folder / SOURCE).glob("*")):  # begun, and killed before the first instance
                 shutil.rmtree(folder)
         for one in self.rounds("working"):
             if not one.made:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -93,8 +94,8 @@ class Progress:
 
 
 def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules, memory_gb: float) -> None:
-    """Process: parse and decode a study within a limit of memory, and answer with a `Looked`, or a message that refuses it."""
-    _end_with(life)
+    """Process: parse and decode a study within a limit of memory, and answer with a `Looked`, or a `Done` that ends it."""
+    _begin(life)
     from lamella.selection.find import find_series
     from lamella.selection.rules import choose
     from lamella.sources.source import read_source
@@ -112,15 +113,15 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
             except RefusedInput as error:
                 reasons.append(f"{found.id}: {found.discreet(error)}")
         answer.send(Looked(tuple(readable), tuple(reasons)))
-    except LamellaError as error:
-        answer.send(str(error))
     except MemoryError:
-        answer.send(f"Reading it takes more memory than work.parse_gb, {memory_gb:g} GiB.")
+        answer.send(Done("refused", f"Reading it takes more memory than work.parse_gb, {memory_gb:g} GiB."))
+    except Exception as error:
+        answer.send(_ended(error))
 
 
 def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> None:
     """Process: load the model, say so with a `Done`, then answer every `Job` with one, after any number of `Progress`."""
-    _end_with(life)
+    _begin(life)
     from lamella.models.registry import load_model
 
     try:
@@ -134,8 +135,8 @@ def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> Non
         job = jobs.recv()
         try:
             done = _thin(job, thin, model, pages, jobs, known)
-        except OSError as error:
-            done = Done("failed", f"{error.strerror or type(error).__name__}.")
+        except Exception as error:
+            done = _ended(error)
         shutil.rmtree(job.folder / MAKING, ignore_errors=True)
         jobs.send(done)
 
@@ -180,6 +181,15 @@ def _thin(job: Job, thin: NodeThin, model: ThinModel, pages: bool, tell: Connect
     return Done("done", "; ".join(refused))
 
 
+def _ended(error: Exception) -> Done:
+    """What an error means for a study. The text of a foreign one may quote a header."""
+    if isinstance(error, LamellaError):
+        return Done("refused" if isinstance(error, RefusedInput) else "failed", str(error))
+    return Done(
+        "failed", f"An error that was not expected: {getattr(error, 'strerror', None) or type(error).__name__}."
+    )
+
+
 def _limit_memory(more_gb: float) -> None:
     """Let this process take so much more memory than it has."""
     if sys.platform != "win32":
@@ -220,8 +230,9 @@ class _Telling:
         return sum(self._known[later] for later in stages[stages.index(stage) + 1 :])
 
 
-def _end_with(life: Connection) -> None:
-    """End this process as soon as the node has ended, however it did, also in the middle of a computation."""
+def _begin(life: Connection) -> None:
+    """Warn about nothing, since libraries quote headers; end as soon as the node has ended, also within a computation."""
+    warnings.simplefilter("ignore")
 
     def watch() -> None:
         try:
