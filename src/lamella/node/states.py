@@ -175,7 +175,7 @@ class States:
         done = self.move(one, state)
         rounds = (self.find(f"{one.key}-{number:04d}") for number in range(1, self._latest.get(one.key, 0) + 1))
         ended = [found for found in rounds if found is not None and (found.made or found.folder.parent.name in FINAL)]
-        newest = max(found.number for found in ended if found.folder.parent.name in FINAL)
+        newest = max((found.number for found in ended if found.folder.parent.name in FINAL), default=0)
         for earlier in ended:
             if earlier.number < newest:
                 self.remove(earlier)
