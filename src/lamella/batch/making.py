@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lamella.batch.record import CaseRecord
 from lamella.dicom.deidentify import check_one_key, keyed_uid, read_key
+from lamella.files.config import plain
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
 
@@ -47,6 +47,7 @@ class Making:
         spread: also spread.nii.gz in each folder.
         page: also report.html.
         preview: also preview.png.
+        bids: results of files that BIDS names also stand where BIDS has them.
         overwrite: results of other settings, or of other content, are replaced.
 
     Raises:
@@ -58,6 +59,7 @@ class Making:
     spread: bool = False
     page: bool = False
     preview: bool = False
+    bids: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class Finished:
 
 def settings_of(request: ThinRequest) -> dict[str, Any]:
     """What a request asks of every case; of a key what it is, not where it lies."""
-    asked = {name: value for name, value in dataclasses.asdict(request).items() if name not in ONE_STUDY}
+    asked = {name: value for name, value in plain(request).items() if name not in ONE_STUDY}
     if request.deidentify_key is not None:
         asked["deidentify_key"] = keyed_uid(read_key(request.deidentify_key), "this key")
     return asked

@@ -1,34 +1,25 @@
-"""Workers as processes of this machine. One that dies is replaced, and what it had in hand is tried again, each case alone.
-
-A case that a worker dies of twice, the second time with nothing else in hand, has failed; the batch goes on.
-"""
+"""Workers as processes of this machine, each with its share of processors and memory."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from lamella.batch.making import Finished, Making
-from lamella.batch.record import CaseRecord
+from lamella.batch.crew import Crew, Died, Event, Hand
+from lamella.batch.making import Making
 from lamella.errors import LamellaError
 from lamella.machine.cores import usable_cores
 from lamella.machine.memory import available_bytes
 from lamella.selection.series import FoundSeries
-
-_IN_HAND = 2
-"""Series of a worker at a time: one is computed while the next is read, so memory holds two."""
-
-_STARTS = 3
-"""So many workers in a row that die before they have a model end the batch."""
 
 _SIGKILL = 9  # Windows does not name it
 
@@ -42,18 +33,26 @@ def threads_of(workers: int) -> int:
     return int(stated) if stated.isdigit() and int(stated) > 0 else max(1, usable_cores() // workers)
 
 
-class Processes:
+@dataclass
+class _Process(Hand):
+    """A worker process, and the connection to it."""
+
+    process: Any = None
+    connection: Any = None
+
+
+class Processes(Crew[_Process]):
     """Workers that are started at once, so that they load while the series are looked for. Use in a `with` block.
 
     Args:
         making: how every case is made.
-        workers: how many; each gets its share of processors and memory.
+        workers: how many.
     """
 
     def __init__(self, making: Making, workers: int) -> None:
         self._making, self._threads = making, threads_of(workers)
         self._share_bytes = available_bytes() // workers
-        self._all = [_Process(self._start(number), number) for number in range(workers)]
+        self.hands = [self.start(number) for number in range(workers)]
 
     def __enter__(self) -> Self:
         return self
@@ -61,64 +60,18 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for one in self._all:
+        for one in self.hands:
             if kind is not None:
                 one.process.terminate()
             with suppress(OSError):
                 one.connection.send(None)
-        for one in self._all:
+        for one in self.hands:
             one.process.join(_END_S)
             one.process.kill()
             one.process.join()
 
-    def ready(self) -> None:
-        """Wait until every worker has its model.
-
-        Raises:
-            LamellaError: no such model, or one that cannot do what is asked.
-        """
-        for one in self._all:
-            try:
-                one.receive()
-            except (EOFError, OSError):
-                one.process.join()
-                raise LamellaError(f"A worker could not begin. {_died(one.process.exitcode)}") from None
-
-    def run(self, series: Sequence[FoundSeries]) -> Iterator[Finished]:
-        """Make cases, and yield each when it ends.
-
-        Raises:
-            LamellaError: a worker that takes the place of a dead one cannot begin.
-        """
-        todo, suspects = deque(series), deque[FoundSeries]()
-        failed_starts = 0
-        while True:
-            for one in self._all:
-                one.fill(todo, suspects)
-            if not any(one.in_hand for one in self._all):
-                return
-            wait([one.connection for one in self._all if one.in_hand])
-            for number, one in enumerate(self._all):
-                if not one.in_hand:
-                    continue
-                try:
-                    while one.connection.poll():
-                        if (finished := one.receive()) is not None:
-                            yield finished
-                except (EOFError, OSError):
-                    one.process.join()
-                    died = _died(one.process.exitcode)
-                    failed_starts = 0 if one.ready else failed_starts + 1
-                    if failed_starts == _STARTS:
-                        raise LamellaError(f"A worker could not begin, {_STARTS} times. {died}") from None
-                    if one.ready and one.alone:
-                        (lost,) = one.in_hand
-                        yield Finished(CaseRecord(lost.id, lost.study, "", "failed", died))
-                    else:
-                        (suspects if one.ready or one.alone else todo).extend(one.in_hand)
-                    self._all[number] = _Process(self._start(number), number)
-
-    def _start(self, number: int) -> tuple[Any, Connection]:
+    def start(self, number: int) -> _Process:
+        """Begin a worker."""
         context = get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(
@@ -134,38 +87,26 @@ class Processes:
             else:
                 os.environ["OMP_NUM_THREADS"] = before
         there.close()
-        return process, here
+        return _Process(process=process, connection=here)
+
+    def give(self, hand: _Process, found: FoundSeries) -> None:
+        """Hand a series to a worker; one that has died says so among the events."""
+        with suppress(OSError):
+            hand.connection.send(found)
+
+    def events(self) -> list[tuple[int, Event]]:
+        """Wait until workers tell something."""
+        told: list[Any] = wait([one.connection for one in self.hands])
+        return [(number, _event(one)) for number, one in enumerate(self.hands) if one.connection in told]
 
 
-class _Process:
-    """One worker as its owner sees it."""
-
-    def __init__(self, started: tuple[Any, Connection], number: int) -> None:
-        self.process, self.connection = started
-        self.in_hand: deque[FoundSeries] = deque()
-        self.ready = self.alone = False
-
-    def fill(self, todo: deque[FoundSeries], suspects: deque[FoundSeries]) -> None:
-        """Give it work: a suspect alone, or as many others as it may have."""
-        if not self.in_hand:
-            self.alone = bool(suspects)
-        elif self.alone:
-            return
-        while len(self.in_hand) < (1 if self.alone else _IN_HAND) and (suspects if self.alone else todo):
-            found = (suspects if self.alone else todo).popleft()
-            self.in_hand.append(found)
-            with suppress(OSError):  # it died: receiving says so
-                self.connection.send(found)
-
-    def receive(self) -> Finished | None:
-        message = self.connection.recv()
-        if isinstance(message, LamellaError):
-            raise message
-        self.ready = True
-        if not isinstance(message, Finished):
-            return None
-        self.in_hand.popleft()
-        return message
+def _event(one: _Process) -> Event:
+    try:
+        event: Event = one.connection.recv()
+        return event
+    except (EOFError, OSError):
+        one.process.join()
+        return Died(_died(one.process.exitcode))
 
 
 def _died(exit_code: int | None) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import lamella
+from lamella.batch.bids import describe_data_set
+from lamella.batch.crew import Crew
 from lamella.batch.making import Finished, Making, settings_of
 from lamella.batch.parts import Part
 from lamella.batch.record import BATCH, BatchRecord, CaseRecord, in_order, stem_of, write_records
 from lamella.dicom.deidentify import keyed_uid, read_key
 from lamella.errors import RefusedInput, UsageError
+from lamella.files.config import plain
 from lamella.files.lock import lock
 from lamella.files.output_checks import absolute, refuse_overlap
 from lamella.selection.find import Reading, find_series
@@ -24,16 +27,6 @@ from lamella.selection.series import FoundSeries
 
 _RECORD_EVERY_S = 10.0
 """How often the records are written while a batch runs; a result has its own record from the start."""
-
-
-class Workers(Protocol):
-    """What makes the cases: processes of this machine, or actors of a cluster."""
-
-    def ready(self) -> None:
-        """Wait until all have begun; raises LamellaError where one cannot."""
-
-    def run(self, series: Sequence[FoundSeries]) -> Iterator[Finished]:
-        """Make cases, and yield each when it ends."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ def plan_batch(request: BatchRequest, progress: Callable[[str, float], None]) ->
 
 def run_batch(
     request: BatchRequest,
-    workers: Callable[[Making], AbstractContextManager[Workers]],
+    workers: Callable[[Making], AbstractContextManager[Crew[Any]]],
     progress: Callable[[str, float], None],
     told: Callable[[Standing], None],
 ) -> BatchRecord:
@@ -123,6 +116,8 @@ def run_batch(
         decisions = plan_batch(request, progress)
         making.ready()
         out.mkdir(parents=True, exist_ok=True)
+        if request.making.bids:
+            describe_data_set(out)
         cases = [_unwanted(one) for one in decisions if one.verdict != "chosen"]
         todo = [one.series for one in decisions if one.verdict == "chosen"]
 
@@ -141,7 +136,7 @@ def run_batch(
 
 
 def _make(
-    making: Workers,
+    making: Crew[Any],
     todo: Sequence[FoundSeries],
     cases: list[CaseRecord],
     told: Callable[[Standing], None],
@@ -183,4 +178,4 @@ def _unwanted(decision: Decision) -> CaseRecord:
 def _record(request: BatchRequest, cases: Sequence[CaseRecord], *, finished: bool) -> BatchRecord:
     settings = settings_of(request.making.thin)
     part = None if request.part is None else str(request.part)
-    return BatchRecord(lamella.__version__, finished, part, asdict(request.rules), settings, in_order(cases))
+    return BatchRecord(lamella.__version__, finished, part, plain(request.rules), settings, in_order(cases))

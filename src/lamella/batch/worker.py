@@ -7,9 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from lamella.batch.case import case_key, earlier_case, is_whole, read_case, thin_case
+from lamella.batch.bids import place_result
+from lamella.batch.case import case_key, earlier_case, is_whole, read_case, reason_of, thin_case
 from lamella.batch.making import Finished, Making
 from lamella.batch.record import CaseRecord
+from lamella.errors import LamellaError
 from lamella.models.registry import load_model
 from lamella.selection.series import FoundSeries
 from lamella.volume import Volume
@@ -40,6 +42,15 @@ class Worker:
     def finish(self) -> Finished:
         """Make the case that was added first."""
         found, future = self._ahead.popleft()
+        finished = self._finish(found, future)
+        if self.making.bids and found.derived and finished.record.state == "done":
+            try:
+                place_result(self.making.out, self.making.out / found.id, found.derived)
+            except (LamellaError, OSError) as error:
+                return Finished(dataclasses.replace(finished.record, state="failed", reason=reason_of(error)))
+        return finished
+
+    def _finish(self, found: FoundSeries, future: Future[CaseRecord | Volume]) -> Finished:
         making = self.making
         if not future.exception() and isinstance(ended := future.result(), CaseRecord):
             return Finished(ended, kept=ended.state == "done")

@@ -18,6 +18,9 @@ from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from lamella.batch.crew import Crew
     from lamella.batch.record import BatchRecord
     from lamella.batch.run import BatchRequest, Standing
     from lamella.selection.rules import Decision
@@ -63,6 +66,13 @@ def run(
     workers: Annotated[
         int, Option("--workers", min=1, help="Processes, each with a model and its share of cores.")
     ] = 1,
+    ray: Annotated[
+        str | None,
+        Option("--ray", metavar="ADDRESS", help="Workers are actors of this Ray cluster; local starts one."),
+    ] = None,
+    gpus: Annotated[
+        float, Option("--gpus", min=0.0, help="With --ray: GPUs of each worker; 0.5 lets two share one.")
+    ] = 0.0,
     part: Annotated[
         str | None,
         Option("--part", metavar="I/N", help="Do share I of N; Slurm arrays and indexed jobs set it by themselves."),
@@ -72,6 +82,12 @@ def run(
     ] = False,
     pages: Annotated[bool, Option("--pages", help="Also write a page with the volumes of each series.")] = False,
     previews: Annotated[bool, Option("--previews", help="Also write a large picture of each series.")] = False,
+    bids: Annotated[
+        bool,
+        Option(
+            "--bids", help="Thin series of sub-*_ct.nii.gz also stand in OUT under the names that BIDS has for them."
+        ),
+    ] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
         bool,
@@ -94,7 +110,7 @@ def run(
     from lamella.selection.rules import SeriesRules
 
     wanted = ThinRequest.of(source=sources[0], output=out, **asked)
-    making = Making(out, wanted, spread, pages, previews, overwrite)
+    making = Making(out, wanted, spread, pages, previews, bids, overwrite)
     chosen = SeriesRules() if rules is None else load(SeriesRules, rules)
     request = BatchRequest(tuple(sources), making, chosen, part_of(part))
     with Progress(quiet) as progress:
@@ -107,9 +123,16 @@ def run(
         from lamella.batch.record import stem_of
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-        record = run_batch(
-            request, lambda making: Processes(making, workers), progress.update, lambda one: _say_case(one, progress)
-        )
+
+        def crew(making: Making) -> AbstractContextManager[Crew[Any]]:
+            if ray is None:
+                return Processes(making, workers)
+            require("cluster", "--ray")
+            from lamella.batch.ray_actors import RayActors
+
+            return RayActors(making, workers, ray, gpus)
+
+        record = run_batch(request, crew, progress.update, lambda one: _say_case(one, progress))
         write_page(out, record, INDEX if request.part is None else f"{stem_of(request.part)}.html")
     _end(record, out, progress)
 

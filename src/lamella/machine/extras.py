@@ -10,6 +10,7 @@ EXTRAS = {
     "report": ("matplotlib", "jinja2"),
     "evaluate": ("skimage",),
     "map": ("highdicom",),
+    "cluster": ("ray",),
     "node": ("pynetdicom", "dicomweb_client", "starlette", "uvicorn", "prometheus_client"),
     "train": ("lightning", "tensorboard", "blosc2"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Sidecar:
         spacing_mm: SpacingBetweenSlices.
         synthetic: SyntheticData is YES.
         own: this program wrote it.
+        modality: Modality, where it is a code.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Sidecar:
     spacing_mm: float | None = None
     synthetic: bool = False
     own: bool = False
+    modality: str = ""
 
     def check_spacing(self, image: str, spacing_mm: float) -> None:
         """Refuse a sidecar of another volume: its SpacingBetweenSlices is not that of the affine."""
@@ -102,7 +105,9 @@ def read_sidecar(image: Path) -> Sidecar:
     # Some manufacturers write SpacingBetweenSlices with the sign of their direction.
     spacing = _millimetres(name, stated, "SpacingBetweenSlices", signed=True)
     thickness = _millimetres(name, stated, "SliceThickness")
-    return Sidecar(name, thickness, spacing, stated.get("SyntheticData") == "YES", "Lamella" in stated)
+    code = stated.get("Modality")
+    modality = code if isinstance(code, str) and re.fullmatch("[A-Z]{2,16}", code) else ""
+    return Sidecar(name, thickness, spacing, stated.get("SyntheticData") == "YES", "Lamella" in stated, modality)
 
 
 def _millimetres(name: str, stated: dict[str, Any], key: str, *, signed: bool = False) -> float | None:

@@ -21,6 +21,7 @@ from lamella.files.atomic import sha256_of
 from lamella.nifti.image import geometry_of, is_nifti
 from lamella.nifti.sidecar import read_sidecar, sidecar_path
 from lamella.physics.repair import RepairKind
+from lamella.selection.bids import bids_name
 from lamella.selection.series import FoundSeries, Kind, without_names
 from lamella.sources.source import kind_of
 
@@ -158,27 +159,39 @@ def _nifti(path: Path, reading: Reading) -> list[FoundSeries]:
     names: tuple[str, ...] = (path.name,)
     if beside is not None and beside.is_file():
         content, names = _digest([content, sha256_of(beside)]), (path.name, beside.name)
-    identity = f"nifti-{content[:16]}"
+    bids, summary, described, own = bids_name(path.name), _empty(None), "", False
     try:
-        geometry, described = geometry_of(path, reading.thickness_mm, reading.repair)
         sidecar = read_sidecar(path)
+        summary = replace(summary, modality=bids.modality if bids else sidecar.modality, synthetic=sidecar.synthetic)
+        geometry, described = geometry_of(path, reading.thickness_mm, reading.repair)
+        slices, rows, columns = geometry.shape
+        summary = replace(
+            summary,
+            slices=slices,
+            rows=rows,
+            columns=columns,
+            spacing_mm=geometry.spacing_mm,
+            thickness_mm=geometry.thickness_mm,
+            pixel_mm=geometry.pixel_mm,
+            transfer_syntax="NIfTI",
+        )
+        own = sidecar.own or described.startswith("Lamella ")
     except (RefusedInput, UsageError) as error:
-        summary = _empty(without_names(str(error), names))
-        return [FoundSeries(summary, identity, identity, "nifti", content, True, files=(path,), names=names)]
-    slices, rows, columns = geometry.shape
-    summary = replace(
-        _empty(None),
-        slices=slices,
-        rows=rows,
-        columns=columns,
-        spacing_mm=geometry.spacing_mm,
-        thickness_mm=geometry.thickness_mm,
-        pixel_mm=geometry.pixel_mm,
-        synthetic=sidecar.synthetic,
-        transfer_syntax="NIfTI",
-    )
-    own = sidecar.own or described.startswith("Lamella ")
-    return [FoundSeries(summary, identity, identity, "nifti", content, True, own, files=(path,), names=names)]
+        summary = replace(summary, refusal=without_names(str(error), names))
+    return [
+        FoundSeries(
+            summary,
+            id=f"nifti-{content[:16]}",
+            study=f"nifti-{content[:16]}",
+            kind="nifti",
+            content=content,
+            ct=summary.modality in ("", "CT"),
+            own=own,
+            derived=bids.derived if bids else "",
+            files=(path,),
+            names=names,
+        )
+    ]
 
 
 def _dicom(

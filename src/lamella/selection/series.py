@@ -26,6 +26,7 @@ class FoundSeries:
         ct: it holds CT slices, or is NIfTI, which does not say what it is.
         own: Lamella wrote it.
         image_type, body_part, description: ImageType, BodyPartExamined and SeriesDescription as they stand, for rules only.
+        derived: where BIDS has the thin series, below the folder of a data set; empty where the name is none of BIDS.
         files: its loose files in the order of their paths; one ZIP, one NIfTI.
         names: base names that messages may hold, for `discreet`.
     """
@@ -40,6 +41,7 @@ class FoundSeries:
     image_type: str = field(default="", repr=False)
     body_part: str = field(default="", repr=False)
     description: str = field(default="", repr=False)
+    derived: str = field(default="", repr=False)
     files: tuple[Path, ...] = field(default=(), repr=False)
     names: tuple[str, ...] = field(default=(), repr=False)
 
