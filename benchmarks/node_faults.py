@@ -41,6 +41,8 @@ from lamella.node.scp import quieten  # noqa: E402
 from lamella.node.states import FINAL, STATES, read_json  # noqa: E402
 
 SLICES, SIDE = 8, 32
+BACKLOG = 4
+"""Studies that wait at most, so that instances are received throughout the run."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Sender(threading.Thread):
     folder: Path
     port: int
     most: int
+    state: Path
     stopping: threading.Event = field(default_factory=threading.Event)
     answered: dict[str, Path] = field(default_factory=dict)
     sent: int = 0
@@ -63,6 +66,9 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send."""
         while not self.stopping.is_set() and self.sent < self.most:
+            if sum(1 for name in ("ready", "working") for _ in (self.state / name).iterdir()) > BACKLOG:
+                time.sleep(0.1)
+                continue
             self.sent += 1
             left = sorted(study_at(self.folder / str(self.sent), self.sent, SLICES, SIDE).iterdir())
             random.shuffle(left)
@@ -205,7 +211,7 @@ def run(place: Path, kills: int, model: str) -> dict[str, object]:
     }
     config = node_config(place / "node", model, **keys)
     node = start_node(config)
-    sender = Sender(place / "in", node.port, most=kills)
+    sender = Sender(place / "in", node.port, most=kills, state=node.state)
     sender.start()
     seen, whom, faults = Counter[str](), Counter[str](), set[str]()
     for _ in range(kills):
