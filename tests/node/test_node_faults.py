@@ -35,6 +35,19 @@ def test_kills_at_random_moments_lose_double_and_halve_nothing(tmp_path: Path, t
     assert sum(found["finished"].values()) == found["studies"]
 
 
+def test_what_comes_while_it_works_is_stored_at_half_the_rate_of_storescp_at_least(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    # SPEC C7
+    needed("storescu", "storescp")
+    words = [sys.executable, str(ROOT / "benchmarks" / "node_receive.py"), "--model", str(tiny_model), "--no-delay"]
+    small = ["--studies", "8", "--slices", "20", "--side", "64", "--json", str(tmp_path / "found.json")]
+    done = subprocess.run([*words, *small], capture_output=True, text=True, timeout=300)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["stored"], found["refused"]) == (160, 0)
+    assert found["ratio"] >= 0.5, done.stdout
+
+
 @contextmanager
 def node_on_a_small_disk(folder: Path, model: Path) -> Iterator[RunningNode]:
     """A node whose state lies on a disk of 4 MB of its own; its `state` is seen through the process."""
