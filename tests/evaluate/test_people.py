@@ -34,6 +34,7 @@ def test_a_difference_a_person_by_hand() -> None:
 
 
 def test_an_interval_needs_six_people() -> None:
+    # SPEC C8
     cases = [case_of(f"{n}", {"vessel_found": 0.6 + 0.01 * n}, {"vessel_found": 0.5}) for n in range(6)]
     one = next(one for one in paired_figures(cases, KINDS, seed=0) if one.figure == "vessel_found")
     assert one.interval is not None

@@ -44,6 +44,7 @@ def test_the_truth_is_perfect_at_every_task(chest: Case, truth: TaskTruth) -> No
 
 
 def test_every_method_has_precision_beside_what_it_finds(evaluated: tuple[Path, Results]) -> None:
+    # SPEC C8
     found = evaluated[1].cases[0]
     for method in ("linear", "cubic", "linear projected", "cubic projected"):
         assert 0.1 < found.figures[method]["vessel_found"] < 1.0

@@ -35,7 +35,9 @@ def test_a_line_a_person_and_the_mean_difference_last(tmp_path: Path) -> None:
         ("0.400", "\N{MINUS SIGN}0.100", False),
         ("+0.050", "\N{MINUS SIGN}0.100 to +0.200", True),
     ]
-    assert "than Cubic" in table.caption
+    assert "difference from Cubic" in table.caption
+    (same,) = people_tables(results(tmp_path, paired=[{**PAIR, "differences": {"case-0": 0.0004}, "mean": 0.0004}]))
+    assert [row.cells[0].best for row in same.rows] == [False, False]  # what prints as 0.000 is no gain
 
 
 def test_concordance_has_a_row_a_reading(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def _people(found: Results) -> list[Table]:
     rows.append(
         Row(f"Mean of {len(people)}", [_mean(one) for one in pairs], "", "Mean of the differences over people.")
     )
-    caption = f"{method}, person by person; below each figure what it is more or less than {against}"
+    caption = f"{method}, person by person; below each figure its difference from {against}, a dot where it is better"
     return [Table("people", "People", caption, [heading(one.figure) for one in pairs], rows, True)]
 
 
@@ -54,7 +54,9 @@ def _mean(pair: Paired) -> Cell:
 
 
 def _better(pair: Paired, difference: float) -> bool:
-    return difference > 0 if FIGURES[pair.figure].best == "high" else difference < 0
+    """Better as printed: what rounds to no difference is none."""
+    shown = round(difference, FIGURES[pair.figure].digits)
+    return shown > 0 if FIGURES[pair.figure].best == "high" else shown < 0
 
 
 def _concordance(found: Results) -> list[Table]:
