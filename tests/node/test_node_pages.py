@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import zipfile
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 from tests.running_node import study_at
 
@@ -183,6 +186,30 @@ def test_limits_hold_before_anything_is_kept(tmp_path: Path) -> None:
     assert "limits.instance_mb" in small.put(content)[0]["reason"]
     without_length = few.http.put("/files", content=iter([content]))
     assert without_length.status_code == 411
+
+
+@pytest.mark.parametrize("when", ["body", "answer"])
+def test_a_sender_that_goes_away_leaves_nothing(tmp_path: Path, when: str) -> None:
+    """With one upload at a time, the next one has its place."""
+    node = Node(tmp_path / "state", associations=1)
+    content = zipped(*sorted(study_at(tmp_path / "in").glob("*.dcm")))
+    headers = [(b"content-length", str(len(content)).encode()), (b"host", b"127.0.0.1:8642"), (b"origin", OWN.encode())]
+    scope = {"type": "http", "method": "PUT", "path": "/files", "headers": headers, "query_string": b""}
+    part = {"type": "http.request", "body": content[:100] if when == "body" else content, "more_body": when == "body"}
+    coming = [part, {"type": "http.disconnect"}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return coming.pop(0)
+
+    async def send(message: Any) -> None:
+        raise OSError("nobody is there")
+
+    for _ in range(2):
+        coming = [part, *[{"type": "http.disconnect"}] * 3]
+        with contextlib.suppress(OSError, ClientDisconnect):
+            asyncio.run(node.http.app(scope, receive, send))
+        assert list(node.states.temporary.iterdir()) == []
+    assert len(node.put(content)) == 8
 
 
 @pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1:3000"])

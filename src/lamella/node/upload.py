@@ -7,13 +7,14 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.errors import LamellaError
@@ -49,25 +50,33 @@ class Uploads:
         length = request.headers.get("content-length", "")
         if not length.isdecimal():
             return _refused(411, "The file's length is not said. Expected the header Content-Length.")
-        if (refusal := self._no_room(int(length))) is not None:
-            return refusal
+        if (full := self._no_room(int(length))) is not None:
+            return full
         part = self._states.temporary / secrets.token_hex(16)
         self._running += 1
+
+        def done() -> None:
+            self._running -= 1
+            part.unlink(missing_ok=True)
+
         try:
             came = 0
             async with await anyio.open_file(part, "wb") as file:
                 async for chunk in request.stream():
                     came += len(chunk)
                     await file.write(chunk)
-            if came != int(length):
-                raise OSError
-        except BaseException as error:
-            self._running -= 1
-            part.unlink(missing_ok=True)
-            if not isinstance(error, OSError):
-                raise
-            return _refused(507, f"The file could not be kept: {os.strerror(error.errno or 5)}.")
-        return StreamingResponse(self._lines(part), media_type="application/x-ndjson")
+            if came == int(length):
+                return _Lines(self._lines(part), done)
+            refusal = _refused(400, "The file did not come whole. Send it again.")
+        except ClientDisconnect:
+            refusal = _refused(400, "The sender went away.")
+        except OSError as error:
+            refusal = _refused(507, f"The file could not be kept: {os.strerror(error.errno or 0)}.")
+        except BaseException:
+            done()
+            raise
+        done()
+        return refusal
 
     async def close(self, request: Request) -> Response:
         """All is sent: the studies of these keys are whole."""
@@ -94,7 +103,7 @@ class Uploads:
         return None
 
     def _lines(self, part: Path) -> Iterator[str]:
-        """Reads what came, and takes it away."""
+        """Reads what came."""
         names: tuple[str, ...] = (part.name,)
         try:
             with open_source(part) as archive:
@@ -111,9 +120,6 @@ class Uploads:
                         return  # the rest would fare alike
         except LamellaError as error:
             yield _line(error=without_names(str(error), names))
-        finally:
-            self._running -= 1
-            part.unlink(missing_ok=True)
 
     def _instance(self, entry: Entry, names: tuple[str, ...]) -> Taken:
         if entry.size > self._settings.limits.instance_mb << 20:
@@ -122,6 +128,21 @@ class Uploads:
             return self._receiver.take_file(entry.read(-1))
         except LamellaError as error:
             return Taken(-1, without_names(str(error), names))
+
+
+class _Lines(StreamingResponse):
+    """Lines of JSON; `done` is called however it ends, also where nobody waits for the first of them."""
+
+    def __init__(self, lines: Iterator[str], done: Callable[[], None]) -> None:
+        super().__init__(lines, media_type="application/x-ndjson")
+        self._done = done
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._done()
 
 
 def _line(**facts: Any) -> str:
