@@ -83,6 +83,7 @@ def test_the_steps_of_the_image_for_inference() -> None:
         pytest.skip("no builder (podman, buildah, docker), and the steps alone need root on Linux")
     script = str(ROOT / "benchmarks" / "image_steps.py")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # the image has a /tmp of its own
+        Path(folder).chmod(0o755)  # the image's user goes through it
         words = [sys.executable, script, f"{folder}/image"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stderr
