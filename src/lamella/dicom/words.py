@@ -37,8 +37,9 @@ def series_words(header: Dataset) -> str:
 
 
 def series_name(header: Dataset, derivation: Derivation | None = None) -> str:
-    """ "Series 3, Thorax 5.0 Br40d", or the name of what is derived from it; empty where nothing is known."""
+    """ "Series 3, Thorax 5.0 Br40d", or what is derived from it, "Series 1003, AI thin 1mm mean"; empty if nothing is known."""
     stated = text_of(header, "SeriesNumber").strip()
     number = stated if derivation is None else str(series_number(header, derivation))
     shown = number if re.fullmatch(r"\d{1,10}", number) else ""
-    return ", ".join(filter(None, (f"Series {shown}" if shown else "", series_words(header))))
+    words = series_words(header) if derivation is None else derivation.series_label
+    return ", ".join(filter(None, (f"Series {shown}" if shown else "", words)))
