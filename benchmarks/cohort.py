@@ -32,7 +32,7 @@ def build(folder: Path, count: int, slices: int, size: int) -> None:
     """Studies of 5 mm slices of one phantom, each with UIDs of its own."""
     from pydicom import dcmread
 
-    speed_parts.build(folder.parent / "phantom", 5 * slices, size, 180.0 / size)
+    speed_parts.build(folder.parent / "phantom", 5 * slices, size, min(2.8, 180.0 / size))
     for number in range(1, count + 1):
         study = folder / f"{number:03d}"
         study.mkdir(parents=True)
