@@ -248,7 +248,9 @@ def _pixels(
                     # Bounded, so that encoded frames do not pile up in memory in front of slow decoders.
                     finish(2 * workers)
         finish(0)
-    check_hu(hu, counts, series_uid, next((one.name for one in stack.slices if rescale_unit(one.header) == "US"), ""))
+    names = [one.name for one in stack.slices]
+    unspecified = next((one.name for one in stack.slices if rescale_unit(one.header) == "US"), "")
+    check_hu(hu, counts, series_uid, unspecified, names)
     padded, below = sum(one.padded for one in counts), sum(one.below for one in counts)
     notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []
     notes += [f"{below:,} pixels below -1024 HU set to air (-1024 HU)"] if below else []

@@ -13,7 +13,7 @@ from scipy import ndimage
 from lamella.dicom.decode import Stored
 from lamella.dicom.header import Slice
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import AIR_BELOW_HU, why_not_hu, why_not_hu_volume
+from lamella.physics.hounsfield import AIR_BELOW_HU, odd_slice, sunken, why_not_hu, why_not_hu_volume
 from lamella.volume import AIR_HU, MAX_HU
 
 _AIR_TOP_HU = -900
@@ -31,6 +31,7 @@ class SliceValues:
         padded: pixels that were padding.
         below: other pixels below -1024.
         measured, above, airy: pixels that are no padding; of these above 3071 HU and below -500 HU.
+        sunken: of these, see `lamella.physics.hounsfield.sunken`.
         lowest, highest: HU; inf and -inf where nothing was measured.
     """
 
@@ -39,6 +40,7 @@ class SliceValues:
     measured: int
     above: int
     airy: int
+    sunken: int
     lowest: float
     highest: float
 
@@ -50,7 +52,7 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
     -1024; nothing is cut off above.
 
     Raises:
-        RefusedInput: padding inside the body.
+        RefusedInput: padding inside the body, or nothing but padding.
     """
     hu: NDArray[np.int32] | NDArray[np.float64]
     if out.dtype == np.int16:
@@ -64,6 +66,11 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
     if one.padding is not None:
         mask = (stored >= one.padding[0]) & (stored <= one.padding[1])
         padded = int(np.count_nonzero(mask))
+        if padded == mask.size:
+            raise RefusedInput(
+                f"{one.name} holds nothing but padding, so nothing was measured there. Expected a slice of the body. Export "
+                "the series again, or take the file out."
+            )
         if padded:
             _check_padding(mask, hu, one)
             measured = hu[~mask]
@@ -75,6 +82,7 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
         measured=measured.size,
         above=int(np.count_nonzero(measured > MAX_HU)),
         airy=int(np.count_nonzero(measured < AIR_BELOW_HU)),
+        sunken=sunken(measured),
         lowest=max(float(measured.min()), AIR_HU) if measured.size else np.inf,
         highest=float(measured.max()) if measured.size else -np.inf,
     )
@@ -118,7 +126,9 @@ def _check_padding(mask: NDArray[np.bool_], own: NDArray[Any], one: Slice) -> No
     )
 
 
-def check_hu(hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, unspecified: str) -> None:
+def check_hu(
+    hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, unspecified: str, names: Sequence[str]
+) -> None:
     """Refuses a volume whose values cannot be Hounsfield units.
 
     Args:
@@ -126,11 +136,12 @@ def check_hu(hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, un
         found: of each slice.
         series_uid: for the message.
         unspecified: the name of a slice whose RescaleType leaves the unit open (US): there air must prove it; or empty.
+        names: of the slices.
     """
     measured = max(1, sum(one.measured for one in found))
     lowest, highest = min(one.lowest for one in found), max(one.highest for one in found)
-    above, airy = (sum(getattr(one, name) for one in found) / measured for name in ("above", "airy"))
-    why = why_not_hu(lowest, highest) or why_not_hu_volume(hu, above, airy)
+    above, airy, sunk = (sum(getattr(one, name) for one in found) / measured for name in ("above", "airy", "sunken"))
+    why = why_not_hu(lowest, highest) or why_not_hu_volume(hu, above, airy, sunk)
     if why is None and unspecified and airy == 0:
         why = f"RescaleType of {unspecified} is US, unspecified, and nothing lies below {AIR_BELOW_HU}"
     if why:
@@ -139,4 +150,9 @@ def check_hu(hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, un
             "expected CT, with air near -1000 and water near 0. Choose the series of CT images, not a map of a material or "
             "of raw numbers; where RescaleSlope or RescaleIntercept is wrong, export the series again. Where the surround was "
             "masked, set it to -1000."
+        )
+    if odd := odd_slice(hu):
+        raise RefusedInput(
+            f"{names[odd[0]]} cannot be a slice of this scan: {odd[1]}. Its pixels were lost, or its RescaleIntercept is "
+            "wrong. Export the series again, or take the file out."
         )

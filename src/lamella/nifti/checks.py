@@ -4,13 +4,17 @@ from __future__ import annotations
 
 # mypy: disallow-untyped-calls=False
 # nibabel is annotated in part only.
+from dataclasses import dataclass
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import why_not_hu
+from lamella.physics.hounsfield import AIR_BELOW_HU, odd_slice, sunken, why_not_hu, why_not_hu_volume
+from lamella.volume import AIR_HU, MAX_HU
 
 MAX_VOXELS = 2**32
 """Most voxels a header may claim; a CT of 4,000 slices of 512 x 512 has 2**30."""
@@ -77,14 +81,53 @@ def scale_of(name: str, header: Any) -> tuple[float, float]:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
         raise RefusedInput(f"The NIfTI {name} has a malformed scl_slope or scl_inter. Export it again.") from error
+    if slope is not None and slope < 0:
+        raise RefusedInput(
+            f"scl_slope of {name} is not positive. Found {slope:g}; in Hounsfield units what is denser is higher. "
+            "Export it again."
+        )
     return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
 
 
-def check_hu(name: str, lowest: float, highest: float) -> None:
-    """Refuses a range of values that no CT has: every body and every scanner field holds something below water."""
-    why = why_not_hu(lowest, highest)
+@dataclass
+class Values:
+    """Counts of the values of a volume, slice by slice, before anything is clipped."""
+
+    lowest: float = np.inf
+    highest: float = -np.inf
+    voxels: int = 0
+    below: int = 0
+    above: int = 0
+    airy: int = 0
+    sunken: int = 0
+
+    def add(self, plane: NDArray[np.float64]) -> None:
+        """Count one slice."""
+        self.lowest, self.highest = min(self.lowest, float(plane.min())), max(self.highest, float(plane.max()))
+        self.voxels += plane.size
+        self.below += int(np.count_nonzero(plane < AIR_HU))
+        self.above += int(np.count_nonzero(plane > MAX_HU))
+        self.airy += int(np.count_nonzero(plane < AIR_BELOW_HU))
+        self.sunken += sunken(plane)
+
+
+def check_hu(name: str, hu: NDArray[Any], found: Values) -> None:
+    """Refuses what cannot be Hounsfield units, as of DICOM.
+
+    Args:
+        name: of the file.
+        hu: (z, y, x) HU.
+        found: before clipping.
+    """
+    shares = (count / found.voxels for count in (found.above, found.airy, found.sunken))
+    why = why_not_hu(found.lowest, found.highest) or why_not_hu_volume(hu, *shares)
     if why:
         raise RefusedInput(
-            f"The values of {name} cannot be Hounsfield units ({why}). Found {lowest:g} to {highest:g}; expected CT, "
-            "with air near -1000 and water near 0."
+            f"The values of {name} cannot be Hounsfield units ({why}). Found {found.lowest:g} to {found.highest:g}; expected "
+            "CT, with air near -1000 and water near 0. Convert the CT again; where the surround was masked, set it to -1000."
+        )
+    if odd := odd_slice(hu):
+        raise RefusedInput(
+            f"Slice {odd[0] + 1} of {len(hu)} of {name} cannot be a slice of this scan: {odd[1]}. Its voxels were lost. "
+            "Convert the CT again."
         )

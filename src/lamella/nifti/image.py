@@ -27,6 +27,7 @@ from lamella.errors import LamellaError, RefusedInput
 from lamella.files.names import shown_name
 from lamella.nifti.affine import LPS_RAS, affine_of, axes_of, unshear_of
 from lamella.nifti.checks import (
+    Values,
     check_hu,
     cut_off,
     expected_bytes,
@@ -275,19 +276,17 @@ def _hu(
     slope, intercept = scale
     whole = turned.dtype.kind in "iu" and slope.is_integer() and intercept.is_integer()
     hu = np.empty(turned.shape, np.int16 if whole else np.float32)
-    lowest, highest, below = np.inf, -np.inf, 0
+    found = Values()
     for index, plane in enumerate(turned):
         with np.errstate(invalid="ignore", over="ignore"):
             values = plane * np.float64(slope) + intercept
-        low, high = float(values.min()), float(values.max())
         # NaN and infinities both survive min and max, as NaN or as themselves.
-        if not (np.isfinite(low) and np.isfinite(high)):
+        if not (np.isfinite(values.min()) and np.isfinite(values.max())):
             raise RefusedInput(
                 f"The NIfTI {name} holds {int((~np.isfinite(values)).sum()):,} values that are not finite (NaN or Inf) "
                 f"in slice {index}. Replace them, for example by -1024 outside the scan."
             )
-        lowest, highest = min(lowest, low), max(highest, high)
-        below += int((values < AIR_HU).sum()) if low < AIR_HU else 0
+        found.add(values)
         hu[index] = np.clip(values, AIR_HU, MAX_ABS_HU)
-    check_hu(name, lowest, highest)
-    return hu, [f"{below:,} voxels below -1024 HU set to air (-1024 HU)"] if below else []
+    check_hu(name, hu, found)
+    return hu, [f"{found.below:,} voxels below -1024 HU set to air (-1024 HU)"] if found.below else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,27 @@ _CORNER = 16
 _AIR_TO_BODY_HU = 700
 """Soft tissue is 1000 HU above air, and little but dense bone this much above fat: a surround darker by it is air."""
 
+SUNKEN_HU, _SUNKEN_SHARE = -1200, 0.05
+"""Padding is one value; metal sinks few voxels below this. More of them, of many values, are air of a wrong scale."""
+
+_FAT_HU, _SOFT_HU, _MIDDLE_HU, _SOFT_SHARE = -300, 300, 1000, 0.08
+"""Of what is denser than `_FAT_HU`, half lies below `_MIDDLE_HU`, or at least this share below `_SOFT_HU`: soft tissue."""
+
+_SAMPLED_PX = 128
+"""Pixels of a side that percentiles look at."""
+
+_LEAST_PIXELS = 1024
+"""Fewer say nothing."""
+
+_SURROUND_HU = -950
+"""Air around a body, with its noise."""
+
+_AIRY_NEIGHBOURS, _AIRY_NEIGHBOUR = 0.1, 0.3
+"""Between two slices, or behind one at an end, of which this share is air, a slice holds some air too."""
+
+_TORN_ROWS, _BODY_SHARE = 4, 0.1
+"""Rows of one value between rows of which this share is body: as many are no measurement."""
+
 
 def why_not_hu(lowest: float, highest: float) -> str | None:
     """Why a range of values cannot be that of a CT; None where it can: every body and scanner field goes below water."""
@@ -39,7 +61,7 @@ def why_not_hu(lowest: float, highest: float) -> str | None:
     return None
 
 
-def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float) -> str | None:
+def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float, sunken: float) -> str | None:
     """Why a volume within a possible range is none in Hounsfield units; None where nothing speaks against it.
 
     A tight crop of a head, or a phantom that fills the field, has no air and is none the worse. What is refused without air is
@@ -48,26 +70,78 @@ def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float) -> str | None
     Args:
         hu: (z, y, x) values.
         above, airy: shares of the measured voxels above `MAX_HU` and below `AIR_BELOW_HU`.
+        sunken: share of those below `SUNKEN_HU`, but for their lowest value.
     """
+    if sunken > _SUNKEN_SHARE:
+        return f"{100 * sunken:.0f} % of the voxels, of many values, lie below {SUNKEN_HU}"
     if above > 0.5:
         return f"{100 * above:.0f} % of the voxels lie above {MAX_HU}"
     corners = _corners(hu)
     level = float(np.median(corners))
     if np.percentile(corners, 1) > _DENSE_HU:
         return f"what lies around the body is near {level:.0f}, denser than bone"
+    if np.percentile(corners, 99) < _SURROUND_HU and _SURROUND_HU < hu.max() < AIR_BELOW_HU:
+        return f"air lies around the body, and nothing above {AIR_BELOW_HU}"
+    step = max(1, min(hu.shape[1:]) // _SAMPLED_PX)
+    sample = hu[:, ::step, ::step]
+    dense = sample[sample > _FAT_HU]
+    soft = float((dense < _SOFT_HU).mean()) if dense.size >= _LEAST_PIXELS else 1.0
+    if airy >= _AIR_SHARE and soft < _SOFT_SHARE and np.median(dense) > _MIDDLE_HU:
+        return f"what is denser than fat is near {np.median(dense):.0f}, where water should be near 0"
     if airy >= _AIR_SHARE:
         return None
     if level <= AIR_BELOW_HU:
         return None
     if corners.min() == corners.max() and hu.min() < hu.max():
         return f"everything around the body is {level:g}, and nothing lies below {AIR_BELOW_HU}"
-    sample = hu[:, ::4, ::4]
     low, high = np.percentile(corners, (1, 99))
     darkest = np.percentile(sample, 1) >= low - (high - low)
     body = min(np.percentile(sample, 80), np.percentile(_middle(hu), 75))
     if darkest and high + _AIR_TO_BODY_HU <= body:
         return f"what lies around the body is near {level:.0f}, and nothing lies below {AIR_BELOW_HU}"
     return None
+
+
+def sunken(hu: NDArray[Any]) -> int:
+    """How many of these values lie below `SUNKEN_HU`, but for the lowest one, which may be padding."""
+    low = hu[hu < SUNKEN_HU]
+    return int(np.count_nonzero(low > low.min())) if low.size else 0
+
+
+def odd_slice(hu: NDArray[Any]) -> tuple[int, str] | None:
+    """A slice that cannot have been measured together with its neighbours, from 0, and why; None where there is none.
+
+    Only rows with noise count as a body: phantoms by computation may have empty slices between their parts.
+
+    Args:
+        hu: (z, y, x) values.
+    """
+    if hu[0].size < _LEAST_PIXELS:
+        return None
+    blank = np.stack([plane.min(1) == plane.max(1) for plane in hu])
+    body = np.stack([_measured_rows(plane) for plane in hu])
+    full = np.flatnonzero(~blank.all(1)).tolist()
+    for k in range(1, len(hu) - 1):
+        if blank[k].any() and full and full[0] < k < full[-1]:
+            before, behind = full[bisect_left(full, k) - 1], full[bisect_right(full, k)]
+            torn = int((blank[k] & body[before] & body[behind]).sum())
+            if torn >= _TORN_ROWS:
+                return k, f"{torn} of its {hu.shape[1]} rows are empty where the slices beside it show a body"
+    air = np.array([float((plane[::2, ::2] < AIR_BELOW_HU).mean()) for plane in hu])
+    for k, plane in enumerate(hu):
+        beside = [*air[max(k - 1, 0) : k].tolist(), *air[k + 1 : k + 2].tolist()]
+        wanted = _AIRY_NEIGHBOURS if len(beside) > 1 else _AIRY_NEIGHBOUR
+        if air[k] == 0 and beside and min(beside) >= wanted and plane.min() > AIR_BELOW_HU:
+            return (
+                k,
+                f"nothing in it lies below {AIR_BELOW_HU}, and {100 * min(beside):.0f} % of what is beside it does",
+            )
+    return None
+
+
+def _measured_rows(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    noisy = np.count_nonzero(plane[:, 1:] != plane[:, :-1], axis=1) * 2 > plane.shape[1]
+    return np.asarray(noisy & ((plane > _FAT_HU).mean(1) >= _BODY_SHARE))
 
 
 def _corners(hu: NDArray[Any]) -> NDArray[Any]:
