@@ -32,6 +32,9 @@ ALTERNATING = [
     ("EchoNumbers", (1, 2)),
     ("KVP", (80, 140)),
     ("ConvolutionKernel", ("B30f", "B70f")),
+    ("SeriesNumber", (2, 3)),
+    ("ImageType", ("ORIGINAL", "DERIVED")),
+    ("FilterType", ("A", "B")),
 ]
 """Element -> its values in every second slice."""
 
@@ -56,7 +59,35 @@ def test_three_phases_that_take_turns(tmp_path):
 
 def test_a_slice_of_another_acquisition_among_the_others(tmp_path):
     build_series(tmp_path, phantom_hu(), per_slice={3: {"AcquisitionNumber": 9}})
-    assert "AcquisitionNumber 1 and 9 change 2 times" in refused(tmp_path)
+    assert "AcquisitionNumber 1 and 9 change 2 times in 8 slices, first near 0002.dcm and 0003.dcm" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [
+        ("AcquisitionNumber", [k // 2 + 1 + 100 * (k % 2) for k in range(8)]),
+        ("AcquisitionNumber", [8 - k // 2 - 4 * (k % 2) for k in range(8)]),
+        ("AcquisitionNumber", [k // 3 + 1 + 20 * (k % 3) for k in range(9)]),
+        ("AcquisitionTime", [f"1011{12 + 2 * (k % 2)}" for k in range(8)]),
+    ],
+)
+def test_acquisitions_that_take_turns_with_numbers_of_their_own_are_refused(tmp_path, keyword, values):
+    build_series(tmp_path, phantom_hu(len(values)), per_slice={k: {keyword: one} for k, one in enumerate(values)})
+    assert f"take turns along the stack: {keyword} {values[0]} (0000.dcm) and {values[1]} (0001.dcm)" in refused(
+        tmp_path
+    )
+
+
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate"])
+def test_two_patients_of_one_number_are_refused(tmp_path, keyword):
+    other = {"PatientName": "Other^Name", "PatientBirthDate": "19800101"}[keyword]
+    build_series(tmp_path, phantom_hu(), per_slice={4: {keyword: other}})
+    assert f"{keyword} differs within the series, in 0004.dcm. Two patients or studies are mixed" in refused(tmp_path)
+
+
+def test_other_spellings_of_a_name_are_one_patient(tmp_path):
+    build_series(tmp_path, phantom_hu(), per_slice={4: {"PatientName": "MUSTERMANN^Erika^^^"}})
+    np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
 
 
 def test_descriptions_that_alternate_are_not_quoted(tmp_path):
@@ -171,3 +202,19 @@ def test_objects_that_are_no_images_are_set_aside_and_listed(tmp_path, name, sop
     for path in tmp_path.glob("000*.dcm"):
         path.unlink()
     assert "holds no images: 00.dcm" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("modality", ["CT", "OT"])
+def test_a_dose_sheet_beside_the_slices_is_set_aside_and_listed(tmp_path, modality):
+    build_series(tmp_path, phantom_hu())
+    other = pydicom.dcmread(tmp_path / "0000.dcm")
+    del other["ImagePositionPatient"]
+    other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = uid.SecondaryCaptureImageStorage
+    other.SOPInstanceUID, other.Modality = "1.2.3.99", modality
+    other.save_as(tmp_path / "00.dcm")
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.hu, phantom_hu())
+    assert "no image, set aside: 00.dcm (Secondary Capture Image Storage)" in volume.header.notes
+    for path in tmp_path.glob("000*.dcm"):
+        path.unlink()
+    assert "00.dcm is not" in refused(tmp_path)

@@ -195,6 +195,13 @@ def test_names_that_are_not_utf8(tmp_path):
     str(caught.value).encode()  # a lone surrogate would raise here, in every locale
 
 
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+def test_a_folder_that_holds_nifti_is_told_to_give_the_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x1f\x8b" + bytes(400))
+    with pytest.raises(RefusedInput, match=rf"is NIfTI, ignored: {name}. Give the NIfTI file itself as SOURCE"):
+        read_series(tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["DICOMDIR", "gz"])
 def test_what_to_do_with_a_dicomdir_or_gz_alone(tmp_path, kind):
     build_series(tmp_path / "ct", phantom_hu(3))

@@ -9,7 +9,9 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom import uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.encaps import encapsulate, generate_frames
 from tests.derived_series import DERIVATION, split
 from tests.dicom_builder import build_series, phantom_hu
 
@@ -29,6 +31,16 @@ def test_bytes_behind_the_pixels_are_ignored_and_noted(tmp_path, surplus):
     volume = read_series(tmp_path)
     np.testing.assert_array_equal(volume.hu, hu)
     assert "1 file has bytes behind the pixels, ignored" in volume.header.notes
+
+
+def test_bytes_behind_run_lengths_are_ignored(tmp_path):
+    build_series(tmp_path, phantom_hu(), syntax=uid.RLELossless)
+    path = tmp_path / "0002.dcm"
+    dataset = pydicom.dcmread(path)
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame + bytes(64)])
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
 
 
 def test_a_whole_frame_behind_the_pixels_is_refused(tmp_path):
@@ -201,3 +213,14 @@ def test_series_as_simple_itk_writes_them(tmp_path):
     np.testing.assert_array_equal(volume.hu, phantom_hu())
     check_writable(volume, volume.geometry, DERIVATION)
     np.testing.assert_allclose(volume.geometry.position(7), [-124.63671875, -248.63671875, -318], atol=1e-9)
+
+
+def test_a_slice_location_that_is_no_number_is_left_out_of_results(tmp_path):
+    build_series(tmp_path / "thick", phantom_hu(2))
+    for path in (tmp_path / "thick").glob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        with pydicom.config.disable_value_validation():
+            dataset.add_new("SliceLocation", "DS", "nan")
+            dataset.save_as(path)
+    volume = read_series(tmp_path / "thick")
+    check_writable(volume, split(volume, 2).geometry, DERIVATION)

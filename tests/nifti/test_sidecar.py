@@ -72,6 +72,17 @@ def test_a_broken_sidecar_is_refused(tmp_path: Path, stated: Any) -> None:
         read_nifti(beside(tmp_path, stated))
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b'{"InstitutionName": "M\xfcller", "SliceThickness": 3}', '{"SliceThickness": 3}'.encode("utf-16")],
+    ids=["Latin 1", "UTF-16"],
+)
+def test_a_sidecar_in_another_character_set_is_read(tmp_path: Path, data: bytes) -> None:
+    path = beside(tmp_path, {})
+    path.with_suffix(".json").write_bytes(data)
+    assert read_nifti(path).geometry.thickness_mm == 3
+
+
 def test_nothing_of_a_text_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(RefusedInput) as caught:
         read_nifti(beside(tmp_path, {"SliceThickness": "Mustermann", "PatientName": "Mustermann^Erika"}))

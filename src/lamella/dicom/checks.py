@@ -85,7 +85,7 @@ def stack_of(slices: Sequence[Slice], repair: RepairKind | None = None) -> Stack
         ordered, heights = _by_height(slices, np.cross(row, column))
     normal = np.cross(row, column)
     mend: Mend | None
-    spacing, mend = check_spacing(ordered, heights, rounding.along(normal), repair)
+    spacing, mend = check_spacing(ordered, heights, rounding.along(normal), repair, bool(shear.any()))
     check_one_acquisition(ordered)
 
     first = ordered[0]
@@ -119,7 +119,8 @@ def _directions(one: Slice, rounding: Rounding) -> tuple[NDArray[np.float64], ND
     if max(abs(length - 1) for length in lengths) > allowed or abs(row @ column) > allowed:
         raise RefusedInput(
             f"ImageOrientationPatient is not two perpendicular unit vectors in {one.name}. Found lengths "
-            f"{lengths[0]:.5f} and {lengths[1]:.5f}, product {row @ column:.5f}.{rounding.remark}"
+            f"{lengths[0]:.5f} and {lengths[1]:.5f}, product {row @ column:.5f}."
+            f"{rounding.remark or ' Export the series again.'}"
         )
     row = row / lengths[0]
     column = column - (column @ row) * row
@@ -132,9 +133,11 @@ def _check_alike(slices: Sequence[Slice], rounding: Rounding) -> None:
     _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
     _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, max(COSINE, rounding.angle), "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
-    for keyword in ("StudyInstanceUID", "PatientID"):
-        stating = [one for one in slices if text_of(one.header, keyword).strip()]
-        values = [text_of(one.header, keyword).strip() for one in stating]
+    for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate"):
+        # Empty components of a name, and capitals, are spellings.
+        stated = {id(one): text_of(one.header, keyword).strip(" ^=\0").casefold() for one in slices}
+        stating = [one for one in slices if stated[id(one)]]
+        values = [stated[id(one)] for one in stating]
         _check_same(keyword, stating, values, why="Two patients or studies are mixed: put each in a folder of its own.")
     keyword, one = "FrameOfReferenceUID", slices[0]
     _check_same(keyword, slices, [text_of(one.header, keyword) for one in slices])

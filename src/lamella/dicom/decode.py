@@ -78,14 +78,14 @@ def pixel_format(dataset: Dataset, name: str) -> PixelFormat:
     samples, photometric = text_of(dataset, "SamplesPerPixel"), text_of(dataset, "PhotometricInterpretation")
     if (samples and whole_number(dataset, "SamplesPerPixel") != 1) or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise RefusedInput(
-            f"{name} is a colour picture, not CT. Found SamplesPerPixel {shown(samples)}, PhotometricInterpretation "
-            f"{shown(photometric)}; expected 1 and MONOCHROME2."
+            f"{name} is no grey picture, as CT is. Found SamplesPerPixel {shown(samples)}, PhotometricInterpretation "
+            f"{shown(photometric)}; expected 1 and MONOCHROME2. Take the file out, or choose another series."
         )
     allocated, bits = whole_number(dataset, "BitsAllocated"), whole_number(dataset, "BitsStored")
     if allocated != 16 or bits is None or not 1 <= bits <= 16 or whole_number(dataset, "HighBit") != bits - 1:
         raise RefusedInput(
             f"The pixels of {name} are not stored as CT demands. Found BitsAllocated {allocated}, BitsStored {bits}, "
-            f"HighBit {whole_number(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1."
+            f"HighBit {whole_number(dataset, 'HighBit')}; expected 16, at most 16 and BitsStored - 1. Export the series again."
         )
     sign = whole_number(dataset, "PixelRepresentation")
     if sign not in (0, 1):
@@ -228,8 +228,9 @@ def _run_lengths(frame: Frame, form: PixelFormat) -> NDArray[np.uint16]:
     words = np.empty((*form.shape, 2), np.uint8)
     for place, start, end in zip((1, 0), (int(head[1]), int(head[2])), ends, strict=True):
         segment = imagecodecs.packbits_decode(frame[start:end])
-        # A segment may be padded to even length, which decodes to at most a stray byte.
-        if not 0 <= len(segment) - form.rows * form.columns <= 1:
+        # A segment may be padded to even length, which decodes to at most a stray byte; bytes behind the last mean nothing.
+        surplus = len(segment) - form.rows * form.columns
+        if surplus < 0 or (surplus > 1 and place == 1):
             raise ValueError("segment of another length")
         words[..., place] = np.frombuffer(segment, np.uint8, count=form.rows * form.columns).reshape(words.shape[:2])
     return words.view("<u2")[..., 0].astype(np.uint16, copy=False)

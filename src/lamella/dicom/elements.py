@@ -11,7 +11,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
-from pydicom.valuerep import STR_VR
+from pydicom.valuerep import STR_VR, PersonName
 
 from lamella.errors import RefusedInput
 
@@ -79,7 +79,7 @@ def text_of(header: Dataset, keyword: str) -> str:
     value = value_of(header, keyword)
     if value is None:
         return ""
-    several = hasattr(value, "__iter__") and not isinstance(value, str)
+    several = hasattr(value, "__iter__") and not isinstance(value, (str, PersonName))
     return (
         "\\".join(map(str, value)) if several else str(value)
     )  # no pydicom.UID: its copies would be validated, and quoted

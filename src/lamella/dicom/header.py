@@ -118,7 +118,9 @@ def slice_of(
     if not given:
         agreed_thickness(thickness, thickness_mm, f"SliceThickness of {name}")
     if slope <= 0:
-        raise RefusedInput(f"RescaleSlope is not positive in {name}. Found {slope:g}. Expected a positive number.")
+        raise RefusedInput(
+            f"RescaleSlope is not positive in {name}. Found {slope:g}. Expected a positive number. Export the series again."
+        )
     if min(*pixel, thickness) <= 0:
         raise RefusedInput(
             f"PixelSpacing and SliceThickness must be positive in {name}. Found {pixel[0]:g}, {pixel[1]:g} and "

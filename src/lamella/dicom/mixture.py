@@ -23,13 +23,13 @@ _SINGLE_CHANGE = {
     "AcquisitionNumber": True, "TemporalPositionIdentifier": True, "TemporalPositionIndex": True,
     "NominalPercentageOfCardiacPhase": True, "TriggerTime": False, "NominalCardiacTriggerDelayTime": False,
     "EchoNumbers": True, "KVP": True, "ContrastBolusAgent": False, "ContrastBolusStartTime": False,
-    "ContrastBolusVolume": False, "ConvolutionKernel": False, "IrradiationEventUID": True, "SeriesDescription": False,
-    "ProtocolName": False,
+    "ContrastBolusVolume": False, "ConvolutionKernel": False, "IrradiationEventUID": True, "SeriesNumber": True,
+    "ImageType": False, "FilterType": False, "SeriesDescription": False, "ProtocolName": False, "ImageComments": False,
 }  # fmt: skip
 """What tells acquisitions apart -> whether a single slice that differs from those around it already counts."""
 
 _MISSING_IS_A_VALUE = {"ContrastBolusAgent"}
-_FREE_TEXT = {"SeriesDescription", "ProtocolName"}
+_FREE_TEXT = {"SeriesDescription", "ProtocolName", "ImageComments"}
 """Not quoted in messages: it may hold a name."""
 
 _SHOWN = 32
@@ -42,6 +42,9 @@ _TIMES = {
     ("ContentDate", "ContentTime"): 30.0,
 }
 """Date and time -> seconds between two groups of slices that no single scan or reconstruction leaves."""
+
+_SLOW_S, _TURN_S = 30.0, 0.5
+"""Reconstructions run side by side and end in any order; acquisitions that take turns do not, and lie this far apart."""
 
 _LEAST_CHANGES = 3
 
@@ -64,14 +67,22 @@ def check_one_acquisition(ordered: Sequence[Slice]) -> None:
         if found := _alternation(values, 2 if single else _LEAST_CHANGES):
             first, other, changes = found
             named = [_shown(keyword, value) for value in (first, other)]
-            at = [one.name for one in ordered if _value(one.header, keyword) in (first, other)][:2]
+            at = next(
+                (one.name, behind.name)
+                for one, behind in pairwise(ordered)
+                if {_value(one.header, keyword), _value(behind.header, keyword)} == {first, other}
+            )
             raise RefusedInput(
                 f"Two acquisitions alternate along the stack: {keyword} {named[0]} and {named[1]} change {changes} times "
                 f"in {len(ordered)} slices, first near {' and '.join(at)}. Expected one acquisition from end to end. "
                 f"Put the slices of each {keyword} in a folder of its own, and give one of them."
             )
+    _check_turns(ordered, "AcquisitionNumber", [whole_number(one.header, "AcquisitionNumber") for one in ordered], 1)
     for (date, time), gap_s in _TIMES.items():
-        _check_times(ordered, date, time, gap_s)
+        seconds = [_seconds(one.header, date, time) for one in ordered]
+        _check_times(ordered, seconds, time, gap_s)
+        if gap_s < _SLOW_S:
+            _check_turns(ordered, time, seconds, _TURN_S)
 
 
 def mixture(slices: Sequence[Slice]) -> str:
@@ -138,8 +149,26 @@ def _alternation(values: Sequence[str], least: int) -> tuple[str, str, int] | No
     return first, other, len(runs) - 1
 
 
-def _check_times(ordered: Sequence[Slice], date: str, time: str, gap_s: float) -> None:
-    seconds = [_seconds(one.header, date, time) for one in ordered]
+def _check_turns(ordered: Sequence[Slice], keyword: str, values: Sequence[float | None], gap: float) -> None:
+    """Refuses two or three rising (or falling, or constant) rows of numbers, `gap` apart, whose slices take turns."""
+    numbers = np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+    if not np.isfinite(numbers).all() or not 0 < (np.diff(numbers) > 0).sum() < len(numbers) - 1:
+        return
+    for count in (2, 3):
+        rows = [numbers[k::count] for k in range(count)]
+        steps = np.concatenate([np.diff(row) for row in rows])
+        ends = sorted((row.min(), row.max()) for row in rows)
+        apart = all(behind[0] - one[1] >= gap for one, behind in pairwise(ends))
+        if len(numbers) >= 3 * count and apart and ((steps >= 0).all() or (steps <= 0).all()):
+            one, other = (f"{shown(text_of(each.header, keyword))} ({each.name})" for each in ordered[:2])
+            raise RefusedInput(
+                f"{count} acquisitions take turns along the stack: {keyword} {one} and {other}, and so on in "
+                f"{len(ordered)} slices. Expected one acquisition from end to end. Put the slices of each acquisition in a "
+                "folder of its own, and give one of them."
+            )
+
+
+def _check_times(ordered: Sequence[Slice], seconds: Sequence[float | None], time: str, gap_s: float) -> None:
     if len(ordered) < 4 or any(one is None for one in seconds):
         return
     times = np.array(seconds, dtype=np.float64)

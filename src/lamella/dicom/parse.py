@@ -134,6 +134,8 @@ def _sniff(entry: Entry) -> bool:
         return False
     if is_zip(head):
         raise NotDicom("a ZIP")
+    if entry.path.name.lower().endswith((".nii", ".nii.gz")):
+        raise NotDicom("NIfTI")
     if head[:2] == b"\x1f\x8b":
         raise NotDicom("compressed with gzip")
     if looks_bare(head):

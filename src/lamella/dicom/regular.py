@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +106,11 @@ def check_axis(
 
 
 def check_spacing(
-    ordered: Sequence[Slice], heights: NDArray[np.float64], rounded_mm: float, repair: RepairKind | None
+    ordered: Sequence[Slice],
+    heights: NDArray[np.float64],
+    rounded_mm: float,
+    repair: RepairKind | None,
+    sheared: bool = False,
 ) -> tuple[float, Bridge | MakeEven | None]:
     """The spacing of the stack, and what makes it even where a repair was asked for.
 
@@ -115,6 +119,7 @@ def check_spacing(
         heights: their positions along it, mm.
         rounded_mm: how far a step may be wrong because of the decimals that are written.
         repair: what was asked for.
+        sheared: it repairs a shear already.
 
     Raises:
         RefusedInput: the slices are not evenly spaced, and the repair asked for is another, or cannot be had.
@@ -122,6 +127,10 @@ def check_spacing(
     found = _spacing(ordered, heights, rounded_mm)
     if not isinstance(found, _Fault):
         return found, None
+    if sheared:
+        raise replace(found, unless="the slices are sheared, too, and one fault is repaired, not two").refused(
+            found.kind
+        )
     if repair != found.kind or found.unless:
         raise found.refused(repair)
     if found.kind == "uneven":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -25,6 +25,7 @@ from lamella.physics.repair import RepairKind
 _ADVICE = {
     "a DICOMDIR": "A DICOMDIR lists images and holds none: give the folder that it lies in, with the images below it.",
     "compressed with gzip": "Unpack the .gz files (gunzip) and give the folder.",
+    "NIfTI": "Give the NIfTI file itself as SOURCE.",
     "a ZIP": "Give the ZIP itself as SOURCE, or unpack it.",
 }
 """What to do where nothing but files of one kind is found."""
@@ -48,7 +49,16 @@ class RawSeries:
     @property
     def images(self) -> tuple[tuple[Entry, Dataset], ...]:
         """The files that are images, localizers left out."""
-        return tuple((entry, header) for entry, header in self.files if is_image(header) and not is_localizer(header))
+        return tuple((entry, header) for entry, header in self.files if self.has(header) and not is_localizer(header))
+
+    def has(self, header: Dataset) -> bool:
+        """Whether a file counts as an image of this series: beside CT, a picture without a place (a dose sheet) does not."""
+        placed = uid_of(header, "SOPClassUID") in CT_CLASSES or value_of(header, "ImagePositionPatient") is not None
+        return is_image(header) and (placed or not self._holds_ct)
+
+    @cached_property
+    def _holds_ct(self) -> bool:
+        return any(uid_of(header, "SOPClassUID") in CT_CLASSES for _, header in self.files)
 
     @property
     def is_ct(self) -> bool:
@@ -177,8 +187,8 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None, repair
     Raises:
         RefusedInput: it is no CT, or no regular stack of slices in Hounsfield units.
     """
-    localizers = [entry.name for entry, header in series.files if is_image(header) and is_localizer(header)]
-    others = [(entry.name, uid_of(header, "SOPClassUID")) for entry, header in series.files if not is_image(header)]
+    localizers = [entry.name for entry, header in series.files if series.has(header) and is_localizer(header)]
+    others = [(entry.name, uid_of(header, "SOPClassUID")) for entry, header in series.files if not series.has(header)]
     notes = [f"localizer dropped: {_names(localizers)}"] if localizers else []
     if others:
         kinds = ", ".join(sorted({uid_name(kind) if kind else "no SOP class" for _, kind in others}))
@@ -202,11 +212,13 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None, repair
 def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterable[Slice]:
     modality, sop_class = text_of(header, "Modality"), uid_of(header, "SOPClassUID")
     if modality != "CT":
-        raise RefusedInput(f"{entry.name} is not CT. Found Modality {shown(modality)}; expected CT.")
+        raise RefusedInput(
+            f"{entry.name} is not CT. Found Modality {shown(modality)}; expected CT. Choose a CT series, or take the file out."
+        )
     if sop_class not in CT_CLASSES:
         raise RefusedInput(
             f"{entry.name} is not a CT image. Found SOP Class {uid_name(sop_class)}; expected CT "
-            "Image Storage or Enhanced CT Image Storage."
+            "Image Storage or Enhanced CT Image Storage. Choose another series, or take the file out."
         )
     if SYNTAXES[pixel_format(header, entry.name).syntax].loss == "certain":
         # The writer reads this element alone, and the software that compressed may not have set it.

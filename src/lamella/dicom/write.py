@@ -271,7 +271,7 @@ def _slice_locations(header: SeriesHeader, source: Geometry, geometry: Geometry)
         return None
     along = source.centres_mm - source.centres_mm[0]
     sign = float(np.sign(stated[-1] - stated[0]))
-    if sign == 0 or np.abs(stated - (stated[0] + sign * along)).max() > _LOCATION_TOLERANCE_MM:
+    if sign == 0 or not np.abs(stated - (stated[0] + sign * along)).max() <= _LOCATION_TOLERANCE_MM:  # NaN too
         return None
     return np.asarray(stated[0] + sign * (geometry.centres_mm - source.centres_mm[0]))
 

@@ -94,7 +94,9 @@ def read_sidecar(image: Path) -> Sidecar:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError("too long")
-        stated = json.loads(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
+        # Texts of the DICOM headers may be in it as they were, in any character set; numbers and keys are ASCII.
+        stated = json.loads(data.decode(json.detect_encoding(data), "replace"))
     except (ValueError, RecursionError) as error:
         raise RefusedInput(
             f"{name} beside {shown_name(image)} is not JSON ({type(error).__name__}), so what it says of the slices is "
