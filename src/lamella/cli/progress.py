@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from lamella.errors import printable
+
 _LINE_EVERY_S = 15.0
 
 
@@ -57,6 +59,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of the verb's answer, after the running stage has ended."""
         self._finish()
+        text = printable(text)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
         elif not self._quiet:
@@ -65,7 +68,7 @@ class Progress:
     def warn(self, text: str) -> None:
         """A line on standard error, also where everything else is quiet."""
         self._finish()
-        print(f"warning: {text}.", file=sys.stderr, flush=True)
+        print(f"warning: {printable(text)}.", file=sys.stderr, flush=True)
 
     def _finish(self) -> None:
         if self._bars is not None and self._stage:

@@ -25,6 +25,7 @@ _SINGLE_CHANGE = {
     "EchoNumbers": True, "KVP": True, "ContrastBolusAgent": False, "ContrastBolusStartTime": False,
     "ContrastBolusVolume": False, "ConvolutionKernel": False, "IrradiationEventUID": True, "SeriesNumber": True,
     "ImageType": False, "FilterType": False, "SeriesDescription": False, "ProtocolName": False, "ImageComments": False,
+    "StackID": True, "ContrastBolusAgentAdministered": False,
 }  # fmt: skip
 """What tells acquisitions apart -> whether a single slice that differs from those around it already counts."""
 
@@ -39,6 +40,7 @@ _TIMES = {
     ("AcquisitionDate", "AcquisitionTime"): 5.0,
     ("", "AcquisitionDateTime"): 5.0,
     ("", "FrameAcquisitionDateTime"): 5.0,
+    ("", "FrameReferenceDateTime"): 5.0,
     ("ContentDate", "ContentTime"): 30.0,
 }
 """Date and time -> seconds between two groups of slices that no single scan or reconstruction leaves."""

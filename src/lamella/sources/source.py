@@ -92,12 +92,12 @@ def inspect_source(
     kind = kind_of(path)
     if kind != "nifti":
         series, refusal = survey(path, pixels=True, thickness_mm=thickness_mm, strict=strict, repair=repair)
-        return Inspection(kind, path.name, series, refusal)
+        return Inspection(kind, shown_name(path), series, refusal)
     try:
         volume = read_nifti(path, thickness_mm, repair)
     except RefusedInput as error:
-        return Inspection(kind, path.name, (_nifti_summary(None, str(error)),), str(error))
-    return Inspection(kind, path.name, (_nifti_summary(volume, None),), None)
+        return Inspection(kind, shown_name(path), (_nifti_summary(None, str(error)),), str(error))
+    return Inspection(kind, shown_name(path), (_nifti_summary(volume, None),), None)
 
 
 def _check_thickness(thickness_mm: float | None) -> None:
