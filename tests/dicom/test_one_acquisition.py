@@ -218,3 +218,16 @@ def test_a_dose_sheet_beside_the_slices_is_set_aside_and_listed(tmp_path, modali
     for path in tmp_path.glob("000*.dcm"):
         path.unlink()
     assert "00.dcm is not" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("keyword", ["StackID", "TemporalPositionIndex", "FrameReferenceDateTime"])
+def test_frames_of_two_kinds_that_alternate(tmp_path, keyword):
+    path = tmp_path / "in.dcm"
+    build_enhanced(path, phantom_hu())
+    dataset = pydicom.dcmread(path)
+    for k, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        two = {"StackID": ("1", "2"), "TemporalPositionIndex": (1, 2)}
+        value = two.get(keyword, ("20200102101112", "20200102101212"))[k % 2]
+        setattr(group.FrameContentSequence[0], keyword, value)
+    dataset.save_as(path)
+    assert f"alternate along the stack: {keyword} " in refused(tmp_path)

@@ -83,3 +83,8 @@ def test_a_series_uid_means_nothing_to_nifti(sources):
 def test_reading_does_not_import_torch():
     code = "import sys, lamella.sources.source; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_terminal_obeys_is_not_in_the_name_of_a_source(tmp_path):
+    build_series(tmp_path / "a\x1b[31m\udcff", phantom_hu(2))
+    assert inspect_source(tmp_path / "a\x1b[31m\udcff").name == "a?[31m?"
