@@ -71,7 +71,7 @@ def evaluation(text: str, pooled: Sequence[Table] = ()) -> str:
     )
     return page(
         template="evaluation.html",
-        content={**content, "gains": None, "pooled": pooled, "cases": [case], **pairs},
+        content={**content, "gains": None, "people": [], "pooled": pooled, "cases": [case], **pairs},
         title=text,
         data={"label": text},
     )

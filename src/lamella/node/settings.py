@@ -67,7 +67,7 @@ class HttpSettings:
         host: address to listen on; any but this machine alone needs `token_file`.
         port: port to listen on.
         token_file: file with a secret of at least 16 characters, which every request but /health must bring as
-            "Authorization: Bearer SECRET".
+            "Authorization: Bearer SECRET"; the page asks people for it.
     """
 
     port: int
@@ -204,7 +204,7 @@ class NodeSettings:
         close_after_s: seconds without a new instance after which a study counts as whole.
         rules: which of its series are thinned.
         thin: how.
-        pages: also write report.html, a page that shows the result, into the folder of each; it needs the extra "report".
+        pages: also write report.html, a page that shows the result, into the folder of each.
         limits: what is taken at most.
         work: when, and how often.
         retry: of sending.
