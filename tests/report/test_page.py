@@ -98,7 +98,7 @@ def test_the_policy_allows_these_scripts_and_no_connection() -> None:
     own = [text for text, kind in zip(outline.scripts, kinds, strict=True) if kind is None]
     hashes = {f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in own}
     assert set(rules["script-src"].split()) == hashes
-    assert len(own) == 7  # six of the viewer, one of the page
+    assert len(own) == 8  # six of the viewer, two of the page
 
 
 def test_data_cannot_leave_their_element() -> None:
