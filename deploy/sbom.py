@@ -31,6 +31,7 @@ NAMED = {
     "tqdm": "MPL-2.0 AND MIT: used unchanged",
     "protobuf": "BSD-3-Clause, which its metadata does not say",
     "PySocks": "BSD-3-Clause, which its metadata does not say",
+    "ray": "Apache-2.0, which its metadata says in words of its own",
 }
 """Licences that were looked at by a person; nvidia-* (only with CUDA builds of torch) are NVIDIA's own."""
 

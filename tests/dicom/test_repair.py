@@ -46,7 +46,7 @@ def test_each_fault_is_refused_with_the_option_that_repairs_it_and_repaired_when
 ) -> None:
     heights, tilt = BROKEN[kind]
     series(tmp_path, heights, tilt)
-    with pytest.raises(RefusedInput, match=rf"Of SOURCE, `lamella thin --repair {kind}` repairs this"):
+    with pytest.raises(RefusedInput, match=rf"`lamella thin SOURCE OUTPUT --repair {kind}` repairs this"):
         read_series(tmp_path)
     volume = read_series(tmp_path, repair=kind)
     header: Any = volume.header

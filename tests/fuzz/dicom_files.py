@@ -185,9 +185,9 @@ class _Unseekable(io.BytesIO):
 
 
 def _named(character_set: str | None, raw: bytes) -> bytes:
-    """A slice whose patient's name holds these bytes, put into the finished file."""
+    """A slice that names a person in these bytes, put into the finished file; the patient is the same in every slice."""
     mark = b"M".ljust(len(raw) + len(raw) % 2, b"x").decode()
-    tags = {"SpecificCharacterSet": character_set and character_set.split("\\"), "PatientName": mark}
+    tags = {"SpecificCharacterSet": character_set and character_set.split("\\"), "ReferringPhysicianName": mark}
     with quiet_pydicom():  # it does not know every set
         return series(tags=tags)[1].replace(mark.encode(), raw + b" " * (len(raw) % 2))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from types import TracebackType
@@ -10,6 +12,9 @@ from typing import Any, Self
 from lamella.errors import printable
 
 _LINE_EVERY_S = 15.0
+
+_RUNS = re.compile("[\udc80-\udcff]+|[^\udc80-\udcff]+")
+"""Bytes of a file name that the locale has no letters for, and everything between (PEP 383)."""
 
 
 class Progress:
@@ -59,7 +64,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A line of the verb's answer, after the running stage has ended."""
         self._finish()
-        text = printable(text)
+        text = _RUNS.sub(lambda run: run[0] if _names_letters(run[0]) else printable(run[0]), text)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
         elif not self._quiet:
@@ -76,3 +81,11 @@ class Progress:
         elif self._stage and not self._quiet:
             print(f"{self._stage}: {time.perf_counter() - self._began_s:.1f} s", file=sys.stderr, flush=True)
         self._stage = ""
+
+
+def _names_letters(run: str) -> bool:
+    """Whether bytes without letters in this locale are letters in UTF-8, which a terminal shows and does not obey."""
+    try:
+        return os.fsencode(run).decode("utf-8").isprintable() and not run.isprintable()
+    except UnicodeError:
+        return False

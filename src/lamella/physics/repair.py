@@ -65,7 +65,7 @@ class Repair:
 def repair_hint(kind: RepairKind, unless: str, repair: RepairKind | None) -> str:
     """A sentence behind a refusal: which repair would help, or why the one asked for cannot be had."""
     if not unless:
-        return f" Of SOURCE, `lamella thin --repair {kind}` repairs this."
+        return f" `lamella thin SOURCE OUTPUT --repair {kind}` repairs this."
     return f" --repair {kind} cannot repair this: {unless}." if repair == kind else ""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from lamella.metrics.masks import body_mask
 from lamella.report.views import Image, View
 from lamella.volume import Volume
 
@@ -63,6 +62,8 @@ def window_of_interest(volume: Volume) -> str:
     A sample of slices is looked at, inside the body. Lungs fill a sixth to a half of a chest, a tenth of an abdomen with their
     bases, nothing of a head; bone fills up to a quarter of a head, and more of a hand or a foot.
     """
+    from lamella.metrics.masks import body_mask  # metrics load torch, and other pictures need none
+
     hu = volume.hu[:: max(1, len(volume.hu) // _SAMPLED_SLICES)].astype(np.float32)
     body = hu[body_mask(hu)]
     if body.size and np.mean(body < LUNG_HU) > _LUNG_SHARE:
