@@ -175,3 +175,11 @@ def test_a_damaged_code_does_not_quote_what_follows_it(sources):  # SPEC C6
         assert "Mustermann" not in repr(inspect_source(sources / "explicit"))
     finally:
         path.write_bytes(whole)
+
+
+def test_a_number_of_a_frame_under_another_vr_is_no_crash(tmp_path):  # SPEC C6
+    build_enhanced(tmp_path / "e.dcm", HU)
+    data, number = (tmp_path / "e.dcm").read_bytes(), b"\x20\x00\x56\x91"  # FrameAcquisitionNumber
+    (tmp_path / "e.dcm").write_bytes(data.replace(number + b"US", number + b"DS", 1))
+    with contextlib.suppress(RefusedInput):
+        assert len(read_source(tmp_path).hu) == len(HU)

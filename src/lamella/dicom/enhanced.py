@@ -6,8 +6,10 @@ Sources: PS3.3 C.7.6.16 (multi-frame functional groups), A.38 (Enhanced CT), A.7
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from lamella.dicom.elements import items_of, value_of, whole_number
@@ -22,7 +24,7 @@ _GROUPS = {
     "DimensionIndexSequence",
 }
 # Elements that go by another name in the classic IOD.
-_CLASSIC_NAMES = {"FrameType": "ImageType", "FrameAcquisitionNumber": "AcquisitionNumber"}
+_CLASSIC_TAGS = {"FrameType": Tag("ImageType"), "FrameAcquisitionNumber": Tag("AcquisitionNumber")}
 
 
 def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
@@ -69,8 +71,6 @@ def _lay(header: Dataset, group: Dataset) -> None:
         if macro.VR != "SQ" or macro.tag.is_private or not macro.value:
             continue
         for element in macro.value[0]:
-            keyword = _CLASSIC_NAMES.get(element.keyword)
-            if keyword is None:
-                header.add(element)
-            else:
-                header.add_new(keyword, element.VR, element.value)
+            own = copy(element)  # as it is: a damaged value would not survive a second conversion
+            own.tag = _CLASSIC_TAGS.get(element.keyword, element.tag)
+            header.add(own)
