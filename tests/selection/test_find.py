@@ -92,7 +92,7 @@ def test_damage_refuses_its_own_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "Mustermann.zip").write_bytes(b"PK\x03\x04 and no more")
     verdicts = {one.series.id: (one.verdict, one.reason) for one in choose(find_series([tmp_path]), SeriesRules())}
     assert verdicts[f"{ROOT}.1.1"] == ("chosen", "")
-    assert verdicts[f"{ROOT}.2.1"][1].startswith("The file 2 is empty")
+    assert verdicts[f"{ROOT}.2.1"][1].startswith("file 2 is empty")
     assert verdicts[f"{ROOT}.3.1"][1].startswith("The slice spacing is uneven between file 1 and file 2")
     lost = [reason for name, (_, reason) in verdicts.items() if name.startswith("unreadable-")]
     assert len(lost) == 2

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from lamella.batch.making import Finished
 from lamella.batch.record import CaseRecord
@@ -55,6 +55,9 @@ class Crew(ABC, Generic[H]):
     """All workers of a batch."""
 
     hands: list[H]
+
+    def __enter__(self) -> Self:
+        return self
 
     @abstractmethod
     def start(self, number: int) -> H:

@@ -12,7 +12,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from queue import SimpleQueue
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lamella.batch.crew import Crew, Died, Event, Hand
 from lamella.batch.making import Making
@@ -53,9 +53,6 @@ class Processes(Crew[_Process]):
         self._making, self._threads = making, threads_of(workers)
         self._share_bytes = available_bytes() // workers
         self.hands = [self.start(number) for number in range(workers)]
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from lamella.batch.crew import Crew, Died, Event, Hand
 from lamella.batch.making import Finished, Making
@@ -76,9 +76,6 @@ class RayActors(Crew[_Actor]):
         self._kind = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_restarts=0)(RemoteWorker)
         self.hands = []
         self.hands += [self.start(number) for number in range(workers)]
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

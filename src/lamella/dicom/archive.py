@@ -151,10 +151,10 @@ def _read_path(path: Path, size: int, name: str) -> bytes:
     try:
         with path.open("rb") as file:
             if size < 0 and os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise RefusedInput(f"The file {name} is larger than {MAX_FILE_BYTES:,} bytes, the most for one file.")
+                raise RefusedInput(f"{name} is larger than {MAX_FILE_BYTES:,} bytes, the most for one file.")
             return file.read(size)
     except OSError as error:
-        raise RefusedInput(f"The file {name} cannot be read: {error.strerror}.") from error
+        raise RefusedInput(f"{name} cannot be read: {error.strerror}.") from error
 
 
 @contextmanager

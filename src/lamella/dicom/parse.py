@@ -119,7 +119,7 @@ def _parsed(entry: Entry, bare: bool, pixels: bool) -> Dataset:
     # quote a value, so only the kind of failure is passed on.
     except Exception as error:
         raise RefusedInput(
-            f"The file {entry.name} starts as DICOM and cannot be parsed ({type(error).__name__}). "
+            f"{entry.name} starts as DICOM and cannot be parsed ({type(error).__name__}). "
             "It is damaged: export it again, or take it out of the folder."
         ) from None
 
@@ -148,7 +148,7 @@ def _sniff(entry: Entry) -> bool:
     if (named or blank) and not path.name.startswith(".") and path.name not in _MARKS:
         state = "empty or holds nothing but zeros" if blank else "named like DICOM and is none"
         raise RefusedInput(
-            f"The file {entry.name} is {state}: if it was a slice, its copy failed. Copy or export it again, or take it out."
+            f"{entry.name} is {state}: if it was a slice, its copy failed. Copy or export it again, or take it out."
         )
     raise NotDicom("not DICOM")
 
@@ -195,11 +195,9 @@ def _inflate(packed: bytes, name: str) -> bytes:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(packed, limit)
     if inflater.unconsumed_tail:
-        raise RefusedInput(
-            f"The file {name} looks like a deflate bomb: {len(packed):,} bytes inflate to more than {limit:,}."
-        )
+        raise RefusedInput(f"{name} looks like a deflate bomb: {len(packed):,} bytes inflate to more than {limit:,}.")
     if not inflater.eof:
-        raise RefusedInput(f"The file {name} is cut off: its deflated data set has no end. Copy it again.")
+        raise RefusedInput(f"{name} is cut off: its deflated data set has no end. Copy it again.")
     return data
 
 
@@ -207,7 +205,7 @@ def _check_items(data: bytes, name: str) -> None:
     count = sum(map(data.count, _ITEMS))
     if count > MAX_ITEMS:
         raise RefusedInput(
-            f"The file {name} has {count:,} items in its sequences, at most {MAX_ITEMS:,} are read. It is damaged or a bomb."
+            f"{name} has {count:,} items in its sequences, at most {MAX_ITEMS:,} are read. It is damaged or a bomb."
         )
 
 

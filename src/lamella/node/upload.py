@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from lamella.dicom.archive import Entry, open_source
 from lamella.errors import LamellaError
+from lamella.files.names import numbered_names
 from lamella.node.closing import OpenStudies
 from lamella.node.receive import NO_RESOURCES, SUCCESS, Receiver, Taken
 from lamella.node.settings import NodeSettings
 from lamella.node.states import States
-from lamella.selection.series import without_names
 
 _GIB = 1 << 30
 _KEYS_BYTES = 1 << 20
@@ -104,30 +105,30 @@ class Uploads:
 
     def _lines(self, part: Path) -> Iterator[str]:
         """Reads what came."""
-        names: tuple[str, ...] = (part.name,)
         try:
-            with open_source(part) as archive:
+            with ExitStack() as stack:
+                with numbered_names():  # not across a yield: the next line may be asked for by another thread
+                    archive = stack.enter_context(open_source(part))
                 entries, most = archive.entries, self._settings.limits.study_instances
-                names += tuple(entry.name for entry in entries)
                 if len(entries) > most:
                     yield _line(error=f"It holds {len(entries)} files, more than limits.study_instances, {most}.")
                     return
                 for number, entry in enumerate(entries, start=1):
-                    taken = self._instance(entry, names)
+                    taken = self._instance(entry)
                     kept = taken.status == SUCCESS
                     yield _line(file=number, of=len(entries), kept=kept, reason=taken.reason, key=taken.key)
                     if taken.status == NO_RESOURCES:
                         return  # the rest would fare alike
         except LamellaError as error:
-            yield _line(error=without_names(str(error), names))
+            yield _line(error=str(error))
 
-    def _instance(self, entry: Entry, names: tuple[str, ...]) -> Taken:
+    def _instance(self, entry: Entry) -> Taken:
         if entry.size > self._settings.limits.instance_mb << 20:
             return Taken(NO_RESOURCES, "it is larger than limits.instance_mb")
         try:
             return self._receiver.take_file(entry.read(-1))
         except LamellaError as error:
-            return Taken(-1, without_names(str(error), names))
+            return Taken(-1, str(error))
 
 
 class _Lines(StreamingResponse):

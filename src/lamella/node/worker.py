@@ -96,6 +96,7 @@ class Progress:
 def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules, memory_gb: float) -> None:
     """Process: parse and decode a study within a limit of memory, and answer with a `Looked`, or a `Done` that ends it."""
     _begin(life)
+    from lamella.files.names import numbered_names
     from lamella.selection.find import find_series
     from lamella.selection.rules import choose
     from lamella.sources.source import read_source
@@ -108,7 +109,8 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
         readable = []
         for found in chosen:
             try:
-                read_source(found.source, found.series_uid)
+                with numbered_names():
+                    read_source(found.source, found.series_uid)
                 readable.append(found)
             except RefusedInput as error:
                 reasons.append(f"{found.id}: {found.discreet(error)}")

@@ -18,11 +18,12 @@ from lamella.dicom.read import SeriesSummary, summary_of
 from lamella.dicom.series import RawSeries, Scan, scan
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.atomic import sha256_of
+from lamella.files.names import numbered_names
 from lamella.nifti.image import geometry_of, is_nifti
 from lamella.nifti.sidecar import read_sidecar, sidecar_path
 from lamella.physics.repair import RepairKind
 from lamella.selection.bids import bids_name
-from lamella.selection.series import FoundSeries, Kind, without_names
+from lamella.selection.series import FoundSeries, Kind
 from lamella.sources.source import kind_of
 
 Progress = Callable[[int], None]
@@ -101,21 +102,21 @@ def _kind(path: Path, source: Path) -> Kind:
     return "nifti" if name.endswith(_NIFTI) and is_nifti(path) else "zip" if name.endswith(".zip") else "dicom"
 
 
+@numbered_names()
 def _loose(paths: tuple[Path, ...], damage: dict[Path, str], given: bool, reading: Reading) -> list[FoundSeries]:
     """The DICOM series among the files of a folder; the first damaged file, if any, goes into `damage`."""
     digests: dict[Entry, str] = {}
     archive = _hashing(files_archive(paths), digests)
     place = dict(zip(archive.entries, paths, strict=True))
-    names = tuple(entry.name for entry in archive.entries)
     with quiet_pydicom():
         found = scan(archive, may_be_empty=True)
     if found.damaged:
-        damage.setdefault(paths[0].parent, without_names(found.damaged[0], names))
+        damage.setdefault(paths[0].parent, found.damaged[0])
     if not found.series:
         lost = [*found.damaged, *([found.nothing] if given else [])]
-        return [_unreadable("dicom", lost[0], paths, names)] if lost else []
+        return [_unreadable("dicom", lost[0], paths)] if lost else []
     return [
-        _dicom(series, found, "dicom", tuple(place[entry] for entry, _ in series.files), digests, names, reading)
+        _dicom(series, found, "dicom", tuple(place[entry] for entry, _ in series.files), digests, reading)
         for series in found.series
     ]
 
@@ -139,26 +140,25 @@ def _refused(series: FoundSeries, reason: str) -> FoundSeries:
     return replace(series, summary=replace(series.summary, refusal=reason))
 
 
+@numbered_names()
 def _zip(path: Path, given: bool, reading: Reading) -> list[FoundSeries]:
     digests: dict[Entry, str] = {}
-    names: tuple[str, ...] = (path.name,)
     try:
         with open_source(path) as opened, quiet_pydicom():
-            names += tuple(entry.name for entry in opened.entries)
             found = scan(_hashing(opened, digests), may_be_empty=True)
             if not found.series and (found.damaged or given):
                 raise RefusedInput((*found.damaged, found.nothing)[0])
-            return [_dicom(series, found, "zip", (path,), digests, names, reading) for series in found.series]
+            return [_dicom(series, found, "zip", (path,), digests, reading) for series in found.series]
     except RefusedInput as error:
-        return [_unreadable("zip", str(error), (path,), names)]
+        return [_unreadable("zip", str(error), (path,))]
 
 
+@numbered_names()
 def _nifti(path: Path, reading: Reading) -> list[FoundSeries]:
     beside = sidecar_path(path)
     content = sha256_of(path)
-    names: tuple[str, ...] = (path.name,)
     if beside is not None and beside.is_file():
-        content, names = _digest([content, sha256_of(beside)]), (path.name, beside.name)
+        content = _digest([content, sha256_of(beside)])
     bids, summary, described, own = bids_name(path.name), _empty(None), "", False
     try:
         sidecar = read_sidecar(path)
@@ -177,7 +177,7 @@ def _nifti(path: Path, reading: Reading) -> list[FoundSeries]:
         )
         own = sidecar.own or described.startswith("Lamella ")
     except (RefusedInput, UsageError) as error:
-        summary = replace(summary, refusal=without_names(str(error), names))
+        summary = replace(summary, refusal=str(error))
     return [
         FoundSeries(
             summary,
@@ -189,7 +189,6 @@ def _nifti(path: Path, reading: Reading) -> list[FoundSeries]:
             own=own,
             derived=bids.derived if bids else "",
             files=(path,),
-            names=names,
         )
     ]
 
@@ -200,7 +199,6 @@ def _dicom(
     kind: Kind,
     files: tuple[Path, ...],
     digests: dict[Entry, str],
-    names: tuple[str, ...],
     reading: Reading,
 ) -> FoundSeries:
     headers = [header for _, header in series.files]
@@ -209,13 +207,10 @@ def _dicom(
         summary = summary_of(series, scan, False, reading.thickness_mm, reading.strict, reading.repair)
     except UsageError as error:  # it states another thickness
         summary = replace(summary_of(series, scan), refusal=str(error))
-    refusal = None if summary.refusal is None else without_names(summary.refusal, names)
     makers = [str(item.get("Manufacturer", "")) for one in headers for item in _items(one)]
     return FoundSeries(
         summary=replace(
             summary,
-            refusal=refusal,
-            notes=tuple(without_names(note, names) for note in summary.notes),
             synthetic=any(text_of(header, "SyntheticData") == "YES" for header in headers),
         ),
         id=_named("series", series.uid),
@@ -228,7 +223,6 @@ def _dicom(
         body_part=text_of(first, "BodyPartExamined"),
         description=text_of(first, "SeriesDescription"),
         files=files,
-        names=tuple(entry.name for entry, _ in series.files),
     )
 
 
@@ -262,11 +256,11 @@ def _digest(digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(digests))).encode()).hexdigest()
 
 
-def _unreadable(kind: Kind, reason: str, files: tuple[Path, ...], names: tuple[str, ...]) -> FoundSeries:
+def _unreadable(kind: Kind, reason: str, files: tuple[Path, ...]) -> FoundSeries:
     content = _digest(map(sha256_of, files))
     identity = f"unreadable-{content[:16]}"
-    summary = _empty(without_names(reason, names))
-    return FoundSeries(summary, identity, identity, kind, content, ct=False, files=files, names=names)
+    summary = _empty(reason)
+    return FoundSeries(summary, identity, identity, kind, content, ct=False, files=files)
 
 
 def _empty(refusal: str | None) -> SeriesSummary:

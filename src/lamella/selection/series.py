@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,6 @@ class FoundSeries:
         image_type, body_part, description: ImageType, BodyPartExamined and SeriesDescription as they stand, for rules only.
         derived: where BIDS has the thin series, below the folder of a data set; empty where the name is none of BIDS.
         files: its loose files in the order of their paths; one ZIP, one NIfTI.
-        names: base names that messages may hold, for `discreet`.
     """
 
     summary: SeriesSummary
@@ -43,7 +41,6 @@ class FoundSeries:
     description: str = field(default="", repr=False)
     derived: str = field(default="", repr=False)
     files: tuple[Path, ...] = field(default=(), repr=False)
-    names: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def source(self) -> Path | tuple[Path, ...]:
@@ -56,25 +53,11 @@ class FoundSeries:
         return self.summary.uid or None
 
     def discreet(self, message: object) -> str:
-        """A message with numbers instead of file names: whoever names files may use a patient's name."""
-        told = without_names(str(message), self.names)
-        return told.replace(self.summary.uid, self.id) if self.summary.uid else told
+        """A message with `id` in place of the series UID, which may be none."""
+        return str(message).replace(self.summary.uid, self.id) if self.summary.uid else str(message)
 
     def called(self, name: Callable[[str], str]) -> FoundSeries:
         """The same with `name` of its `id` and `study` instead of these, in its refusal, too."""
         named = replace(self, id=name(self.id), study=name(self.study))
         refusal = None if self.summary.refusal is None else named.discreet(self.summary.refusal)
         return replace(named, summary=replace(self.summary, refusal=refusal))
-
-
-def without_names(message: str, names: tuple[str, ...]) -> str:
-    """`message` with "file N", counted from 1, for each of `names`; short numbers stay, since they may count anything."""
-    number = {
-        name: f"file {n}"
-        for n, name in reversed(list(enumerate(names, start=1)))
-        if len(name) > 4 or not name.isdigit()
-    }
-    if not number:
-        return message
-    longest_first = "|".join(map(re.escape, sorted(number, key=len, reverse=True)))
-    return re.sub(rf"(?<!\w)(?:[Ff]ile )?({longest_first})(?!\w)", lambda found: number[found[1]], message)
