@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-import numpy as np
 from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Archive, Entry
 from lamella.dicom.checks import Stack, stack_of
-from lamella.dicom.decode import SYNTAXES, Frame, PixelFormat, Stored, frames_of, pixel_format, stored_values, syntax_of
+from lamella.dicom.copies import without_copies
+from lamella.dicom.decode import SYNTAXES, pixel_format, syntax_of
 from lamella.dicom.elements import shown, text_of, uid_name, uid_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
 from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_of, projection_of, rescale_unit
 from lamella.dicom.mixture import missing_parts
-from lamella.dicom.parse import NotDicom, read_header, read_pixel_data
+from lamella.dicom.parse import NotDicom, read_header
 from lamella.errors import RefusedInput
 from lamella.physics.repair import RepairKind
 
@@ -202,7 +202,7 @@ def stack_of_series(series: RawSeries, thickness_mm: float | None = None, repair
     slices: list[Slice] = []
     for entry, header in series.images:
         slices.extend(_slices(entry, header, thickness_mm))
-    slices, dropped = _without_copies(slices)
+    slices, dropped = without_copies(slices)
     notes += [f"the same file twice, one dropped: {_names(dropped)}"] if dropped else []
     notes += _remarks(slices)
     stack = stack_of(slices, repair)
@@ -245,41 +245,6 @@ def _slices(entry: Entry, header: Dataset, thickness_mm: float | None) -> Iterab
                 "Choose another series."
             )
     return [one for one in found if not is_localizer(one.header)]
-
-
-def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
-    """Drops exact copies (same SOPInstanceUID, place, pixels and meaning of these).
-
-    Raises:
-        RefusedInput: one SOPInstanceUID stands for two different images.
-    """
-    kept: dict[str, Slice] = {}
-    dropped = []
-    frames = lru_cache(maxsize=2)(_frames)  # of the two files that are compared
-    for one in slices:
-        twin = kept.setdefault(one.instance_uid, one)
-        if twin is one:
-            continue
-        if _meaning(twin) != _meaning(one) or not np.array_equal(_stored(twin, frames), _stored(one, frames)):
-            raise RefusedInput(
-                f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out."
-            )
-        dropped.append(one.name)
-    return list(kept.values()), dropped
-
-
-def _meaning(one: Slice) -> tuple[object, ...]:
-    """Where a slice lies and what its stored values mean, apart from their sign, which is in the type of `_stored`."""
-    return (one.position_mm, one.orientation, one.pixel_mm, one.thickness_mm, one.slope, one.intercept, one.padding)
-
-
-def _frames(entry: Entry, form: PixelFormat, count: int) -> list[Frame]:
-    return list(frames_of(read_pixel_data(entry), form, count))
-
-
-def _stored(one: Slice, frames: Callable[[Entry, PixelFormat, int], list[Frame]]) -> Stored:
-    form = pixel_format(one.header, one.entry.name)
-    return stored_values(frames(one.entry, form, one.frames)[one.frame], form)
 
 
 def _remarks(slices: Sequence[Slice]) -> list[str]:
