@@ -17,9 +17,10 @@ from lamella.evaluate.nodules import inserted_figures
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.scans import scan_of
 from lamella.evaluate.score import score
-from lamella.evaluate.settings import EvaluationSettings, GeometrySettings, TaskSettings
+from lamella.evaluate.settings import EvaluationSettings, GeometrySettings
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.spheres import with_spheres
+from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics import LEAST_NOISE_VOXELS
 from lamella.metrics.catalogue import FIGURES, SPHERES_MM
 from lamella.physics.slice_operator import SliceOperator

@@ -120,10 +120,11 @@ def test_a_result_of_another_grid_or_another_place_is_refused(tmp_path: Path, ch
     far = outside(tmp_path, chest, "far", truth, by_mm=30.0)
     with pytest.raises(RefusedInput, match=r"The result of far does not cover case .* far.nii: slices from"):
         answers_of(chest, settings_of(tmp_path, baselines=(), outside=(far,), volumes=()))
-    write_nifti(tmp_path / "crop.nii", [chest.scan.volume], None)
-    crop = OutsideResult("crop", chest.id, str(tmp_path / "crop.nii"))
+    moved = chest.scan.volume.part(slice(None), slice(1, None))
+    write_nifti(tmp_path / "other.nii", [moved], None)
+    other = OutsideResult("other", chest.id, str(tmp_path / "other.nii"))
     with pytest.raises(RefusedInput, match="do not share the in-plane grid"):
-        answers_of(chest, settings_of(tmp_path, baselines=(), outside=(crop,), volumes=()))
+        answers_of(chest, settings_of(tmp_path, baselines=(), outside=(other,), volumes=()))
 
 
 def test_metal_counts_the_same_for_every_method() -> None:

@@ -10,8 +10,9 @@ from tests.phantom_case import FIVE, answers, case_of, settings_of
 
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import crop_answer
-from lamella.evaluate.settings import EvaluationSettings, PhantomCase, TaskSettings
+from lamella.evaluate.settings import EvaluationSettings, PhantomCase
 from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, sheets_of, targets_of
+from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics import sheets_seen
 from lamella.phantom.torso import fissure, horizontal_fissure
 

@@ -14,9 +14,9 @@ from lamella.evaluate import evaluate
 from lamella.evaluate.cases import Case, thickened_case
 from lamella.evaluate.methods import Answer
 from lamella.evaluate.scans import scan_of
-from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.tasks import TaskTruth, task_figures, task_truth
+from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics.catalogue import FIGURES, TASKS
 from lamella.results.files import read_results
 from lamella.results.schema import Results

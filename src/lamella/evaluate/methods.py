@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, RefusedInput, UsageError
 from lamella.evaluate.cases import Case, safe_id
+from lamella.evaluate.outside import run_of
 from lamella.evaluate.scans import require_same_plane
 from lamella.evaluate.settings import EvaluationSettings, Interpolation, ModelMethods, OutsideResult
 from lamella.models.registry import load_model
@@ -31,7 +32,7 @@ from lamella.thinning.model import ThinModel
 from lamella.thinning.result import Progress
 from lamella.thinning.settings import Mode, ThinSettings
 from lamella.thinning.thin import thin
-from lamella.volume import round_hu
+from lamella.volume import SAME_GRID_MM, round_hu
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +162,7 @@ def tasks_of(
                 names += (_samples_name(one, settings),)
             yield Task(names, partial(_of_model, case, models[one.model], asked, names))
     for result in settings.outside if extras else ():
-        if result.case == case.id:
+        if result.case == case.id and result.path:
             yield Task((result.name,), partial(_of_outside, case, result))
 
 
@@ -220,7 +221,9 @@ def _of_outside(case: Case, result: OutsideResult, progress: Progress) -> Iterat
         RefusedInput: another in-plane grid, or slices that do not reach over the case's.
     """
     volume = read_source(result.path, thickness_mm=result.thickness_mm, strict=result.strict)
-    require_same_plane(volume.geometry, case.scan.whole, case.id)
+    of_case = volume.geometry.apart_mm(case.grid, in_plane=True) <= SAME_GRID_MM
+    if not of_case:
+        require_same_plane(volume.geometry, case.scan.whole, case.id)
     has_mm, wanted_mm = volume.geometry.centres_mm, case.grid.centres_mm
     scored_mm = wanted_mm[case.scored]
     reach_mm = volume.geometry.spacing_mm / 2 + 1e-3
@@ -229,11 +232,13 @@ def _of_outside(case: Case, result: OutsideResult, progress: Progress) -> Iterat
             f"The result of {result.name} does not cover case {case.id}. File {Path(result.path).name}: slices from "
             f"{has_mm[0]:.2f} to {has_mm[-1]:.2f} mm along the normal, expected {scored_mm[0]:.2f} to {scored_mm[-1]:.2f}."
         )
-    hu = volume.part(slice(None), *case.scan.box).hu
+    hu = volume.hu if of_case else volume.part(slice(None), *case.scan.box).hu
+    run = run_of(result)
+    seconds = run.seconds if run else None
     if len(has_mm) == len(wanted_mm) and np.allclose(has_mm, wanted_mm, atol=1e-3):
-        yield Answer(result.name, round_hu(hu), None, None)
+        yield Answer(result.name, round_hu(hu), None, seconds)
     else:
-        yield Answer(result.name, round_hu(metrics.aligned_cubic(hu, has_mm, wanted_mm)), None, None)
+        yield Answer(result.name, round_hu(metrics.aligned_cubic(hu, has_mm, wanted_mm)), None, seconds)
 
 
 def crop_answer(case: Case, answer: Answer) -> Answer:

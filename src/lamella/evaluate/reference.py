@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
-from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.tasks import TaskTruth, task_truth
-from lamella.metrics.checks import Mask
+from lamella.evaluate.thresholds import TaskSettings
+from lamella.metrics.checks import Hu, Mask
 from lamella.physics.slice_operator import Profile, SliceOperator, covering_grid
 from lamella.results.schema import TruthFigures
 
@@ -38,6 +38,7 @@ class Reference:
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
         tasks: what task figures need; None where none were asked for.
+        asked: thresholds; the usual ones where no tasks were asked for.
     """
 
     case: Case
@@ -49,6 +50,7 @@ class Reference:
     levels: NDArray[np.float64] | None
     edges: tuple[metrics.EdgeSet, float] | None
     tasks: TaskTruth | None
+    asked: TaskSettings
 
     @property
     def figures(self) -> TruthFigures:
@@ -82,6 +84,7 @@ def reference_of(case: Case, tasks: TaskSettings | None = None) -> Reference:
     """Measure the truth of a case; what tasks need of it where they are asked for."""
     hu, masks, geometry = case.scan.volume.hu, case.scan.masks, case.scan.volume.geometry
     reach = math.ceil(case.thick.geometry.thickness_mm / geometry.spacing_mm - 1e-6)
+    asked = tasks or TaskSettings()
     soft, lungs = metrics.shrunk_along_z(masks["soft"], reach), case.scan.lung_region
 
     def edges() -> tuple[metrics.EdgeSet, float]:
@@ -95,7 +98,7 @@ def reference_of(case: Case, tasks: TaskSettings | None = None) -> Reference:
     return Reference(
         case,
         soft,
-        metrics.dense_parts(hu, lungs, geometry, "truth") if lungs.any() else None,
+        foci_of(hu, case, asked, "truth") if lungs.any() else None,
         measured,
         None if measured is None else _where_possible(lambda: _floor(case, soft, measured[0])),
         {
@@ -105,7 +108,14 @@ def reference_of(case: Case, tasks: TaskSettings | None = None) -> Reference:
         _where_possible(lambda: metrics.noise_per_slice(hu, soft, "truth")),
         _where_possible(edges),
         None if tasks is None else task_truth(case, tasks),
+        asked,
     )
+
+
+def foci_of(hu: Hu, case: Case, asked: TaskSettings, name: str) -> metrics.DenseParts:
+    """The small dense foci of a volume on the case's scored slices."""
+    region, geometry = case.scan.lung_region, case.scan.volume.geometry
+    return metrics.dense_parts(hu, region, geometry, name, focus_hu=asked.focus_hu, focus_mm3=asked.focus_mm3)
 
 
 def _floor(case: Case, soft: Mask, sd_hu: float) -> tuple[float, float, float]:

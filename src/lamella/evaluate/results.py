@@ -52,10 +52,10 @@ def assemble(
 
 def _without_paths(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings but for paths, whose folders may be called after patients, and UIDs; settings.yaml has them."""
-    paths = {"path", "series_uid", "thick", "thin", "index", "model"}
+    paths = {"path", "series_uid", "thick", "thin", "index", "model", "record"}
     for name in ("series", "pairs", "splits", "outside", "models"):
         settings[name] = [{key: value for key, value in one.items() if key not in paths} for one in settings[name]]
-    return {key: value for key, value in settings.items() if key != "out"}
+    return {key: value for key, value in settings.items() if key not in ("out", "outside_folder")}
 
 
 def write_table(path: Path, results: Results) -> None:

@@ -136,12 +136,17 @@ def key_of(one: Planned, settings: EvaluationSettings, models: Mapping[str, Thin
     asked["outside"] = [o for o in asked["outside"] if o["case"] == one.id]
     source = {key: value for key, value in dataclasses.asdict(one.source).items() if key != "geometries"}
     geometry = None if one.geometry is None else dataclasses.asdict(one.geometry)
-    files = [_stamp(Path(path)) for path in (*paths_of(one), *(o["path"] for o in asked["outside"]))]
+    files = [_stamp(Path(path)) for path in (*paths_of(one), *_of_tools(asked["outside"]))]
     answering = [
         [m.sha256, m.provenance(m.defaults(ThinSettings())).card, dataclasses.asdict(m.limits)] for m in models.values()
     ]
     code = [lamella.__version__, code_hash()]
     return _hash([code, one.title, source, geometry, asked, files, answering, list(FIGURES)])
+
+
+def _of_tools(outside: list[dict[str, Any]]) -> list[str]:
+    """The files of other tools' results and of their records."""
+    return [file for one in outside for file in (one["path"], one["record"]) if file]
 
 
 def _hash(content: Any) -> str:

@@ -16,8 +16,10 @@ import numpy as np
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.cases import Case, Planned, build_cases, paths_of, plan_cases, safe_id
+from lamella.evaluate.harm import harm_of
 from lamella.evaluate.methods import Answer, Task, crop_answer, kept_volumes, load_models, methods_of, tasks_of
 from lamella.evaluate.nodules import inserted_figures, nodule_figures
+from lamella.evaluate.outside import handed_in, runs_of
 from lamella.evaluate.record import record_of
 from lamella.evaluate.reference import Reference, reference_of
 from lamella.evaluate.results import TABLE, assemble, write_table
@@ -66,7 +68,7 @@ def evaluate(settings: EvaluationSettings, progress: Progress = silent) -> Evalu
     """
     if settings.tasks is not None:
         require("evaluate", "Following vessels in an evaluation")
-    start, out = time.perf_counter(), Path(settings.out)
+    start, out, settings = time.perf_counter(), Path(settings.out), handed_in(settings)
     planned, methods = plan_cases(settings), methods_of(settings)
     models = load_models(settings)
     stores = {one.id: CaseStore(out, one.id, key_of(one, settings, models)) for one in planned}
@@ -136,7 +138,13 @@ def evaluate_case(
         )
     sheets = {name: one.sheet for name, one in scored.items()}
     record = record_of(case, reference, sheets, spheres, volumes, _notes(scored), settings.seed)
-    return dataclasses.replace(record, seconds=round(time.perf_counter() - start, 1))
+    judged = [one.name for one in methods if one.kind in ("model", "outside")]
+    return dataclasses.replace(
+        record,
+        harm=harm_of(case, settings.harm, judged, store.out, volumes),
+        tools=runs_of(settings.outside, case.id),
+        seconds=round(time.perf_counter() - start, 1),
+    )
 
 
 def _notes(scored: Mapping[str, Scored]) -> tuple[str, ...]:

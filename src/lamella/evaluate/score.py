@@ -11,7 +11,7 @@ import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import Answer
-from lamella.evaluate.reference import Reference
+from lamella.evaluate.reference import Reference, foci_of
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.tasks import task_figures
 from lamella.metrics.catalogue import BANDS, NOMINAL, REGIONS
@@ -174,8 +174,7 @@ def _foci(sheet: Sheet, answer: Answer, reference: Reference) -> None:
     def foci() -> dict[str, float]:
         if truth is None:
             raise LamellaError("The scan has no lung.")
-        parts = metrics.dense_parts(answer.hu, scan.lung_region, scan.volume.geometry, answer.method)
-        found = metrics.compare_foci(parts, truth)
+        found = metrics.compare_foci(foci_of(answer.hu, reference.case, reference.asked, answer.method), truth)
         geometry = scan.volume.geometry
         litres = np.count_nonzero(scan.lung_region) * geometry.spacing_mm * math.prod(geometry.pixel_mm) / 1e6
         rates = {

@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lamella.errors import UsageError
-from lamella.metrics.airways import LEAST_HU
-from lamella.metrics.calcium import CALCIUM_HU
-from lamella.metrics.fissures import PLATE_HU_PER_MM2
-from lamella.metrics.masks import VESSEL_HU
-from lamella.metrics.surfaces import NEAR_MM
-from lamella.metrics.vessel_tree import SLACK_MM, SMALL_RADIUS_MM
+from lamella.evaluate.thresholds import HarmSettings, TaskSettings
 from lamella.phantom.settings import Region
 from lamella.physics.slice_operator import Profile
 from lamella.thinning.settings import Mode
@@ -173,8 +168,10 @@ class OutsideResult:
     Attributes:
         name: of the method.
         case: id of the case, as in results.json.
-        path: DICOM folder, ZIP or file, or NIfTI, on the whole in-plane grid of the scan.
+        path: DICOM folder, ZIP or file, or NIfTI, on the whole in-plane grid of the scan or on that of the case, whose thick
+            slices lie in `volumes/CASE/thick.nii.gz`; empty where a `record` says what the tool could not do.
         thickness_mm, strict: as for a series.
+        record: JSON file that says how it was made (`lamella.results.evidence.ToolRun`).
     """
 
     name: str
@@ -182,37 +179,7 @@ class OutsideResult:
     path: str
     thickness_mm: float | None = None
     strict: bool = False
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """Thresholds of the figures of tasks. They were fixed before any result was looked at.
-
-    Attributes:
-        vessel_hu: lung vessels lie above it.
-        small_vessel_mm: radius below which a vessel is a small one.
-        vessel_slack_mm: centre lines farther from the truth's vessels are invented.
-        bone_near_mm: surfaces count so far around the truth's bone.
-        airway_least_hu: a wall of an airway stands out at least so much.
-        calcium_hu: lesions of calcium lie at or above it.
-        fissure_hu_per_mm2: least curvature across a plate of the truth that counts as a fissure.
-
-    Raises:
-        UsageError: a length that is not above 0.
-    """
-
-    vessel_hu: float = VESSEL_HU
-    small_vessel_mm: float = SMALL_RADIUS_MM
-    vessel_slack_mm: float = SLACK_MM
-    bone_near_mm: float = NEAR_MM
-    airway_least_hu: float = LEAST_HU
-    calcium_hu: float = CALCIUM_HU
-    fissure_hu_per_mm2: float = PLATE_HU_PER_MM2
-
-    def __post_init__(self) -> None:
-        for name in ("small_vessel_mm", "vessel_slack_mm", "bone_near_mm", "airway_least_hu", "fissure_hu_per_mm2"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"tasks: {name} must be above 0. Found {getattr(self, name):g}.")
+    record: str | None = None
 
 
 @dataclass(frozen=True)
@@ -229,9 +196,13 @@ class EvaluationSettings:
         projected: also each of them projected onto the measurement.
         models: models to judge.
         outside: results of other tools.
+        outside_folder: folder of further ones: CASE/METHOD.nii.gz (or .nii, .zip, or a folder of DICOM), and
+            CASE/METHOD.json, the `record`; null for none.
         crop_to_body: leave out the air beside the body, for every method alike: padding flatters, and costs time.
         spheres: insert spheres into the lungs and measure what is left of them.
         tasks: thresholds of the figures of tasks; null to leave them out.
+        harm: where the first model or outside result is furthest from the truth, and from cubic interpolation, is looked up
+            in the volumes that are kept; null to leave it out.
         volumes: methods whose volumes are kept for the report's viewer; null for cubic, mean and texture, where they are
             among the methods.
         workers: figures of so many methods are computed at once.
@@ -250,9 +221,11 @@ class EvaluationSettings:
     projected: bool = True
     models: tuple[ModelMethods, ...] = field(default_factory=lambda: (ModelMethods(),))
     outside: tuple[OutsideResult, ...] = ()
+    outside_folder: str | None = None
     crop_to_body: bool = True
     spheres: bool = True
     tasks: TaskSettings | None = field(default_factory=TaskSettings)
+    harm: HarmSettings | None = field(default_factory=HarmSettings)
     volumes: tuple[str, ...] | None = None
     workers: int = 2
     seed: int = 0

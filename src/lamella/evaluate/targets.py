@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.scans import Scan
-from lamella.evaluate.settings import TaskSettings
+from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics.checks import Hu
 from lamella.phantom.targets import Airway, phantom_airways, phantom_specks
 from lamella.phantom.torso import fissure, horizontal_fissure, lungs
@@ -115,7 +115,8 @@ def sheets_of(scan: Scan, asked: TaskSettings) -> metrics.Sheets:
     """The fissures: known ones of a phantom chest, else the plates that the truth shows in its lungs."""
     if scan.phantom is None or scan.phantom.region != "chest":
         vessels, geometry = scan.masks["vessel"], scan.volume.geometry
-        return metrics.find_sheets(scan.volume.hu, scan.lung_region, vessels, geometry, asked.fissure_hu_per_mm2)
+        limits = asked.fissure_hu_per_mm2, asked.fissure_mm2
+        return metrics.find_sheets(scan.volume.hu, scan.lung_region, vessels, geometry, *limits)
     geometry = scan.volume.geometry
     index = np.argwhere(scan.lung_region)[::_EVERY]
     points = index @ geometry.affine[:3, :3].T + geometry.affine[:3, 3]

@@ -14,9 +14,9 @@ from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
 from lamella.evaluate.methods import Answer
 from lamella.evaluate.scans import Scan
-from lamella.evaluate.settings import TaskSettings
 from lamella.evaluate.sheet import Sheet
 from lamella.evaluate.targets import Targets, airway_figures, calcium_figures, sheets_of, targets_of
+from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics.checks import Hu, Mask
 from lamella.metrics.surfaces import BONE_LEVELS_HU, WITHIN_MM
 from lamella.metrics.task_catalogue import TASKS
@@ -39,6 +39,7 @@ class TaskTruth:
         surfaces: level -> the truth's surface of bone; None without bone.
         sheets: fissures, and how the truth shows them; None where there is none to judge.
         targets: airways and specks of known size; None but for the test object that has them.
+        blobs: small structure anywhere in the body; None without a body.
     """
 
     case: Case
@@ -48,14 +49,14 @@ class TaskTruth:
     surfaces: Mapping[float, metrics.Surface] | None
     sheets: tuple[metrics.Sheets, metrics.SheetsSeen] | None
     targets: Targets | None
+    blobs: metrics.Blobs | None
 
 
 def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
     """Measure what tasks need of a case's truth."""
     scan = case.scan
     hu, geometry, lung = scan.volume.hu, scan.volume.geometry, scan.masks["lung"]
-    lungs_ml = np.count_nonzero(lung) * geometry.spacing_mm * math.prod(geometry.pixel_mm) / 1000.0
-    has_lungs = lungs_ml >= LEAST_LUNG_ML
+    has_lungs = _millilitres(lung, scan) >= LEAST_LUNG_ML
     near = metrics.near_bone(scan.masks["bone"], geometry, asked.bone_near_mm)
     return TaskTruth(
         case,
@@ -67,7 +68,13 @@ def task_truth(case: Case, asked: TaskSettings) -> TaskTruth:
         else None,
         _sheets(scan, asked) if has_lungs else None,
         targets_of(scan, asked),
+        _blobs_of(hu, scan, asked, "truth") if scan.masks["body"].any() else None,
     )
+
+
+def _millilitres(mask: Mask, scan: Scan) -> float:
+    geometry = scan.volume.geometry
+    return np.count_nonzero(mask) * geometry.spacing_mm * math.prod(geometry.pixel_mm) / 1000.0
 
 
 def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
@@ -82,6 +89,7 @@ def task_figures(sheet: Sheet, answer: Answer, truth: TaskTruth | None) -> None:
         names = [name for name in TASKS if name.startswith(f"bone_{level:g}_")]
         sheet.add(partial(_bone, answer, truth, level), *names)
     sheet.add(partial(_fissures, answer, truth), *(name for name in TASKS if name.startswith("fissure_")))
+    sheet.add(partial(_blobs, answer, truth), *(name for name in TASKS if name.startswith("blobs_")))
     for prefix, measure in (("airway_", airway_figures), ("calcium_", calcium_figures)):
         names = [name for name in TASKS if name.startswith(prefix)]
         sheet.add(partial(_known, measure, answer, truth), *names)
@@ -126,6 +134,19 @@ def _fissures(answer: Answer, truth: TaskTruth) -> dict[str, float]:
         "fissure_by_chance": seen.by_chance,
         "fissure_contrast_ratio": seen.contrast_hu / true.contrast_hu,
     }
+
+
+def _blobs_of(hu: Hu, scan: Scan, asked: TaskSettings, name: str) -> metrics.Blobs:
+    return metrics.blobs_of(hu, scan.masks["body"], scan.volume.geometry, asked.blob_hu, asked.blob_mm3, name)
+
+
+def _blobs(answer: Answer, truth: TaskTruth) -> dict[str, float]:
+    if truth.blobs is None:
+        raise LamellaError("The scan shows no body.")
+    scan = truth.case.scan
+    invented, erased = metrics.compare_blobs(_blobs_of(answer.hu, scan, truth.asked, answer.method), truth.blobs)
+    litres = _millilitres(scan.masks["body"], scan) / 1000.0
+    return {"blobs_invented_per_litre": invented / litres, "blobs_erased_per_litre": erased / litres}
 
 
 def _known(measure: Callable[[Hu, Targets], dict[str, float]], answer: Answer, truth: TaskTruth) -> dict[str, float]:

@@ -19,6 +19,7 @@ from lamella.metrics.baseline import (
     best_shift_mm,
     refined_shift_mm,
 )
+from lamella.metrics.blobs import Blobs, blobs_of, compare_blobs
 from lamella.metrics.calcium import agatston_scores, speck_scores
 from lamella.metrics.calibration import coverage_curve, error_detection_auc
 from lamella.metrics.coarse_noise import WIDE_MM, coarse_noise_ratio, slices_apart, window_side_px
@@ -42,6 +43,7 @@ from lamella.metrics.masks import (
 )
 from lamella.metrics.nodules import FEWEST_ABSENT, NoduleMatch, compare_nodule, detectability, observer_answer
 from lamella.metrics.noise import IN_PLANE_WINDOW_PX, LEAST_NOISE_VOXELS, noise_sd_along_z, noise_sd_in_plane
+from lamella.metrics.places import Kind, Place, kind_of, largest_differences
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
 from lamella.metrics.sphere_places import empty_places, place_spheres
@@ -67,19 +69,19 @@ from lamella.metrics.vessel_tree import TreeMatch, VesselTree, compare_trees, ve
 
 __all__ = [
     "AIRWAY_PLACES_MM", "AIRWAY_REACH_MM", "FEWEST_ABSENT", "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX",
-    "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "DenseParts",
-    "EdgeSet", "Lumen", "NoduleMatch", "Offsets", "Sheets", "SheetsSeen", "Spectrum", "Sphere", "Surface",
-    "SurfaceMatch", "TreeMatch", "VesselTree", "agatston_scores", "aligned_cubic", "aligned_interpolation",
-    "band_ratio", "best_shift_mm", "body_mask", "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio",
-    "compare_foci", "compare_nodule", "compare_surfaces", "compare_trees", "concordance", "coverage_curve",
-    "dense_parts", "detectability", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm",
-    "empty_places", "error_detection_auc", "find_edges_z", "find_sheets", "gradient_error_z", "histogram_distance_hu",
-    "insert_spheres", "laa_percent", "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "measure_airway",
-    "near_bone", "noise_correlation_z", "noise_floor_hu", "noise_per_slice", "noise_power_along_z",
-    "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu",
-    "place_spheres", "psnr", "psnr_windowed", "refined_shift_mm", "rmse_hu", "sheets_seen", "shrunk_along_z",
-    "slab_bootstrap_gain_db", "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask", "speck_scores",
-    "sphere_contrast", "sphere_recovery", "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio",
-    "surface_of", "vessel_mask", "vessel_tree", "window_side_px",
+    "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "Blobs",
+    "DenseParts", "EdgeSet", "Kind", "Lumen", "NoduleMatch", "Offsets", "Place", "Sheets", "SheetsSeen", "Spectrum",
+    "Sphere", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "agatston_scores", "aligned_cubic",
+    "aligned_interpolation", "band_ratio", "best_shift_mm", "blobs_of", "body_mask", "bone_mask", "bootstrap_interval",
+    "box_around", "coarse_noise_ratio", "compare_blobs", "compare_foci", "compare_nodule", "compare_surfaces",
+    "compare_trees", "concordance", "coverage_curve", "dense_parts", "detectability", "edge_second_difference_ratio",
+    "edge_width_z_mm", "edge_widths_z_mm", "empty_places", "error_detection_auc", "find_edges_z", "find_sheets",
+    "gradient_error_z", "histogram_distance_hu", "insert_spheres", "kind_of", "laa_percent", "largest_differences",
+    "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "measure_airway", "near_bone", "noise_correlation_z",
+    "noise_floor_hu", "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z",
+    "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed",
+    "refined_shift_mm", "rmse_hu", "sheets_seen", "shrunk_along_z", "slab_bootstrap_gain_db", "slab_bootstrap_rmse",
+    "slices_apart", "soft_tissue_mask", "speck_scores", "sphere_contrast", "sphere_recovery", "sphere_volume_ratio",
+    "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree", "window_side_px",
 ]
 # fmt: on

@@ -78,13 +78,19 @@ class SheetsSeen:
 
 
 def find_sheets(
-    truth: Hu, region: Mask, vessels: Mask, geometry: Geometry, plate_hu_per_mm2: float = PLATE_HU_PER_MM2
+    truth: Hu,
+    region: Mask,
+    vessels: Mask,
+    geometry: Geometry,
+    plate_hu_per_mm2: float = PLATE_HU_PER_MM2,
+    sheet_mm2: float = SHEET_MM2,
 ) -> Sheets:
     """Plates of the truth inside the lungs: fissures, and whatever else is thin and flat.
 
     Args:
         region, vessels: (z, y, x) from `lung_region` and `vessel_mask`.
         plate_hu_per_mm2: least curvature across a plate.
+        sheet_mm2: least surface of a connected plate.
 
     Returns:
         One point for each voxel that a ridge passes through, moved onto the ridge; every n-th of more than `MOST_POINTS`.
@@ -116,7 +122,7 @@ def find_sheets(
     ridge = (np.abs(off_mm[:, None] * across) <= steps_mm / 2 + 1e-6).all(axis=1)
     ridge &= along <= -FLAT * curvature * SMOOTHING_MM
     likely, across, off_mm = likely[ridge], across[ridge], off_mm[ridge]
-    large = _in_large_parts(likely, across, hu.shape, steps_mm)
+    large = _in_large_parts(likely, across, hu.shape, steps_mm, sheet_mm2)
     first = [one.start for one in box]
     index = likely[large] + first + off_mm[large, None] * across[large] / steps_mm
     every = -(-max(len(index), 1) // MOST_POINTS)
@@ -176,12 +182,12 @@ def _smoothed(hu: NDArray[np.float32], steps_mm: NDArray[np.float64]) -> NDArray
 
 
 def _in_large_parts(
-    at: NDArray[np.intp], across: Points, shape: tuple[int, ...], steps_mm: NDArray[np.float64]
+    at: NDArray[np.intp], across: Points, shape: tuple[int, ...], steps_mm: NDArray[np.float64], least_mm2: float
 ) -> NDArray[np.bool_]:
-    """(n,) points of connected plates of at least `SHEET_MM2`: a voxel has the surface that cuts through it."""
+    """(n,) points of connected plates of at least so much surface: a voxel has the surface that cuts through it."""
     mask = np.zeros(shape, dtype=np.bool_)
     mask[tuple(at.T)] = True
     labels, _ = ndimage.label(mask, np.ones((3, 3, 3)))
     own = labels[tuple(at.T)]
     area_mm2 = np.prod(steps_mm) / (np.abs(across) * steps_mm).max(axis=1)
-    return np.asarray(np.bincount(own, area_mm2)[own] >= SHEET_MM2) if len(own) else np.zeros(0, dtype=np.bool_)
+    return np.asarray(np.bincount(own, area_mm2)[own] >= least_mm2) if len(own) else np.zeros(0, dtype=np.bool_)

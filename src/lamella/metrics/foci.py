@@ -72,8 +72,16 @@ class DenseParts:
     is_focus: NDArray[np.bool_]
 
 
-def dense_parts(hu: Hu, region: Mask, geometry: Geometry, case: str = "prediction") -> DenseParts:
-    """Find the foci of one volume: parts above `FOCUS_HU` of `FOCUS_MM3` that lie wholly inside the region.
+def dense_parts(
+    hu: Hu,
+    region: Mask,
+    geometry: Geometry,
+    case: str = "prediction",
+    *,
+    focus_hu: float = FOCUS_HU,
+    focus_mm3: tuple[float, float] = FOCUS_MM3,
+) -> DenseParts:
+    """Find the foci of one volume: parts above `focus_hu` of `focus_mm3` that lie wholly inside the region.
 
     A part that leaves the region, or reaches the first or last slice, hangs on the chest wall, the diaphragm or the
     hilum, or may do so: blur of a border is no focus. Voxels are joined through faces, after an in-plane Gaussian of
@@ -92,11 +100,11 @@ def dense_parts(hu: Hu, region: Mask, geometry: Geometry, case: str = "predictio
     box = box_around(region, (1, 1, 1))
     sigma_px = tuple(SMOOTHING_MM / step_mm for step_mm in geometry.pixel_mm)
     planes = (finite(plane.astype(np.float64), case) for plane in hu[box])
-    labels, count = ndimage.label(np.stack([ndimage.gaussian_filter(plane, sigma_px) > FOCUS_HU for plane in planes]))
+    labels, count = ndimage.label(np.stack([ndimage.gaussian_filter(plane, sigma_px) > focus_hu for plane in planes]))
     outside = ~region[box]
     outside[[0, -1]] = True
     size_mm3 = np.bincount(labels.ravel(), minlength=count + 1) * geometry.spacing_mm * np.prod(geometry.pixel_mm)
-    is_focus = (size_mm3 >= FOCUS_MM3[0]) & (size_mm3 <= FOCUS_MM3[1])
+    is_focus = (size_mm3 >= focus_mm3[0]) & (size_mm3 <= focus_mm3[1])
     is_focus[labels[outside & (labels > 0)]] = False
     is_focus[0] = False
     return DenseParts(labels, is_focus)

@@ -54,6 +54,11 @@ TASKS = {
         "Specks found", "", "high", "tasks", "Share of the specks that score in the truth and in the result.", 3),
     "calcium_elsewhere": Figure(
         "Score elsewhere", "", "low", "tasks", "Score of what is no speck, over the truth's score of the specks.", 3),
+    "blobs_invented_per_litre": Figure(
+        "Blobs invented a litre", "1/l", "low", "tasks",
+        "Small bright or dark structure (100 HU, 2 to 10 mm, unless set otherwise) that the truth lacks, a litre of body."),
+    "blobs_erased_per_litre": Figure(
+        "Blobs erased a litre", "1/l", "low", "tasks", "The same that the truth has and the result lacks, a litre of body."),
 }
 """Name of the figure -> what it is."""
 NODULES = {

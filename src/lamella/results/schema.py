@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from lamella.metrics.catalogue import Figure
 from lamella.results.compared import Gain, Interval, Paired, Pooled
+from lamella.results.evidence import Harm, ToolRun
 
 Kind = Literal["thickened", "pair", "phantom"]
 MethodKind = Literal["baseline", "projected", "model", "outside"]
@@ -172,6 +173,8 @@ class CaseRecord:
         figures: method -> figure -> value; None where it does not exist.
         intervals: method -> figure -> 95 % interval.
         absent: method -> figure -> why it does not exist.
+        harm: where the first model or outside result is worst; None where its volume was not kept.
+        tools: method -> how another tool made its result, or why it could not.
         seconds: that the case took.
     """
 
@@ -199,6 +202,8 @@ class CaseRecord:
     coverage: Coverage | None
     spheres: SphereCurves | None
     volumes: VolumeFiles
+    harm: Harm | None = None
+    tools: dict[str, ToolRun] = field(default_factory=dict)
     seconds: float = 0.0
 
     def figure(self, method: str, name: str) -> float | None:
