@@ -159,6 +159,12 @@ def _named(kind: str, builds: Sequence[Build]) -> dict[str, Build]:
     return {f"{kind}-{number}": build for number, build in enumerate(builds)}
 
 
+def _empty_end() -> NDArray[np.int16]:
+    hu = body_hu(8)
+    hu[-1] = -1024
+    return hu
+
+
 STUDIES: dict[str, Build] = {
     **_named("slice", [series(per_slice={3: change}) for change, _ in WRONG_SLICES]),
     **_named("series", [series(tags=tags) for tags, _ in WRONG_SERIES]),
@@ -179,6 +185,9 @@ STUDIES: dict[str, Build] = {
     "two-acquisitions": added(
         hu=phantom_hu(seed=5), per_slice={k: {"SOPInstanceUID": f"1.2.3.7.{k}"} for k in range(8)}
     ),
+    "counted-anew": series(phantom_hu(24), per_slice={k: {"InstanceNumber": k // 6 + 1} for k in range(24)}),
+    "empty-end": series(_empty_end()),
+    "nifti-empty-end": nifti(np.transpose(_empty_end(), (2, 1, 0))),
     "padding-in-tissue": series(_padded_in_tissue(), signed=True, bits=16, tags={"PixelPaddingValue": ("SS", 50)}),
     "iodine": series(body_hu(8), tags={"ImageType": ["DERIVED", "PRIMARY", "AXIAL", "IODINE"]}),
     "beyond-bits": series(per_slice={1: {"stored": np.full((16, 20), 5000, np.uint16)}}),

@@ -194,6 +194,32 @@ def test_junk_in_optional_elements_is_dropped_and_listed_and_never_an_error_when
     assert "\x1b" not in listed
 
 
+@pytest.mark.parametrize("junk", [b"abc ", b"1_0 ", b"nan ", b"1e400 ", b"--1 ", b"\x1b[31m!"])
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "WindowCenter", "WindowWidth", "XRayTubeCurrent", "ExposureTime", "Exposure", "InstanceNumber", "SeriesNumber",
+        "SliceLocation", "SpacingBetweenSlices", "LossyImageCompressionRatio", "SeriesTime", "ContentDate",
+        "ReconstructionTargetCenterPatient",
+    ],
+)  # fmt: skip
+def test_junk_in_what_results_do_not_copy_is_listed_too(tmp_path, keyword, junk):
+    build_series(tmp_path, phantom_hu(4))
+    path, tag = tmp_path / "0001.dcm", tag_for_keyword(keyword)
+    dataset = pydicom.dcmread(path)
+    dataset[tag] = pydicom.dataelem.RawDataElement(
+        pydicom.tag.Tag(tag), dictionary_VR(keyword), len(junk), junk, 0, False, True
+    )
+    dataset.save_as(path)
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.hu, phantom_hu(4))
+    listed = {f"{keyword} is not valid in 1 file: left out of results"}
+    listed |= {f"element ({tag >> 16:04x},{tag & 0xFFFF:04x}) is malformed in 1 files and was left out"}
+    assert listed & set(volume.header.notes)
+    assert "[31m" not in "".join(volume.header.notes)
+    check_writable(volume, split(volume, 2).geometry, DERIVATION)
+
+
 def simple_itk_like(folder, hu):
     """What SimpleITK's ImageSeriesWriter leaves: no names, times or kernel, RescaleType US, derived, long decimals."""
     gone = ("KVP", "ConvolutionKernel", "PatientPosition", "AcquisitionNumber", "BodyPartExamined", "WindowCenter",

@@ -86,7 +86,7 @@ def stack_of(slices: Sequence[Slice], repair: RepairKind | None = None) -> Stack
     normal = np.cross(row, column)
     mend: Mend | None
     spacing, mend = check_spacing(ordered, heights, rounding.along(normal), repair, bool(shear.any()))
-    check_one_acquisition(ordered)
+    joined = check_one_acquisition(ordered)
 
     first = ordered[0]
     affine = np.eye(4)
@@ -101,7 +101,7 @@ def stack_of(slices: Sequence[Slice], repair: RepairKind | None = None) -> Stack
     if repair is not None and mend is None:
         raise nothing_to_repair(repair, f"{len(ordered)} slices every {spacing:.4g} mm along their normal")
     ascending, note = _numbering(ordered)
-    notes = (*(() if mend is None else (mend.note,)), *note, *_remarks(ordered, spacing))
+    notes = (*(() if mend is None else (mend.note,)), *note, *_remarks(ordered, spacing), *joined)
     return Stack(tuple(ordered), Geometry(shape, affine, first.thickness_mm), ascending, notes, mend)
 
 
@@ -220,7 +220,4 @@ def _remarks(ordered: Sequence[Slice], spacing: float) -> list[str]:
         notes.append(
             f"SpacingBetweenSlices says {float(claimed):g} mm, the positions {spacing:.4g} mm: positions are used"
         )
-    for keyword in ("ConvolutionKernel", "KVP", "PatientPosition"):
-        if len({text_of(one.header, keyword) for one in ordered}) > 1:
-            notes.append(f"{keyword} differs within the series")
     return notes

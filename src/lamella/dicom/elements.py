@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -14,6 +14,8 @@ from pydicom.uid import UID
 from pydicom.valuerep import STR_VR, PersonName
 
 from lamella.errors import RefusedInput
+
+NUMBER_VRS = {"DS", "IS", "FD", "FL", "SL", "SS", "UL", "US"}
 
 TEXT_VRS = {"LO", "LT", "PN", "SH", "ST", "UC", "UT"}
 """Value representations whose meaning depends on SpecificCharacterSet (PS3.5 6.1.2.3)."""
@@ -23,6 +25,8 @@ _CODE = re.compile(r"[A-Za-z0-9 _.:+/\\()\[\]-]{1,64}")
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,9})?\s*", re.ASCII | re.IGNORECASE)
 """PS3.5 table 6.2-1, DS and IS. `float` also reads 1_0 and the digits of other scripts, and a tag (VR AT) is an integer."""
+
+_IS_LIMIT = 2**31
 
 _AS_READ = "bytes_as_read"
 
@@ -46,17 +50,29 @@ def numbers(header: Dataset, keyword: str, count: int, name: str, why: str) -> t
         raise RefusedInput(
             f"{label} is missing or unreadable in {name}. {why}. Export the series again with its full header."
         )
-    values = [value] if isinstance(value, (int, float, str)) else list(value)
-    try:
-        found = tuple(map(float, values)) if all(_NUMBER.fullmatch(str(item)) for item in values) else ()
-    except (TypeError, ValueError):
-        found = ()
-    if len(found) != count or not all(math.isfinite(item) for item in found):
+    found = numbers_of(header, keyword)
+    if len(found) != count:
+        several = 1 if isinstance(value, (int, float, str)) else len(value)
         raise RefusedInput(
-            f"{label} is malformed in {name}. Found {len(values)} values; expected {count} finite "
+            f"{label} is malformed in {name}. Found {several} values; expected {count} finite "
             f"number{'s' if count > 1 else ''}."
         )
     return found
+
+
+def numbers_of(header: Dataset, keyword: str) -> tuple[float, ...]:
+    """The element's finite numbers; none where it is absent, or where one of its values is anything else.
+
+    The numbers of an integer string (IS) are integers of 32 bits (PS3.5 table 6.2-1).
+    """
+    value, whole = value_of(header, keyword), dictionary_VR(keyword) == "IS"
+    values = [value] if value is None or isinstance(value, (int, float, str)) else value
+    try:
+        found = tuple(map(float, values)) if all(_NUMBER.fullmatch(str(item)) for item in values) else ()
+    except (TypeError, ValueError, OverflowError):
+        return ()
+    fits = (math.isfinite(one) and (not whole or (one.is_integer() and abs(one) < _IS_LIMIT)) for one in found)
+    return found if all(fits) else ()
 
 
 def value_of(header: Dataset, keyword: str) -> Any:
@@ -70,8 +86,8 @@ def value_of(header: Dataset, keyword: str) -> Any:
 
 def whole_number(header: Dataset, keyword: str) -> int | None:
     """The element as one integer, or None where it is anything else."""
-    value = value_of(header, keyword)
-    return int(value) if isinstance(value, (int, float)) and float(value).is_integer() else None
+    found = numbers_of(header, keyword)
+    return int(found[0]) if len(found) == 1 and found[0].is_integer() else None
 
 
 def text_of(header: Dataset, keyword: str) -> str:

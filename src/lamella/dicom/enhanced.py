@@ -26,6 +26,9 @@ _GROUPS = {
 # Elements that go by another name in the classic IOD.
 _CLASSIC_TAGS = {"FrameType": Tag("ImageType"), "FrameAcquisitionNumber": Tag("AcquisitionNumber")}
 
+_WHOLE = {"ContrastBolusUsageSequence"}
+"""Functional groups that are kept as sequences, too: one item for each contrast agent (PS3.3 C.7.6.16.2.12)."""
+
 
 def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     """One data set a frame, in file order, with shared and then per-frame functional groups laid on the top level.
@@ -70,6 +73,8 @@ def _lay(header: Dataset, group: Dataset) -> None:
     for macro in group:
         if macro.VR != "SQ" or macro.tag.is_private or not macro.value:
             continue
+        if macro.keyword in _WHOLE:
+            header.add(macro)
         for element in macro.value[0]:
             own = copy(element)  # as it is: a damaged value would not survive a second conversion
             own.tag = _CLASSIC_TAGS.get(element.keyword, element.tag)

@@ -250,14 +250,14 @@ def _pixels(
         finish(0)
     names = [one.name for one in stack.slices]
     unspecified = next((one.name for one in stack.slices if rescale_unit(one.header) == "US"), "")
-    check_hu(hu, counts, series_uid, unspecified, names)
+    doubts = check_hu(hu, counts, series_uid, unspecified, names)
     padded, below = sum(one.padded for one in counts), sum(one.below for one in counts)
     notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []
     notes += [f"{below:,} pixels below -1024 HU set to air (-1024 HU)"] if below else []
     notes += (
         [f"{surplus} file{'s have' if surplus > 1 else ' has'} bytes behind the pixels, ignored"] if surplus else []
     )
-    return hu, tuple(notes)
+    return hu, (*notes, *doubts)
 
 
 def _fill(encoded: bytes | memoryview, form: PixelFormat, one: Slice, out: NDArray[np.generic]) -> SliceValues:

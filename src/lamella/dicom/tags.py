@@ -20,9 +20,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.valuerep import STR_VR, validate_value
 
-from lamella.dicom.elements import TEXT_VRS, is_coded, text_element, undecoded
+from lamella.dicom.elements import NUMBER_VRS, TEXT_VRS, is_coded, numbers_of, text_element, undecoded, value_of
+from lamella.dicom.header import NEEDED
 
-_NUMBERS = {"DS", "IS", "FD", "FL", "SL", "SS", "UL", "US"}
 _UNFIT = (ValueError, TypeError, OverflowError, NotImplementedError, LookupError, AttributeError)
 
 PATIENT = (  # PS3.3 C.7.1.1 Patient, C.7.1.3 Clinical Trial Subject
@@ -142,6 +142,13 @@ _REASONS = {
 DROPPED = {keyword: reason for reason, keywords in _REASONS.items() for keyword in keywords}
 """Keyword -> reason of what is left out on purpose. What no table names is left out too (private groups, overlays 60xx)."""
 
+_NOT_NEEDED = tuple(
+    keyword
+    for keyword in (*RECOMPUTED, *DROPPED)
+    if keyword not in NEEDED and dictionary_VR(keyword) in {*NUMBER_VRS, "DA", "TM"}
+)
+"""Numbers, dates and times that reading can do without and results do not copy: junk in them is listed all the same."""
+
 
 def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) -> Dataset:
     """Copy the named attributes that `source` holds with a value; the copy shares nothing with `source`.
@@ -161,8 +168,9 @@ def inherit(source: Dataset, keywords: tuple[str, ...], *, exact: bool = False) 
 
 
 def left_out(first: Dataset, slices: Iterable[Dataset]) -> list[str]:
-    """Notes on the attributes that `inherit` will leave out, without their values."""
+    """Notes on the attributes that `inherit` will leave out, and on junk in others, without their values."""
     counts: Counter[str] = Counter()
+    slices = tuple(slices)
     places = [(first, IDENTITY, True), (first, FROM_FIRST, False), *((one, FROM_NEAREST, False) for one in slices)]
     with config.disable_value_validation():
         for header, keywords, exact in places:
@@ -171,10 +179,25 @@ def left_out(first: Dataset, slices: Iterable[Dataset]) -> list[str]:
                     _fitting(header, keyword, exact)
                 except _UNFIT:
                     counts[keyword] += 1
+        for one in slices:
+            counts.update(keyword for keyword in _NOT_NEEDED if _is_junk(one, keyword))
     return [
         f"{keyword} is not valid in {n} file{'s' if n > 1 else ''}: left out of results"
         for keyword, n in counts.items()
     ]
+
+
+def _is_junk(header: Dataset, keyword: str) -> bool:
+    value, vr = value_of(header, keyword), dictionary_VR(keyword)
+    if value is None or value == "":
+        return False
+    if vr in NUMBER_VRS:
+        return not numbers_of(header, keyword)
+    try:
+        _validate(header[keyword])
+    except _UNFIT:
+        return True
+    return False
 
 
 def _fitting(source: Dataset, keyword: str, exact: bool) -> DataElement | None:
@@ -191,7 +214,7 @@ def _fitting(source: Dataset, keyword: str, exact: bool) -> DataElement | None:
         _validate(element)
     if text and raw is not None:
         return text_element(keyword, vr, raw)
-    if vr in _NUMBERS or (vr != "SQ" and not exact):  # a name or date that cannot be written is refused, not left out
+    if vr in NUMBER_VRS or (vr != "SQ" and not exact):  # a name or date that cannot be written is refused, not left out
         _encode(element)
     return element
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from lamella.dicom.decode import Stored
 from lamella.dicom.header import Slice
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import AIR_BELOW_HU, odd_slice, sunken, why_not_hu, why_not_hu_volume
+from lamella.physics.hounsfield import AIR_BELOW_HU, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
 from lamella.volume import AIR_HU, MAX_HU
 
 _AIR_TOP_HU = -900
@@ -128,8 +128,8 @@ def _check_padding(mask: NDArray[np.bool_], own: NDArray[Any], one: Slice) -> No
 
 def check_hu(
     hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, unspecified: str, names: Sequence[str]
-) -> None:
-    """Refuses a volume whose values cannot be Hounsfield units.
+) -> list[str]:
+    """Refuses a volume whose values cannot be Hounsfield units, and returns notes on what is no measurement.
 
     Args:
         hu: (z, y, x) HU.
@@ -153,6 +153,7 @@ def check_hu(
         )
     if odd := odd_slice(hu):
         raise RefusedInput(
-            f"{names[odd[0]]} cannot be a slice of this scan: {odd[1]}. Its pixels were lost, or its RescaleIntercept is "
-            "wrong. Export the series again, or take the file out."
+            f"{names[odd[0]]} cannot be a slice of this scan: {odd[1]}. Its pixels were lost or never measured, or its "
+            "RescaleIntercept is wrong. Export the series again, or take the file out."
         )
+    return doubts(hu, names)

@@ -13,7 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import AIR_BELOW_HU, odd_slice, sunken, why_not_hu, why_not_hu_volume
+from lamella.physics.hounsfield import AIR_BELOW_HU, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
 from lamella.volume import AIR_HU, MAX_HU
 
 MAX_VOXELS = 2**32
@@ -111,8 +111,8 @@ class Values:
         self.sunken += sunken(plane)
 
 
-def check_hu(name: str, hu: NDArray[Any], found: Values) -> None:
-    """Refuses what cannot be Hounsfield units, as of DICOM.
+def check_hu(name: str, hu: NDArray[Any], found: Values) -> list[str]:
+    """Refuses what cannot be Hounsfield units, and returns notes on what is no measurement, as of DICOM.
 
     Args:
         name: of the file.
@@ -128,6 +128,7 @@ def check_hu(name: str, hu: NDArray[Any], found: Values) -> None:
         )
     if odd := odd_slice(hu):
         raise RefusedInput(
-            f"Slice {odd[0] + 1} of {len(hu)} of {name} cannot be a slice of this scan: {odd[1]}. Its voxels were lost. "
-            "Convert the CT again."
+            f"Slice {odd[0] + 1} of {len(hu)} of {name} cannot be a slice of this scan: {odd[1]}. Its voxels were lost, or "
+            "never measured. Convert the CT again, or cut empty slices off."
         )
+    return doubts(hu, [f"slice {k + 1}" for k in range(len(hu))])

@@ -288,5 +288,5 @@ def _hu(
             )
         found.add(values)
         hu[index] = np.clip(values, AIR_HU, MAX_ABS_HU)
-    check_hu(name, hu, found)
-    return hu, [f"{found.below:,} voxels below -1024 HU set to air (-1024 HU)"] if found.below else []
+    notes = check_hu(name, hu, found)
+    return hu, [*([f"{found.below:,} voxels below -1024 HU set to air (-1024 HU)"] if found.below else []), *notes]

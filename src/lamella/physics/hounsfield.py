@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from lamella.volume import MAX_HU
 
@@ -47,7 +50,10 @@ _AIRY_NEIGHBOURS, _AIRY_NEIGHBOUR = 0.1, 0.3
 """Between two slices, or behind one at an end, of which this share is air, a slice holds some air too."""
 
 _TORN_ROWS, _BODY_SHARE = 4, 0.1
-"""Rows of one value between rows of which this share is body: as many are no measurement."""
+"""Rows of one value beside rows of which this share is body: as many are no measurement."""
+
+_MASKED_SHARE, _LOOKED_AT = 0.75, 16
+"""No measured value fills so much of the corners; the border of what does is looked at in so many slices."""
 
 
 def why_not_hu(lowest: float, highest: float) -> str | None:
@@ -88,10 +94,10 @@ def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float, sunken: float
     soft = float((dense < _SOFT_HU).mean()) if dense.size >= _LEAST_PIXELS else 1.0
     if airy >= _AIR_SHARE and soft < _SOFT_SHARE and np.median(dense) > _MIDDLE_HU:
         return f"what is denser than fat is near {np.median(dense):.0f}, where water should be near 0"
-    if airy >= _AIR_SHARE:
-        return None
     if level <= AIR_BELOW_HU:
         return None
+    if airy >= _AIR_SHARE:
+        return f"everything around the body is {level:g}" if _surround(hu) == "masked" else None
     if corners.min() == corners.max() and hu.min() < hu.max():
         return f"everything around the body is {level:g}, and nothing lies below {AIR_BELOW_HU}"
     low, high = np.percentile(corners, (1, 99))
@@ -111,22 +117,24 @@ def sunken(hu: NDArray[Any]) -> int:
 def odd_slice(hu: NDArray[Any]) -> tuple[int, str] | None:
     """A slice that cannot have been measured together with its neighbours, from 0, and why; None where there is none.
 
-    Only rows with noise count as a body: phantoms by computation may have empty slices between their parts.
+    Only rows with noise count as a body: phantoms by computation may have empty slices between or beyond their parts.
 
     Args:
         hu: (z, y, x) values.
     """
-    if hu[0].size < _LEAST_PIXELS:
-        return None
     blank = np.stack([plane.min(1) == plane.max(1) for plane in hu])
     body = np.stack([_measured_rows(plane) for plane in hu])
     full = np.flatnonzero(~blank.all(1)).tolist()
-    for k in range(1, len(hu) - 1):
-        if blank[k].any() and full and full[0] < k < full[-1]:
-            before, behind = full[bisect_left(full, k) - 1], full[bisect_right(full, k)]
-            torn = int((blank[k] & body[before] & body[behind]).sum())
-            if torn >= _TORN_ROWS:
-                return k, f"{torn} of its {hu.shape[1]} rows are empty where the slices beside it show a body"
+    for k in np.flatnonzero(blank.any(1)).tolist():
+        beside = [*full[: bisect_left(full, k)][-1:], *full[bisect_right(full, k) :][:1]]
+        torn = blank[k] & body[beside].all(0) if beside else np.zeros(0, bool)
+        # At an end of the stack a body may end as well, but not from one row to the next.
+        ends = len(beside) > 1 or blank[k].all() or (torn[1:] & body[k, :-1]).any() or (torn[:-1] & body[k, 1:]).any()
+        if torn.sum() >= _TORN_ROWS and ends:
+            at = "the slices beside it show" if len(beside) > 1 else "the slice beside it shows"
+            return k, f"{torn.sum()} of its {hu.shape[1]} rows are empty where {at} a body"
+    if hu[0].size < _LEAST_PIXELS:
+        return None
     air = np.array([float((plane[::2, ::2] < AIR_BELOW_HU).mean()) for plane in hu])
     for k, plane in enumerate(hu):
         beside = [*air[max(k - 1, 0) : k].tolist(), *air[k + 1 : k + 2].tolist()]
@@ -137,6 +145,59 @@ def odd_slice(hu: NDArray[Any]) -> tuple[int, str] | None:
                 f"nothing in it lies below {AIR_BELOW_HU}, and {100 * min(beside):.0f} % of what is beside it does",
             )
     return None
+
+
+def doubts(hu: NDArray[Any], names: Sequence[str]) -> list[str]:
+    """What a report must say of values that can be Hounsfield units and are yet no measurement.
+
+    Args:
+        hu: (z, y, x) values that were not refused.
+        names: of the slices.
+    """
+    notes = []
+    if _surround(hu):
+        level = np.median(_corners(hu))
+        notes.append(
+            f"everything around the body is {level:g} HU, where air should be near -1000: if it was masked or filled, set it "
+            "to -1000; edges beside it are made thin as if it had been measured"
+        )
+    empty = [name for name, plane in zip(names, hu, strict=True) if plane.min() == plane.max()]
+    if 0 < len(empty) < len(hu):
+        notes.append(
+            f"{len(empty)} slices hold a single value each, the first {empty[0]}: nothing was measured there, and the result "
+            "has nothing there that was"
+        )
+    same = [k for k, (one, other) in enumerate(pairwise(hu)) if one.min() < one.max() and np.array_equal(one, other)]
+    if same:
+        notes.append(
+            f"{len(same)} slices hold the same pixels as the one before, the first {names[same[0] + 1]}: a copy, unless the "
+            "images were computed"
+        )
+    return notes
+
+
+def _surround(hu: NDArray[Any]) -> str:
+    """What is known of corners that are denser than air and hold one value: "masked", "filled", or "" where they are neither.
+
+    A mask ends at a noisy body. A field that was filled ends in air, and computed images have no noise: their values are
+    right, whatever lies around them.
+    """
+    corners = _corners(hu)
+    level = np.median(corners)
+    if level <= AIR_BELOW_HU or (corners == level).mean() < _MASKED_SHARE or hu.min() == hu.max():
+        return ""
+    rim, noisy = [], []
+    for plane in hu[:: max(1, len(hu) // _LOOKED_AT)]:
+        regions, _ = ndimage.label(plane == level)
+        outside = np.isin(regions, np.setdiff1d(regions[[0, 0, -1, -1], [0, -1, 0, -1]], 0))
+        rim.append(plane[ndimage.binary_dilation(outside, iterations=2) & ~outside])
+        noisy.append((plane[:, 1:] != plane[:, :-1])[~(outside[:, 1:] | outside[:, :-1])])
+    beside, changes = np.concatenate(rim), np.concatenate(noisy)
+    if not beside.size or not changes.size:
+        return ""
+    if changes.mean() < 1 / 2:
+        return "filled"
+    return "filled" if np.median(beside) < _SURROUND_HU else "masked"
 
 
 def _measured_rows(plane: NDArray[Any]) -> NDArray[np.bool_]:
