@@ -11,7 +11,7 @@ import pytest
 
 from lamella.phantom import PhantomSettings, paint_phantom, write_phantom_study
 from lamella.phantom.shapes import Grid
-from lamella.phantom.solids import DENSITIES_HU, _distance
+from lamella.phantom.solids import DENSITIES_HU, solid_distance
 
 OBJECT = PhantomSettings(
     shape=(60, 120, 120), pixel_mm=2.0, spacing_mm=2.0, thickness_mm=2.0, noise_hu=0.0, region="solids", seed=1
@@ -41,7 +41,7 @@ def test_solids_have_their_volume(kind: int, share: float) -> None:
     grid = Grid(axis, axis, axis, edge_mm=0.7)
     half = np.array([8.0, 8.0, 12.0])
     turn = np.eye(3, dtype=np.float32)[[1, 2, 0]]
-    distance = _distance(grid, np.array([0.3, -0.4, 0.2]), half, turn, kind)
+    distance = solid_distance(grid, np.array([0.3, -0.4, 0.2]), half, turn, kind)
     assert float((distance < 0).sum()) * 0.5**3 == pytest.approx(share * 8 * half.prod(), rel=0.05)
     # the third of its axes points along x
     assert np.ptp(axis[(distance < 0).any(axis=(0, 1))]) == pytest.approx(24.0, abs=1.1)

@@ -67,6 +67,25 @@ def test_a_balance_weighs_squared_errors_by_the_predicted_scale(data_folder: Pat
         MeanLossSettings(balance=-1.0)
 
 
+def test_the_gradient_counts_what_the_error_changes_by_between_slices(data_folder: Path) -> None:
+    pairs = pairs_of(data_folder)
+    network = MeanScaleNet(SMALL)
+    found = {
+        weight: float(
+            mean_scale_loss(network, pairs, pairs.condition, MeanLossSettings(1e4, gradient=weight))[1]["mean_loss"]
+        )
+        for weight in (0.0, 0.5)
+    }
+    mean, _ = network(pairs.thick_hu, pairs.grids, pairs.condition)
+    error = (network.codec.encode(pairs.thin_hu) - mean).detach()
+    changes = torch.zeros_like(error)
+    changes[:, :, :-1] = error[:, :, 1:] - error[:, :, :-1]
+    expected = 0.5 * float(counted_mean(changes.square(), pairs.counted)) / 30.0**2
+    assert found[0.5] - found[0.0] == pytest.approx(expected, rel=1e-3)
+    with pytest.raises(LamellaError, match="gradient"):
+        MeanLossSettings(gradient=-0.1)
+
+
 def test_a_large_turning_point_makes_the_penalty_a_square(data_folder: Path) -> None:
     pairs = pairs_of(data_folder)
     network = MeanScaleNet(SMALL)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lamella.data.patches import Pairs
@@ -46,15 +47,18 @@ class MeanLossSettings:
             squared HU counts the same, and steep edges outweigh soft tissue. With squared errors the best answer is the same
             for any power (the mean of what is possible); what changes is where a small network is good (Seitzer et al., arXiv
             2203.09168).
+        gradient: weight of the same penalty on what the error changes by from one thin slice to the next: bands in flat
+            material and ringing at edges change there, a level that is off does not.
 
     Raises:
-        LamellaError: a number that is not positive, or a balance outside [0, 2].
+        LamellaError: a number that is not positive, a balance outside [0, 2], or a gradient below 0.
     """
 
     charbonnier_hu: float = 60.0
     scale_weight: float = 0.1
     projected: bool = True
     balance: float = 0.0
+    gradient: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.charbonnier_hu > 0 and self.scale_weight > 0):
@@ -63,11 +67,18 @@ class MeanLossSettings:
             )
         if not 0 <= self.balance <= 2:
             raise LamellaError(f"balance must lie in [0, 2]. Found {self.balance:g}.")
+        if not self.gradient >= 0:
+            raise LamellaError(f"gradient must be 0 or more. Found {self.gradient:g}.")
 
 
 def counted_mean(values: Tensor, counted: Tensor) -> Tensor:
     """Mean over the thin slices that count: values (b, n, D, y, x), counted (D,)."""
     return (values.mean(dim=(0, 1, 3, 4)) * counted).sum() / counted.sum()
+
+
+def _charbonnier(error: Tensor, turn_hu: float) -> Tensor:
+    """2 turn^2 (sqrt(1 + (e / turn)^2) - 1) in units of `MEAN_HU`, without its cancellation."""
+    return 2 * (error / MEAN_HU) ** 2 / (torch.sqrt(1 + (error / turn_hu) ** 2) + 1)
 
 
 def mean_scale_loss(
@@ -80,12 +91,14 @@ def mean_scale_loss(
     counts = error
     if not settings.projected:
         counts = truth - pairs.grids.start(network.codec.encode(pairs.thick_hu)) - head_output.correction
-    # 2 turn^2 (sqrt(1 + (e / turn)^2) - 1), without its cancellation
-    charbonnier = 2 * (counts / MEAN_HU) ** 2 / (torch.sqrt(1 + (counts / turn) ** 2) + 1)
+    charbonnier = _charbonnier(counts, turn)
     if settings.balance:
         charbonnier = charbonnier * torch.exp(-settings.balance * (head_output.log_scale.detach() - math.log(MEAN_HU)))
     log_b = head_output.log_scale - _LAPLACE_TO_SD
     laplace = error.detach().abs() * torch.exp(-log_b) + log_b
+    if settings.gradient:
+        steps = _charbonnier(counts.diff(dim=2), turn)
+        charbonnier = charbonnier + settings.gradient * F.pad(steps, (0, 0, 0, 0, 0, 1))
     mean_loss, scale_loss = counted_mean(charbonnier, pairs.counted), counted_mean(laplace, pairs.counted)
     with torch.no_grad():
         inside = (error.abs() <= torch.exp(head_output.log_scale)).float()

@@ -144,7 +144,13 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
         if isinstance(source, PhantomCase):
             shape = (source.slices, source.rows, source.rows)
             phantom = PhantomSettings(
-                shape, pixel_mm=source.pixel_mm, seed=source.seed, noise_hu=source.noise_hu, region=source.region
+                shape,
+                pixel_mm=source.pixel_mm,
+                seed=source.seed,
+                noise_hu=source.noise_hu,
+                middle_mm=source.middle_mm,
+                round_field=source.round_field,
+                region=source.region,
             )
             painted = paint_phantom(phantom)
             scan = scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import lamella.metrics as metrics
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.evaluate.cases import Case
+from lamella.evaluate.flat import FlatTruth, flat_truth
 from lamella.evaluate.tasks import TaskTruth, task_truth
 from lamella.evaluate.thresholds import TaskSettings
 from lamella.metrics.checks import Hu, Mask
@@ -37,6 +38,7 @@ class Reference:
         spectra: noise power of the truth, in plane and along z; None where there is too little tissue.
         levels: noise of each slice, HU.
         edges: strong edges along z, and their width in the truth; None where there are none.
+        flat: flat material; None in scans of persons, and where there is none.
         tasks: what task figures need; None where none were asked for.
         asked: thresholds; the usual ones where no tasks were asked for.
     """
@@ -49,6 +51,7 @@ class Reference:
     spectra: dict[str, metrics.Spectrum | None]
     levels: NDArray[np.float64] | None
     edges: tuple[metrics.EdgeSet, float] | None
+    flat: FlatTruth | None
     tasks: TaskTruth | None
     asked: TaskSettings
 
@@ -107,6 +110,7 @@ def reference_of(case: Case, tasks: TaskSettings | None = None) -> Reference:
         },
         _where_possible(lambda: metrics.noise_per_slice(hu, soft, "truth")),
         _where_possible(edges),
+        _where_possible(lambda: flat_truth(case.scan)),
         None if tasks is None else task_truth(case, tasks),
         asked,
     )

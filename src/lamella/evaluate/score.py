@@ -10,6 +10,7 @@ import numpy as np
 import lamella.metrics as metrics
 from lamella.errors import LamellaError
 from lamella.evaluate.cases import Case
+from lamella.evaluate.flat import flat_figures
 from lamella.evaluate.methods import Answer
 from lamella.evaluate.reference import Reference, foci_of
 from lamella.evaluate.sheet import Sheet
@@ -100,6 +101,13 @@ def _structure(sheet: Sheet, answer: Answer, reference: Reference) -> None:
 
     sheet.add(width, "edge_width_z_ratio")
     sheet.measure("edge_roughness_ratio", metrics.edge_second_difference_ratio, *images)
+
+    def flat() -> dict[str, float]:
+        if reference.flat is None:
+            raise LamellaError("Flat material is measured in phantoms and test objects alone, and here is none.")
+        return flat_figures(answer, reference.flat)
+
+    sheet.add(flat, "flat_sd_ratio", "overshoot_percent")
 
 
 def _noise_of_truth(reference: Reference) -> tuple[float, float]:

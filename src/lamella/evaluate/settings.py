@@ -117,6 +117,7 @@ class PhantomCase:
         pixel_mm: distance between them.
         noise_hu: noise in soft tissue.
         seed: of anatomy and noise.
+        middle_mm, round_field: where the grid lies, and whether the field of view is a circle, as in `PhantomSettings`.
         region: what it shows.
     """
 
@@ -127,6 +128,8 @@ class PhantomCase:
     pixel_mm: float = 1.4
     noise_hu: float = 15.0
     seed: int = 0
+    middle_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    round_field: bool = False
     region: Region = "chest"
 
 

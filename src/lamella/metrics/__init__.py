@@ -29,6 +29,7 @@ from lamella.metrics.edge_width import EdgeSet, edge_width_z_mm, edge_widths_z_m
 from lamella.metrics.edges import edge_second_difference_ratio, gradient_error_z, steep_edges
 from lamella.metrics.error import PSNR_WINDOWS_HU, mae_hu, mean_error_hu, psnr, psnr_windowed, rmse_hu
 from lamella.metrics.fissures import Sheets, SheetsSeen, find_sheets, sheets_seen
+from lamella.metrics.flatness import Runs, Steps, band_sd_hu, find_steps, flat_runs, overshoot_percent
 from lamella.metrics.floor import noise_correlation_z, noise_floor_hu
 from lamella.metrics.foci import DenseParts, compare_foci, dense_parts
 from lamella.metrics.masks import (
@@ -70,16 +71,17 @@ from lamella.metrics.vessel_tree import TreeMatch, VesselTree, compare_trees, ve
 __all__ = [
     "AIRWAY_PLACES_MM", "AIRWAY_REACH_MM", "FEWEST_ABSENT", "FEWEST_PAIRS", "INTERPOLATIONS", "IN_PLANE_WINDOW_PX",
     "LEAST_NOISE_VOXELS", "MILD_EMPHYSEMA_HU", "PSNR_WINDOWS_HU", "SHELL_MM", "SHIFTS_MM", "WIDE_MM", "Blobs",
-    "DenseParts", "EdgeSet", "Kind", "Lumen", "NoduleMatch", "Offsets", "Place", "Sheets", "SheetsSeen", "Spectrum",
-    "Sphere", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "agatston_scores", "aligned_cubic",
-    "aligned_interpolation", "band_ratio", "best_shift_mm", "blobs_of", "body_mask", "bone_mask", "bootstrap_interval",
-    "box_around", "coarse_noise_ratio", "compare_blobs", "compare_foci", "compare_nodule", "compare_surfaces",
-    "compare_trees", "concordance", "coverage_curve", "dense_parts", "detectability", "edge_second_difference_ratio",
-    "edge_width_z_mm", "edge_widths_z_mm", "empty_places", "error_detection_auc", "find_edges_z", "find_sheets",
-    "gradient_error_z", "histogram_distance_hu", "insert_spheres", "kind_of", "laa_percent", "largest_differences",
-    "lung_mask", "lung_region", "mae_hu", "mean_error_hu", "measure_airway", "near_bone", "noise_correlation_z",
-    "noise_floor_hu", "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z",
-    "noise_sd_in_plane", "observer_answer", "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed",
+    "DenseParts", "EdgeSet", "Kind", "Lumen", "NoduleMatch", "Offsets", "Place", "Runs", "Sheets", "SheetsSeen",
+    "Spectrum", "Sphere", "Steps", "Surface", "SurfaceMatch", "TreeMatch", "VesselTree", "agatston_scores",
+    "aligned_cubic", "aligned_interpolation", "band_ratio", "band_sd_hu", "best_shift_mm", "blobs_of", "body_mask",
+    "bone_mask", "bootstrap_interval", "box_around", "coarse_noise_ratio", "compare_blobs", "compare_foci",
+    "compare_nodule", "compare_surfaces", "compare_trees", "concordance", "coverage_curve", "dense_parts",
+    "detectability", "edge_second_difference_ratio", "edge_width_z_mm", "edge_widths_z_mm", "empty_places",
+    "error_detection_auc", "find_edges_z", "find_sheets", "find_steps", "flat_runs", "gradient_error_z",
+    "histogram_distance_hu", "insert_spheres", "kind_of", "laa_percent", "largest_differences", "lung_mask",
+    "lung_region", "mae_hu", "mean_error_hu", "measure_airway", "near_bone", "noise_correlation_z", "noise_floor_hu",
+    "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane",
+    "observer_answer", "overshoot_percent", "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed",
     "refined_shift_mm", "rmse_hu", "sheets_seen", "shrunk_along_z", "slab_bootstrap_gain_db", "slab_bootstrap_rmse",
     "slices_apart", "soft_tissue_mask", "speck_scores", "sphere_contrast", "sphere_recovery", "sphere_volume_ratio",
     "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree", "window_side_px",

@@ -56,6 +56,12 @@ _STRUCTURE = {
     "edge_roughness_ratio": Figure(
         "Edge roughness", "", "one", "structure",
         "In-plane second differences at edges steep along the slice axis, over the truth's; above 1 is speckle."),
+    "flat_sd_ratio": Figure(
+        "Bands in flat material", "", "none", "structure",
+        "Deviation along the slice axis inside flat material of a phantom, over the truth's (noise); above 1 is bands."),
+    "overshoot_percent": Figure(
+        "Overshoot", "%", "low", "structure",
+        "Mean excursion beyond either level of a step along the slice axis between flat materials of a phantom.", 1),
 }
 _NOISE = {
     "noise_in_plane_ratio": Figure(

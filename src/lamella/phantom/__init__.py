@@ -1,4 +1,4 @@
-"""Chest, head and test object made by code: `paint_phantom` paints, `write_phantom_study` writes DICOM.
+"""Chest, head and test objects made by code: `paint_phantom` paints, `write_phantom_study` writes DICOM.
 
 `phantom_nodules` lists the nodules of a chest.
 
@@ -12,6 +12,7 @@ from lamella.phantom.canvas import GAS_HU, Canvas
 from lamella.phantom.dicom import write_phantom_study
 from lamella.phantom.head import paint_head
 from lamella.phantom.noise import add_noise
+from lamella.phantom.plates import paint_plates
 from lamella.phantom.settings import PhantomSettings
 from lamella.phantom.shapes import Grid
 from lamella.phantom.solids import paint_solids
@@ -21,7 +22,13 @@ from lamella.volume import AIR_HU, MAX_HU, Volume
 
 __all__ = ["Nodule", "PhantomSettings", "paint_phantom", "phantom_nodules", "write_phantom_study"]
 
-_PAINTERS = {"chest": paint_chest, "head": paint_head, "solids": paint_solids, "targets": paint_targets}
+_PAINTERS = {
+    "chest": paint_chest,
+    "head": paint_head,
+    "plates": paint_plates,
+    "solids": paint_solids,
+    "targets": paint_targets,
+}
 
 
 def paint_phantom(settings: PhantomSettings) -> Volume:
@@ -31,4 +38,7 @@ def paint_phantom(settings: PhantomSettings) -> Volume:
     _PAINTERS[settings.region](Canvas(hu, grid), settings)
     if settings.noise_hu > 0:
         add_noise(hu, grid, settings.noise_hu, np.random.default_rng([settings.seed, 4]))
+    if settings.round_field:
+        y, x = (np.linspace(-1.0, 1.0, 2 * n + 1)[1::2] for n in settings.shape[1:])
+        hu[:, np.hypot(y[:, None], x) > 1.0] = AIR_HU
     return Volume(np.clip(hu, AIR_HU, MAX_HU, out=hu), settings.geometry)

@@ -92,7 +92,7 @@ def _series_header(
         "StudyDescription": f"Lamella {region} phantom, made by code",
         "SeriesDescription": description,
         "PatientID": f"LAMELLA-PHANTOM-{seed}",
-        "BodyPartExamined": "PHANTOM" if region in ("solids", "targets") else region.upper(),
+        "BodyPartExamined": "PHANTOM" if region not in ("chest", "head") else region.upper(),
         "ConvolutionKernel": kernel,
         "StudyInstanceUID": _uid(seed, "study"),
         "SeriesInstanceUID": series,

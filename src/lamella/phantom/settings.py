@@ -10,7 +10,7 @@ import numpy as np
 from lamella.errors import LamellaError
 from lamella.volume import Geometry
 
-Region = Literal["chest", "head", "solids", "targets"]
+Region = Literal["chest", "head", "plates", "solids", "targets"]
 
 THICKEST_MM = 3.0
 """Edges are as soft as in a thin slice; thicker slices would need softer ones."""
@@ -21,14 +21,17 @@ class PhantomSettings:
     """The grid on which a phantom is sampled, and what is random.
 
     Attributes:
-        shape: (slices, rows, columns); the grid is centred on the origin, in the heart or the middle of the brain.
+        shape: (slices, rows, columns).
+        middle_mm: LPS position of the grid's middle; the origin lies in the heart or the middle of the brain.
         spacing_mm: distance between slice centres.
         pixel_mm: distance between rows and between columns.
         thickness_mm: slab width that the geometry records.
         seed: chooses vessels, nodules, textures and noise; of a head also size, folds and contrast medium.
         noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
         nodules: how many, with diameters from 3 to 12 mm; in a chest alone.
-        region: what is painted: a chest, a head, the solids of a test object, or airways and specks of known size.
+        round_field: whether voxels beyond the circle in the field of view are -1024 HU, as a scanner fills them.
+        region: what is painted: a chest, a head, or a test object: plates and steps of flat material, solids of many
+            densities, or airways and specks of known size.
 
     Raises:
         LamellaError: a value out of range.
@@ -41,6 +44,8 @@ class PhantomSettings:
     seed: int = 0
     noise_hu: float = 15.0
     nodules: int = 9
+    middle_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    round_field: bool = False
     region: Region = "chest"
 
     def __post_init__(self) -> None:
@@ -62,9 +67,10 @@ class PhantomSettings:
 
     @property
     def geometry(self) -> Geometry:
-        """Axial slices from the feet upwards, centred on the origin."""
+        """Axial slices from the feet upwards, around `middle_mm`."""
         affine = np.zeros((4, 4))
         affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = self.spacing_mm, self.pixel_mm, self.pixel_mm, 1.0
         half = [(n - 1) / 2 for n in self.shape]
-        affine[:3, 3] = [-half[2] * self.pixel_mm, -half[1] * self.pixel_mm, -half[0] * self.spacing_mm]
+        reach_mm = np.array([half[2] * self.pixel_mm, half[1] * self.pixel_mm, half[0] * self.spacing_mm])
+        affine[:3, 3] = np.array(self.middle_mm) - reach_mm
         return Geometry(self.shape, affine, self.thickness_mm)

@@ -53,7 +53,7 @@ def _paint_solid(canvas: Canvas, rng: np.random.Generator) -> None:
     part = canvas.within(centre - reach, centre + reach)
     if part is None:
         return
-    distance = _distance(part.grid, centre, half, turn, kind)
+    distance = solid_distance(part.grid, centre, half, turn, kind)
     if faint:
         hu = part.hu
         hu += inside(distance, part.grid.edge_mm) * np.float32(contrast)
@@ -63,7 +63,7 @@ def _paint_solid(canvas: Canvas, rng: np.random.Generator) -> None:
         part.fill(distance + np.float32(wall_mm), float(within))
 
 
-def _distance(grid: Grid, centre: NDArray[np.float64], half: NDArray[np.float64], turn: Array, kind: int) -> Array:
+def solid_distance(grid: Grid, centre: NDArray[np.float64], half: NDArray[np.float64], turn: Array, kind: int) -> Array:
     """Signed distance, to first order, from an ellipsoid (0), a box (1) or a rod with flat ends (2)."""
     x, y, z = grid.mesh
     h = half.astype(np.float32)
