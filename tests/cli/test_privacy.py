@@ -102,13 +102,13 @@ def test_a_result_and_all_beside_it(
         assert {"PatientName", "PatientID", "StudyDescription", "CodeMeaning"} <= in_dicom <= COPIED
 
 
-def test_inspect_and_degrade(thin_study: Path, tmp_path: Path, run: Run) -> None:
+def test_inspect_and_degrade(thin_study: Path, thick_study: Path, tmp_path: Path, run: Run) -> None:
     planted = Planted()
-    source = planted.study(thin_study, tmp_path / "in")
+    source, thick = planted.study(thin_study, tmp_path / "in"), planted.study(thick_study, tmp_path / "thick")
     said = b""
     for words in (
-        ("inspect", source),
-        ("inspect", source, "--json"),
+        ("inspect", thick),
+        ("inspect", thick, "--json"),
         ("degrade", source, tmp_path / "out" / "d", "--thickness-mm", 5, "--spacing-mm", 5),
         ("degrade", source, tmp_path / "out" / "n.nii.gz", "--thickness-mm", 5, "--spacing-mm", 5),
     ):

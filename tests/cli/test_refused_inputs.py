@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
+import yaml
 from tests.broken_studies import STUDIES
 from tests.dicom_builder import PATIENT_NAME, body_hu, build_series
+from tests.nifti_builder import affine_for, save
 
 from lamella.cli import main
 
@@ -128,3 +133,70 @@ def test_strict_refuses_a_series_with_missing_parts(
     for command in (inspect, [*like, "--dry-run"], degrade, [*thin, "--overwrite"]):
         assert main(command) == 0
     assert (tmp_path / "out").is_dir()
+
+
+def _without_study(folder: Path) -> Path:
+    build_series(folder, body_hu(4), tags={"StudyInstanceUID": None})
+    return folder
+
+
+def _thick(thickness_mm: float, spacing_mm: float) -> Callable[[Path], Path]:
+    def build(folder: Path) -> Path:
+        build_series(folder, body_hu(4), spacing_mm, thickness_mm)
+        return folder
+
+    return build
+
+
+def _nifti_of(spacing_mm: float) -> Callable[[Path], Path]:
+    def build(folder: Path) -> Path:
+        folder.mkdir()
+        hu = np.transpose(body_hu(4), (2, 1, 0))
+        path: Path = save(folder / "in.nii", hu, affine_for(spacing=(0.7, 0.8, spacing_mm)))
+        return path
+
+    return build
+
+
+UNSUITED: dict[str, tuple[Callable[[Path], Path], list[str], str]] = {
+    "500 mm thick": (_thick(500.0, 5.0), [], "The slice thickness is far outside what the model was trained for"),
+    "500 mm apart": (_thick(5.0, 500.0), [], "The slice spacing is far outside what the model was trained for"),
+    "thin already": (_thick(1.0, 1.0), [], "This series is thin already"),
+    "finer than 1 mm": (_thick(2.5, 0.8), [], "The slices asked for are coarser than the input"),
+    "coarser than asked": (
+        _thick(5.0, 5.0),
+        ["--spacing-mm", "9"],
+        "coarser than the input. Found a target spacing of 9 mm",
+    ),
+    "no study": (_without_study, [], "has no StudyInstanceUID"),
+    "NIfTI 500 mm apart": (_nifti_of(500.0), [], "The slice thickness is far outside"),
+    "NIfTI thin already": (_nifti_of(1.0), [], "This series is thin already"),
+}
+"""What only the model cannot do -> what builds it, options, and what is said."""
+
+
+@pytest.mark.parametrize("name", UNSUITED)
+def test_what_only_the_model_cannot_do_is_refused_alike_before_torch_is_loaded(tmp_path: Path, name: str) -> None:
+    build, options, why = UNSUITED[name]
+    source, out = build(tmp_path / "in"), tmp_path / "out"
+    out.mkdir()
+    build_series(tmp_path / "whole", body_hu(4))
+    asked = [commands(source, out)[k] + options for k in (0, 1, 3)]
+    codes, seconds, said, torch, written = zip(*answered(asked, tmp_path / "whole", out), strict=True)
+    assert codes == (3, 3, 3)
+    assert len(set(said)) == 1
+    assert why in said[0]
+    assert max(seconds) < WITHIN_S
+    assert not any(torch), "no network was needed to refuse it"
+    assert not any(written)
+
+
+def test_inspect_goes_by_the_model_that_is_asked_for(tiny_model: Path, tmp_path: Path) -> None:
+    build_series(tmp_path / "in", body_hu(4), 5.0, 5.0)
+    assert main(["inspect", str(tmp_path / "in"), "--model", str(tiny_model), "--quiet"]) == 0
+    card = tmp_path / "model" / "model.yaml"
+    shutil.copytree(tiny_model, card.parent)
+    changed = yaml.safe_load(card.read_text()) | {"limits": {"thickness_mm": [0.6, 1.2], "spacing_mm": [0.6, 1.2]}}
+    card.write_text(yaml.safe_dump(changed))
+    assert main(["inspect", str(tmp_path / "in"), "--model", str(card.parent), "--quiet"]) == 3
+    assert main(["inspect", str(tmp_path / "in"), "--model", "nowhere", "--quiet"]) == 2

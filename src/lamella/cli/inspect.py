@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lamella.cli.options import REPAIR, STRICT, THICKNESS, Debug, Json, Quiet
+from lamella.cli.options import MODEL, REPAIR, SPACING, STRICT, THICKNESS, Debug, Json, Quiet
 from lamella.errors import ModelError, RefusedInput
+from lamella.networks.folder import EMBEDDED
 from lamella.physics.repair import RepairKind
 
 if TYPE_CHECKING:
@@ -31,14 +32,16 @@ def inspect(
     thickness_mm: Annotated[float | None, THICKNESS] = None,
     strict: Annotated[bool, STRICT] = False,
     repair: Annotated[RepairKind | None, REPAIR] = None,
+    spacing_mm: Annotated[float | None, SPACING] = None,
+    model: Annotated[str, MODEL] = EMBEDDED,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Say what SOURCE holds and what would be refused, and why.
 
-    Exit code 3 where SOURCE cannot be read as one CT series; 1 for a damaged model, case or checkpoint. Whether a
-    series suits the model `lamella thin --dry-run` says.
+    Exit code 3 where `lamella thin SOURCE OUTPUT` would refuse SOURCE: it cannot be read as one CT series, or the model
+    cannot thin it. Exit code 1 for a damaged model, case or checkpoint. How much memory it takes `--dry-run` says.
     """
     if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
         from lamella.cli.inspect_model import of_checkpoint, of_model
@@ -53,9 +56,14 @@ def inspect(
 
         _show(*of_case(source), as_json, quiet)
         return
+    from lamella.models.shipped import limits_of
     from lamella.sources.source import inspect_source
+    from lamella.thinning.grid import check_choice
+    from lamella.workflow.suits import check_suits
 
-    found = inspect_source(source, thickness_mm, strict, repair)
+    check_choice(spacing_mm, None, None)
+    limits = limits_of(model)
+    found = inspect_source(source, thickness_mm, strict, repair, lambda volume: check_suits(volume, limits, spacing_mm))
     _show(asdict(found), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)

@@ -16,6 +16,8 @@ THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, where S
 STRICT = Option("--strict", help="Refuse a series that lacks parts which its headers promise.")
 COMPRESS = Option("--compress", help="Compress DICOM pixels without loss, as JPEG-LS or JPEG 2000.")
 REPAIR = Option("--repair", help="Repair SOURCE: a gantry tilt, a gap of one missing slice, or uneven spacing.")
+SPACING = Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for.")
+MODEL = Option("--model", metavar="NAME|FOLDER", help="Which model.")
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]

@@ -8,11 +8,13 @@ from typer import Option
 
 from lamella.cli.options import (
     COMPRESS,
+    MODEL,
     OUTPUT,
     OVERWRITE,
     REPAIR,
     SERIES,
     SOURCE,
+    SPACING,
     STRICT,
     THICKNESS,
     Debug,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 OPTIONS = {
     "source": SOURCE,
     "output": OUTPUT,
-    "spacing_mm": Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for."),
+    "spacing_mm": SPACING,
     "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
     "output_thickness_mm": Option(
         "--output-thickness-mm", help="Thickness of thin slices that overlap; as thick as they are apart if not given."
@@ -53,7 +55,7 @@ OPTIONS = {
         metavar="FILE",
         help="Also write the predicted standard deviation in HU: .nii.gz, or .dcm for a map.",
     ),
-    "model": Option("--model", metavar="NAME|FOLDER", help="Which model."),
+    "model": MODEL,
     "series": SERIES,
     "thickness_mm": THICKNESS,
     "strict": STRICT,

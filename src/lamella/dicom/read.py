@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from lamella.volume import Volume
 
 Progress = Callable[[int, int], None]
 """Called with (slices done, slices in all)."""
+
+Suits = Callable[[Volume], None]
+"""Called with a volume that was read; raises RefusedInput where nothing can be made of it."""
 
 _MAX_WORKERS = 4
 """Decoding threads at most; parsing, which holds the interpreter lock, feeds no more than this."""
@@ -86,6 +89,7 @@ def survey(
     thickness_mm: float | None = None,
     strict: bool = False,
     repair: RepairKind | None = None,
+    suits: Suits | None = None,
 ) -> tuple[tuple[SeriesSummary, ...], str | None]:
     """`list_series`, and why `read_series` without a UID would refuse the source (None where it would not).
 
@@ -93,12 +97,15 @@ def survey(
         source: folder, ZIP or file.
         pixels: decode the pixels of every CT series too, so that what only they tell is refused as `read_series` does.
         thickness_mm, strict, repair: as for `read_series`.
+        suits: with `pixels`, refuses what was read.
 
     Raises:
         UsageError: a series contradicts `thickness_mm`.
     """
     with _scanned(source) as found:
-        summaries = tuple(summary_of(series, found, pixels, thickness_mm, strict, repair) for series in found.series)
+        summaries = tuple(
+            summary_of(series, found, pixels, thickness_mm, strict, repair, suits) for series in found.series
+        )
         try:
             chosen = found.choose(None)
         except RefusedInput as error:
@@ -137,26 +144,31 @@ def read_series(
         if found.damaged:
             raise RefusedInput(found.damaged[0])
         series = found.choose(series_uid)
-        stack = _stack(series, thickness_mm, strict, repair)
-        hu, pixel_notes = _pixels(stack, series.uid, progress)
-        notes = (*found.notes, *found.passed_over(series), *stack.notes, *pixel_notes)
-        made_of: tuple[tuple[Dataset, ...], ...] = tuple((one.header,) for one in stack.slices)
-        repaired = None
-        if stack.mend is not None:
-            hu, repaired = stack.mend(hu)
-            made_of = tuple(tuple(stack.slices[k].header for k in of) for of in stack.mend.made_of)
-        headers = [of[0] for of in made_of]
-        notes = tuple(map(printable, (*notes, *left_out(headers[0], headers))))
-        header = SeriesHeader(
-            series_uid=series.uid,
-            slices=tuple(headers),
-            files=tuple(one.entry.name for one in stack.slices),
-            notes=notes,
-            ascending=stack.ascending,
-            repair=repaired,
-            made_of=made_of,
-        )
-        return Volume(hu, stack.geometry, header)
+        volume = _volume(_stack(series, thickness_mm, strict, repair), series, progress)
+        header = cast(SeriesHeader, volume.header)
+        notes = (*map(printable, (*found.notes, *found.passed_over(series))), *header.notes)
+        return replace(volume, header=replace(header, notes=notes))
+
+
+def _volume(stack: Stack, series: RawSeries, progress: Progress | None = None) -> Volume:
+    """The voxels of a stack, repaired where that was asked for; the notes are those about its own slices."""
+    hu, pixel_notes = _pixels(stack, series.uid, progress)
+    made_of: tuple[tuple[Dataset, ...], ...] = tuple((one.header,) for one in stack.slices)
+    repaired = None
+    if stack.mend is not None:
+        hu, repaired = stack.mend(hu)
+        made_of = tuple(tuple(stack.slices[k].header for k in of) for of in stack.mend.made_of)
+    headers = [of[0] for of in made_of]
+    header = SeriesHeader(
+        series_uid=series.uid,
+        slices=tuple(headers),
+        files=tuple(one.entry.name for one in stack.slices),
+        notes=tuple(map(printable, (*stack.notes, *pixel_notes, *left_out(headers[0], headers)))),
+        ascending=stack.ascending,
+        repair=repaired,
+        made_of=made_of,
+    )
+    return Volume(hu, stack.geometry, header)
 
 
 def _stack(series: RawSeries, thickness_mm: float | None, strict: bool, repair: RepairKind | None) -> Stack:
@@ -183,15 +195,20 @@ def summary_of(
     thickness_mm: float | None = None,
     strict: bool = False,
     repair: RepairKind | None = None,
+    suits: Suits | None = None,
 ) -> SeriesSummary:
     """What one series of a scan is; the options are those of `survey`, and with `pixels` the source must still be open."""
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
-    pixel_notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     try:
         stack = _stack(series, thickness_mm, strict, repair)
+        notes = tuple(map(printable, stack.notes))
         if pixels and not found.damaged:
-            _, pixel_notes = _pixels(stack, series.uid, None)
+            volume = _volume(stack, series)
+            notes = cast(SeriesHeader, volume.header).notes
+            if suits is not None:
+                suits(volume)
     except RefusedInput as error:
         refusal = refusal or str(error)
     geometry = stack.geometry if stack else None
@@ -209,7 +226,7 @@ def summary_of(
         synthetic=text_of(header, "SyntheticData") == "YES",
         transfer_syntax=uid_name(syntax_of(header)) if syntax_of(header) else "",
         refusal=refusal,
-        notes=tuple(map(printable, (*found.notes, *(stack.notes if stack else ()), *pixel_notes))),
+        notes=(*map(printable, found.notes), *notes),
     )
 
 

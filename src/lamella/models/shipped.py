@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lamella.errors import UsageError
-from lamella.networks.folder import CARD, read_card
+from lamella.networks.folder import CARD, ModelFolder, read_card
+from lamella.thinning.model import Limits
 
 SHIPPED = Path(__file__).parent
 """Models inside the package."""
@@ -35,6 +36,17 @@ def find_model(source: str | Path) -> Path:
             return folder
     names = ", ".join(entry.name for entry in list_models()) or "none"
     raise UsageError(f"There is no model {str(source)!r}. Expected a folder with {CARD}, or one of: {names}.")
+
+
+def limits_of(source: str | Path) -> Limits:
+    """What a model was trained for, as its card says it: the limits that it has once it is loaded.
+
+    Raises:
+        UsageError: no such model.
+        ModelError: the card is missing or makes no sense.
+    """
+    folder = find_model(source)
+    return ModelFolder(folder, read_card(folder), {}).settings(Limits, "limits", optional=True)
 
 
 def is_shipped(name: str) -> bool:

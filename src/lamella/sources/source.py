@@ -76,12 +76,17 @@ def read_source(
 
 
 def inspect_source(
-    path: str | Path, thickness_mm: float | None = None, strict: bool = False, repair: RepairKind | None = None
+    path: str | Path,
+    thickness_mm: float | None = None,
+    strict: bool = False,
+    repair: RepairKind | None = None,
+    suits: Callable[[Volume], None] | None = None,
 ) -> Inspection:
     """Read everything in a source as `read_source` would: what it holds, what is refused.
 
     Args:
         path, thickness_mm, strict, repair: as for `read_source`.
+        suits: called with every volume that can be read; raises RefusedInput where it is refused all the same.
 
     Raises:
         UsageError: the source does not exist, or a series states another thickness than `thickness_mm`.
@@ -91,13 +96,16 @@ def inspect_source(
     _check_thickness(thickness_mm)
     kind = kind_of(path)
     if kind != "nifti":
-        series, refusal = survey(path, pixels=True, thickness_mm=thickness_mm, strict=strict, repair=repair)
+        series, refusal = survey(path, True, thickness_mm, strict, repair, suits)
         return Inspection(kind, shown_name(path), series, refusal)
+    volume, refusal = None, None
     try:
         volume = read_nifti(path, thickness_mm, repair)
+        if suits is not None:
+            suits(volume)
     except RefusedInput as error:
-        return Inspection(kind, shown_name(path), (_nifti_summary(None, str(error)),), str(error))
-    return Inspection(kind, shown_name(path), (_nifti_summary(volume, None),), None)
+        refusal = str(error)
+    return Inspection(kind, shown_name(path), (_nifti_summary(volume, refusal),), refusal)
 
 
 def _check_thickness(thickness_mm: float | None) -> None:

@@ -14,12 +14,11 @@ from lamella.machine.memory import peak_rss_bytes
 from lamella.physics.overlap import abutting_grid, overlaps
 from lamella.physics.repair import Bridged, Repair
 from lamella.sources.like import like_warnings
-from lamella.thinning.grid import thin_grid
-from lamella.thinning.limits import range_warnings
 from lamella.thinning.model import Plan, ThinModel
 from lamella.thinning.result import Thinned
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry, Volume
+from lamella.workflow.suits import DEFAULT_SPACING_MM, suitable_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,23 +142,15 @@ def plan_study(
         output_thickness_mm: of slices that overlap; None for the spacing.
 
     Raises:
-        UsageError, RefusedInput: see `thin_grid`, `range_warnings` and `ThinModel.plan`.
+        UsageError, RefusedInput: see `suitable_grid` and `ThinModel.plan`.
     """
     thick = source.geometry
     if spacing_mm is None and slices is None and like is None:
-        spacing_mm = 1.0
-    grid = thin_grid(
-        thick,
-        spacing_mm=spacing_mm,
-        slices=slices,
-        like=None if like is None else like.geometry,
-        thickness_mm=output_thickness_mm,
+        spacing_mm = DEFAULT_SPACING_MM
+    grid, unusual = suitable_grid(
+        thick, model.limits, spacing_mm, slices, None if like is None else like.geometry, output_thickness_mm
     )
-    warnings = (
-        *getattr(source.header, "notes", ()),
-        *range_warnings(thick, grid, model.limits),
-        *like_warnings(source, like, grid),
-    )
+    warnings = (*getattr(source.header, "notes", ()), *unusual, *like_warnings(source, like, grid))
     asked = {
         "spacing_mm": spacing_mm,
         "slices": slices,

@@ -199,6 +199,18 @@ def open_study(
         )
         if request.deidentify:
             source, like = deidentified(source, key), None if like is None else deidentified(like, key)
+        from lamella.models.shipped import limits_of
+        from lamella.workflow.suits import check_suits
+
+        check_suits(
+            source,
+            limits_of(request.model) if model is None else model.limits,
+            request.spacing_mm,
+            request.slices,
+            None if like is None else like.geometry,
+            request.output_thickness_mm,
+            dicom=not is_nifti_name(request.output),
+        )
     progress("load", 0.0)
     with stopwatch.stage("load"):
         from lamella.dicom.spread_map import check_map_writable
