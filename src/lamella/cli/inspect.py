@@ -11,7 +11,6 @@ import typer
 
 from lamella.cli.options import MODEL, REPAIR, SPACING, STRICT, THICKNESS, Debug, Json, Quiet
 from lamella.errors import ModelError, RefusedInput
-from lamella.networks.folder import EMBEDDED
 from lamella.physics.repair import RepairKind
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def inspect(
     strict: Annotated[bool, STRICT] = False,
     repair: Annotated[RepairKind | None, REPAIR] = None,
     spacing_mm: Annotated[float | None, SPACING] = None,
-    model: Annotated[str, MODEL] = EMBEDDED,
+    model: Annotated[str, MODEL] = "embedded",
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
