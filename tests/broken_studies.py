@@ -204,6 +204,7 @@ STUDIES: dict[str, Build] = {
     "zip-in-zip": zipped(_zip_in_zip),
     "zip-cut": lambda folder: _half(zipped(lambda place: build_series(place, phantom_hu()))(folder)),
     "gz": _gz,
+    "gz-last-slice": changed(7, lambda path: path.write_bytes(gzip.compress(path.read_bytes()))),
     "empty-folder": files(),
     "letter": files(letter=b"hello"),
     "nifti-4d": nifti(ct((6, 7, 5, 2))),

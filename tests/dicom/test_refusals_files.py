@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import tarfile
+import zipfile
 import zlib
 
 import numpy as np
@@ -202,6 +204,69 @@ def test_a_folder_that_holds_nifti_is_told_to_give_the_file(tmp_path, name):
         read_series(tmp_path)
 
 
+@pytest.mark.parametrize("bare", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_slice_that_was_compressed_with_gzip_is_not_left_out(tmp_path, number, bare):
+    build_series(tmp_path, phantom_hu(3))
+    path = tmp_path / f"{number:04d}.dcm"
+    path.with_suffix(".gz").write_bytes(gzip.compress(path.read_bytes()[132 if bare else 0 :]))
+    path.unlink()
+    with pytest.raises(
+        RefusedInput, match=rf"{number:04d}.gz is a DICOM file that was compressed with gzip. Unpack all"
+    ):
+        read_series(tmp_path)
+
+
+def packed(folder, kind):
+    """A study in a tar archive of one kind, or bytes that another archive begins with."""
+    build_series(folder / "ct", phantom_hu(3))
+    path = folder / f"study.{kind}"
+    mode = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}.get(kind)
+    if mode:
+        with tarfile.open(path, mode) as archive:
+            archive.add(folder / "ct", "ct")
+    else:
+        path.write_bytes({"7z": b"7z\xbc\xaf\x27\x1c", "rar": b"Rar!\x1a\x07\x01\x00"}[kind] + bytes(600))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "7z", "rar"])
+@pytest.mark.parametrize("within", ["itself", "folder", "zip"])
+def test_other_archives_are_told_to_be_unpacked(tmp_path, kind, within):
+    source = packed(tmp_path, kind)
+    if within == "folder":
+        (tmp_path / "in").mkdir()
+        source = source.rename(tmp_path / "in" / source.name).parent
+    elif within == "zip":
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as file:
+            file.write(source, source.name)
+        source = tmp_path / "in.zip"
+    with pytest.raises(
+        RefusedInput, match=rf"1 file is an archive, ignored: study.{kind}. Unpack it and give the folder"
+    ):
+        read_series(source)
+
+
+@pytest.mark.parametrize("begin", [b"NRRD0005\n# Complete", b"ObjectType = Image\nNDims = 3"])
+def test_other_formats_are_told_to_be_converted(tmp_path, begin):
+    (tmp_path / "scan.x").write_bytes(begin + bytes(600))
+    with pytest.raises(
+        RefusedInput, match=r"another format, ignored: scan.x. Convert it to NIfTI, or export it as DICOM"
+    ):
+        read_series(tmp_path)
+
+
+def test_nifti_and_archives_beside_a_series_are_listed(tmp_path):
+    build_series(tmp_path / "ct", phantom_hu(3))
+    packed(tmp_path / "more", "tar.gz").rename(tmp_path / "ct" / "study.tar.gz")
+    (tmp_path / "ct" / "mask.nii.gz").write_bytes(gzip.compress(bytes(400)))
+    volume = read_series(tmp_path / "ct")
+    np.testing.assert_array_equal(volume.hu, phantom_hu(3))
+    notes = volume.header.notes
+    assert "1 file is an archive, ignored: study.tar.gz" in notes
+    assert "1 file is NIfTI, ignored: mask.nii.gz" in notes
+
+
 @pytest.mark.parametrize("kind", ["DICOMDIR", "gz"])
 def test_what_to_do_with_a_dicomdir_or_gz_alone(tmp_path, kind):
     build_series(tmp_path / "ct", phantom_hu(3))
@@ -209,7 +274,9 @@ def test_what_to_do_with_a_dicomdir_or_gz_alone(tmp_path, kind):
         for path in (tmp_path / "ct").iterdir():
             path.with_suffix(".dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
             path.unlink()
-        with pytest.raises(RefusedInput, match=r"3 files are compressed with gzip.*Unpack the .gz files"):
+        with pytest.raises(
+            RefusedInput, match=r"0000.dcm.gz is a DICOM file that was compressed with gzip. Unpack all such files"
+        ):
             read_series(tmp_path / "ct")
         return
     directory = pydicom.dcmread(tmp_path / "ct" / "0000.dcm")

@@ -24,12 +24,20 @@ from lamella.dicom.archive import Entry, inflation_limit, is_zip
 from lamella.dicom.elements import settle, value_of
 from lamella.errors import RefusedInput
 
-HEAD_BYTES = 256
-"""Bytes that decide whether a file is DICOM at all."""
+HEAD_BYTES = 512
+"""Bytes that decide whether a file is DICOM at all, or what else it is."""
 
 MAX_ITEMS = 200_000
 """Most items of sequences in a file, each of which takes a kilobyte; an enhanced CT of 4,000 slices has about 60,000."""
 
+_GZIP = b"\x1f\x8b"
+_OTHERS = {
+    b"7z\xbc\xaf\x27\x1c": "an archive", b"Rar!\x1a\x07": "an archive", b"\xfd7zXZ\0": "an archive", b"BZh": "an archive",
+    b"NRRD000": "another format", b"ObjectType": "another format",
+}  # fmt: skip
+"""First bytes -> what the file is; a tar archive has its mark elsewhere."""
+
+_TAR, _TAR_AT = b"ustar", 257
 _PREAMBLE_BYTES = 128
 _PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
@@ -136,8 +144,13 @@ def _sniff(entry: Entry) -> bool:
         raise NotDicom("a ZIP")
     if entry.path.name.lower().endswith((".nii", ".nii.gz")):
         raise NotDicom("NIfTI")
-    if head[:2] == b"\x1f\x8b":
-        raise NotDicom("compressed with gzip")
+    if head.startswith(_GZIP):
+        _check_gzip(entry)
+    if head[_TAR_AT:].startswith(_TAR):
+        raise NotDicom("an archive")
+    for begin, kind in _OTHERS.items():
+        if head.startswith(begin):
+            raise NotDicom(kind)
     if looks_bare(head):
         return True
     path = entry.path
@@ -151,6 +164,19 @@ def _sniff(entry: Entry) -> bool:
             f"{entry.name} is {state}: if it was a slice, its copy failed. Copy or export it again, or take it out."
         )
     raise NotDicom("not DICOM")
+
+
+def _check_gzip(entry: Entry) -> None:
+    """Raises NotDicom with what was compressed, or a refusal of a DICOM file: without it a series would be short."""
+    try:
+        head = zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(entry.read(HEAD_BYTES * 8), HEAD_BYTES)
+    except zlib.error:
+        head = b""
+    if head[_PREAMBLE_BYTES : _PREAMBLE_BYTES + 4] == b"DICM" or looks_bare(head):
+        raise RefusedInput(
+            f"{entry.name} is a DICOM file that was compressed with gzip. Unpack all such files (gunzip) and give the folder."
+        )
+    raise NotDicom("an archive" if head[_TAR_AT:].startswith(_TAR) else "compressed with gzip")
 
 
 def looks_bare(head: bytes) -> bool:

@@ -25,6 +25,8 @@ from lamella.physics.repair import RepairKind
 _ADVICE = {
     "a DICOMDIR": "A DICOMDIR lists images and holds none: give the folder that it lies in, with the images below it.",
     "compressed with gzip": "Unpack the .gz files (gunzip) and give the folder.",
+    "an archive": "Unpack it and give the folder.",
+    "another format": "Convert it to NIfTI, or export it as DICOM.",
     "NIfTI": "Give the NIfTI file itself as SOURCE.",
     "a ZIP": "Give the ZIP itself as SOURCE, or unpack it.",
 }
@@ -152,7 +154,7 @@ def scan(archive: Archive, *, may_be_empty: bool = False) -> Scan:
         except NotDicom as reason:
             if archive.zipped and str(reason) == "a ZIP":
                 raise RefusedInput(
-                    f"The ZIP holds another ZIP: {entry.name}. Unpack it and give one of them."
+                    f"The ZIP holds another ZIP: {entry.name}. Unpack the outer one and give one of them."
                 ) from None
             ignored.setdefault(str(reason), []).append(entry.name)
             continue
