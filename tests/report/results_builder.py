@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lamella.metrics import aligned_cubic, psnr, rmse_hu
+from lamella.metrics import aligned_cubic, kind_of, largest_differences, psnr, rmse_hu
 from lamella.metrics.catalogue import FIGURES, NOMINAL
 from lamella.nifti.image import write_nifti
 from lamella.physics.slice_operator import SliceOperator
@@ -143,7 +143,24 @@ def _case(folder: Path, name: str, seed: int, person: bool, volumes: bool) -> di
         },
         "coverage": {"nominal": list(NOMINAL), "found": {"mean": shares}},
         "volumes": places,
+        "harm": _harm(answers, truth, inside) if volumes else None,
     }
+
+
+def _harm(answers: dict[str, NDArray[np.int16]], truth: Volume, inside: NDArray[np.bool_]) -> dict[str, Any]:
+    """The worst places of the mean; a vessel is where the ball is."""
+    found = {}
+    for name, other in (("from_truth", truth.hu), ("from_cubic", answers["cubic"])):
+        places = largest_differences(answers["mean"], other, inside, truth.geometry, 12, 12.0)
+        found[name] = [
+            {
+                "position_mm": truth.geometry.position(*one.at).tolist(),
+                "difference_hu": one.difference_hu,
+                "kind": kind_of(truth.hu, truth.hu > 300, truth.geometry, one.at),
+            }
+            for one in places
+        ]
+    return {"method": "mean", "size_mm": 12.0, **found}
 
 
 def _write(folder: Path, case: str, name: str, volume: Volume) -> str:

@@ -14,8 +14,8 @@ from lamella.evaluate.settings import EvaluationSettings
 from lamella.evaluate.summary import gains_of_case, pooled_figures, pooled_gains
 from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES, SHORT
-from lamella.metrics.tables import heading, markdown_table, printed
-from lamella.results.compared import Paired
+from lamella.metrics.tables import markdown_table
+from lamella.results.people import people_table
 from lamella.results.schema import CaseRecord, Failure, Method, ModelUsed, Results
 from lamella.thinning.model import ThinModel
 
@@ -67,29 +67,4 @@ def write_table(path: Path, results: Results) -> None:
 def table_text(results: Results) -> str:
     """One table a case, the best of each column bold; then people, where there are any."""
     tables = [f"## {case.title}\n\n{markdown_table(SHORT, results.labels, case.figures)}\n" for case in results.cases]
-    return "\n".join([*tables, *_people(results.pairs_shown(), results.labels)])
-
-
-def _people(pairs: Sequence[Paired], labels: Mapping[str, str]) -> list[str]:
-    """Differences person by person, their mean, and its interval where there are enough people."""
-    if not pairs:
-        return []
-    people = list(dict.fromkeys(name for one in pairs for name in one.differences))
-    lines = ["| | " + " | ".join(heading(one.figure) for one in pairs) + " |", "|---" * (len(pairs) + 1) + "|"]
-    rows: dict[str, list[str]] = {
-        name: [_printed(one.figure, one.differences.get(name)) for one in pairs] for name in people
-    }
-    rows["mean"] = [_printed(one.figure, one.mean) for one in pairs]
-    if any(one.interval for one in pairs):
-        ends = [one.interval or (None, None) for one in pairs]
-        rows["95 % interval"] = [
-            f"{_printed(one.figure, low)} to {_printed(one.figure, high)}"
-            for one, (low, high) in zip(pairs, ends, strict=True)
-        ]
-    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items()]
-    title = f"## People: {labels[pairs[0].method]} minus {labels[pairs[0].against]}"
-    return [f"{title}\n\n" + "\n".join(lines) + "\n"]
-
-
-def _printed(figure: str, difference: float | None) -> str:
-    return "-" if difference is None else printed(figure, difference)
+    return "\n".join([*tables, *people_table(results.pairs_shown(), results.labels)])

@@ -16,10 +16,14 @@ from lamella.metrics.catalogue import FIGURES, SHORT, SPHERES_MM
 from lamella.metrics.tables import best_methods, heading, markdown_cell, markdown_table
 from lamella.nifti.image import read_nifti
 from lamella.report import plots
+from lamella.report.anatomy import plot_fissure, plot_vessels
 from lamella.report.evaluation import curves_of, what_was_scored
+from lamella.report.headline import headline
 from lamella.report.page import render
 from lamella.report.preview import PreviewPanel, compose
-from lamella.results.files import read_results
+from lamella.results.evidence import KINDS, BlindedTest, by_kind
+from lamella.results.files import read_blinded, read_results
+from lamella.results.people import people_table
 from lamella.results.schema import CaseRecord, Results
 
 _DPI = 110
@@ -54,28 +58,36 @@ def write_document(results: Path, out: Path, *, overwrite: bool) -> None:
             )
         links[name] = f"{pictures.name}/{name}.png"
     with staged_file(out, overwrite=overwrite) as file:
-        file.write_text(document_text(found, links), encoding="utf-8")
+        file.write_text(document_text(found, links, read_blinded(folder)), encoding="utf-8")
 
 
-def document_text(found: Results, links: Mapping[str, str]) -> str:
+def document_text(found: Results, links: Mapping[str, str], blinded: BlindedTest | None = None) -> str:
     """The Markdown.
 
     Args:
         found: the results.
         links: name of a picture -> where it lies; those that are missing are left out.
+        blinded: the blinded test, where it was run.
     """
+    judged = _headlines(found)
     gains = [
         (method, case, found.gain(case.id, method, "cubic"), found.least_gain(case.id, method))
-        for method in _headlines(found)
+        for method in judged
         for case in found.cases
     ]
     return render(
         "document.md",
         found=found,
         links=links,
+        headline=headline(found, judged[0], blinded) if judged else None,
+        blinded=blinded,
+        people_tables=people_table(found.pairs_shown(), found.labels),
+        places=_places(found),
+        tools=[(case, found.label(name), run) for case in found.cases for name, run in case.tools.items()],
         models=", ".join(f"{one.name} (SHA-256 {one.sha256[:12]})" for one in found.model) or "none",
         short=[gain for gain in gains if None not in gain],
         people=len({case.group for case in found.cases if case.person}),
+        kinds=KINDS,
         diameters=SPHERES_MM,
         catalogue=FIGURES,
         heading=heading,
@@ -92,7 +104,24 @@ def _headlines(found: Results) -> list[str]:
     return means + found.of_kind("outside")
 
 
+def _places(found: Results) -> list[str]:
+    """A line of a table for each case and list of worst places: how many of each kind, and how far they are off."""
+    lines = []
+    for case in found.cases:
+        if case.harm is None:
+            continue
+        for places, other in ((case.harm.from_truth, "the truth"), (case.harm.from_cubic, "cubic interpolation")):
+            if places:
+                sizes = sorted(abs(one.difference_hu) for one in places)
+                kinds = [str(len(ones)) for ones in by_kind(places).values()]
+                off = f"{sizes[len(sizes) // 2]:.0f}, {sizes[-1]:.0f}"
+                what = f"{case.title}: {found.label(case.harm.method)} from {other}"
+                lines.append(f"| {what} | {off} | {' | '.join(kinds)} |")
+    return lines
+
+
 def _pictures(folder: Path, found: Results) -> Iterator[tuple[str, Figure]]:
+    yield from _anatomy(folder, found)
     yield "gains", plots.plot_gains(found)
     for case in found.cases:
         if case.spectra.in_plane or case.spectra.along_z:
@@ -100,6 +129,29 @@ def _pictures(folder: Path, found: Results) -> Iterator[tuple[str, Figure]]:
         if not case.person and case.volumes.thick and case.volumes.truth:
             files = {"thick": case.volumes.thick, "truth": case.volumes.truth, **case.volumes.methods}
             yield f"{case.id}-view", _view(found, case, {name: folder / file for name, file in files.items()})
+
+
+def _anatomy(folder: Path, found: Results) -> Iterator[tuple[str, Figure]]:
+    """Vessels and a fissure of the first case that shows nobody, has lungs, and whose volumes were kept."""
+    judged = _headlines(found)
+    for case in found.cases:
+        kept = case.volumes
+        method = next((name for name in judged if name in kept.methods), None)
+        lungs = case.figure(method, "vessel_found") is not None if method else False
+        if case.person or not (method and lungs and kept.thick and kept.truth and "cubic" in kept.methods):
+            continue
+        thin = f"Thin, {case.thin.thickness_mm:g} mm"
+        files = {
+            f"Thick, {case.thick.thickness_mm:g} mm": kept.thick,
+            found.label("cubic"): kept.methods["cubic"],
+            found.label(method): kept.methods[method],
+            thin: kept.truth,
+        }
+        volumes = {name: read_nifti(folder / file) for name, file in files.items()}
+        for name, plot in (("vessels", plot_vessels), ("fissure", plot_fissure)):
+            if (figure := plot(volumes, thin)) is not None:
+                yield name, figure
+        return
 
 
 def _view(found: Results, case: CaseRecord, files: Mapping[str, Path]) -> Figure:

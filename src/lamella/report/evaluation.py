@@ -10,7 +10,8 @@ from lamella.files.atomic import staged_file
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods
 from lamella.report import plots
-from lamella.report.cases import pictures_of
+from lamella.report.cases import Pictures, pictures_of
+from lamella.report.contact import contact_sheets
 from lamella.report.findings import caveats, findings
 from lamella.report.markup import Cell, Plot, Row, Table, in_words, number, plot_of
 from lamella.report.pack import BUDGET_BYTES
@@ -68,7 +69,7 @@ def render_results(results: Path, out: Path, *, overwrite: bool = False, budget_
     pictures = pictures_of(folder, found, budget_bytes)
     page = render_page(
         "evaluation.html",
-        _content(found, pictures.notes),
+        _content(folder, found, pictures),
         {"windows": viewer_windows(), "views": pictures.views},
         "Lamella: evaluation",
         blocks=pictures.blocks,
@@ -77,8 +78,9 @@ def render_results(results: Path, out: Path, *, overwrite: bool = False, budget_
         file.write_text(page, encoding="utf-8")
 
 
-def _content(found: Results, notes: Mapping[str, str]) -> dict[str, Any]:
+def _content(folder: Path, found: Results, pictures: Pictures) -> dict[str, Any]:
     """What the template is given."""
+    shown = {view["case"] for view in pictures.views}
     models = ", ".join(one.name for one in found.model) or "no model"
     return {
         "heading": "Thin slices against the truth",
@@ -93,7 +95,7 @@ def _content(found: Results, notes: Mapping[str, str]) -> dict[str, Any]:
         "warnings": caveats(found),
         "warnings_title": "What to know before you quote this",
         "choices": [(case.id, case.title) for case in found.cases],
-        "notes": notes,
+        "notes": pictures.notes,
         "gains": _gains(found),
         "people": people_tables(found),
         "pooled": _pooled(found),
@@ -104,6 +106,7 @@ def _content(found: Results, notes: Mapping[str, str]) -> dict[str, Any]:
                 "notes": [_about(case), *case.notes],
                 "plots": list(_plots(found, case)),
                 "tables": _tables(found, case.figures, case.intervals, case.title, case.id),
+                "sheets": contact_sheets(folder, found, case) if case.id in shown else [],
             }
             for case in found.cases
         ],

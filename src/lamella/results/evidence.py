@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from lamella.metrics.places import Kind
+from lamella.results.compared import Interval
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """What the truth can show at a place, in the order in which it is asked."""
@@ -67,3 +68,48 @@ class Harm:
 def by_kind(places: tuple[WorstPlace, ...]) -> dict[Kind, list[WorstPlace]]:
     """The places of every kind, in the order of `KINDS`; a kind without a place is there, too."""
     return {kind: [one for one in places if one.kind == kind] for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How often a small classifier tells a method's results from real thin scans; 0.5 is chance.
+
+    Attributes:
+        method: whose results.
+        alone: share of right answers on single patches.
+        side_by_side: share of pairs, of one place, in which it knows the real one.
+        alone_interval, side_by_side_interval: 95 %, bootstrap over persons, or over parts of the scans with fewer than six.
+        points: places judged.
+        people: persons or scans judged.
+        over_people: whether the intervals are over persons.
+    """
+
+    method: str
+    alone: float
+    side_by_side: float
+    alone_interval: Interval | None
+    side_by_side_interval: Interval | None
+    points: int
+    people: int
+    over_people: bool
+
+
+@dataclass(frozen=True)
+class BlindedTest:
+    """A blinded test without readers.
+
+    Attributes:
+        lamella: version that made it.
+        learned: scans that the classifiers learned on.
+        points, epochs, seed: of their training.
+        seconds: of the whole test.
+        judged: one a method.
+    """
+
+    lamella: str
+    learned: tuple[str, ...]
+    points: int
+    epochs: int
+    seed: int
+    seconds: float
+    judged: tuple[Judged, ...]

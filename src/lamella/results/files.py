@@ -10,9 +10,11 @@ from typing import Any
 from lamella.errors import LamellaError, UsageError
 from lamella.files.atomic import staged_file
 from lamella.files.config import fill
+from lamella.results.evidence import BlindedTest
 from lamella.results.schema import Results
 
 RESULTS = "results.json"
+BLINDED = "blinded.json"
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -44,3 +46,20 @@ def read_results(path: Path) -> tuple[Path, Results]:
     except UsageError as error:
         why = str(error).replace("The config", "It")
         raise LamellaError(f"{file.name} is not of this version. {why} Run `lamella evaluate` again.") from error
+
+
+def read_blinded(folder: Path) -> BlindedTest | None:
+    """What `benchmarks/blinded.py` wrote into the folder of an evaluation; None where it was not run.
+
+    Raises:
+        LamellaError: it is damaged, or does not hold what this version writes.
+    """
+    file = folder / BLINDED
+    if not file.is_file():
+        return None
+    try:
+        return fill(BlindedTest, json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, OSError) as error:  # UsageError of `fill` is a ValueError
+        raise LamellaError(
+            f"{file.name} is damaged or not of this version. Run benchmarks/blinded.py again."
+        ) from error
