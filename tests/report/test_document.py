@@ -77,3 +77,11 @@ def test_the_best_is_judged_as_printed() -> None:
     assert printed("best_shift_mm", -0.001) == "0.00"
     rows = {"a": {"best_shift_mm": -0.001}, "b": {"best_shift_mm": 0.004}, "c": {"best_shift_mm": 0.5}}
     assert best_methods("best_shift_mm", rows) == {"a", "b"}
+
+
+def test_no_table_is_torn(written: Path) -> None:
+    lines = written.read_text(encoding="utf-8").splitlines()
+    rules = [number for number, line in enumerate(lines) if line.startswith("|---")]
+    assert len(rules) > 5
+    for number in rules:
+        assert lines[number - 1].count("|") == lines[number].count("|"), lines[number - 1]

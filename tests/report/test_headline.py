@@ -62,14 +62,16 @@ def test_the_sentences_say_what_the_records_hold(found: Results) -> None:
     judged = Judged("mean", 0.61, 0.73, (0.5, 0.7), (0.6, 0.8), 100, 2, False)
     blinded = BlindedTest("0.1.0", ("school",), 100, 8, 0, 10.0, (judged,))
     answers = dict(headline(found, "mean", blinded).sentences)
-    assert "20.0 HU (Cubic: 30.0; 2 persons, 5 mm every 5 mm)" in answers["How much better?"]
-    assert "70 % of the length of the lung vessels' centre lines (Cubic: 50 %" in answers["How much better?"]
+    assert answers["How much better?"] == (
+        "On 2 persons, 5 mm every 5 mm, Lamella mean has an error in the body of 20.0 HU (Cubic: 30.0), "
+        "shows 70 % of the length of the lung vessels' centre lines (Cubic: 50 %)."
+    )
     assert answers["On how many people?"].startswith("2 persons, and 1 scan of phantoms. With fewer than six persons")
     assert "5 mm every 5 mm, 5 mm every 3 mm" in answers["At what?"]
-    assert "it invents 1.25 small structures (Cubic: 3.75)" in answers["At what risk?"]
+    assert "invents 1.25 other small structures a litre of body (Cubic: 3.75)" in answers["At what risk?"]
     harm = found.cases[0].harm
     assert harm is not None
-    assert f"Of the {len(harm.from_truth)} places" in answers["At what risk?"]
+    assert f"Its {len(harm.from_truth)} worst places are" in answers["At what risk?"]
     assert "knows the real one of a pair in 73 %" in answers["At what risk?"]
 
 

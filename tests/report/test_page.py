@@ -17,6 +17,7 @@ from tests.report.one_page import content_of
 
 from lamella.errors import LamellaError
 from lamella.report import page as pages
+from lamella.report.contact import ContactSheet, Strip
 from lamella.report.markup import Card, Cell, Row, Table, number, plot_of
 from lamella.report.page import render_page, viewer_windows
 from lamella.window import WINDOWS
@@ -57,7 +58,9 @@ def evaluation(text: str, pooled: Sequence[Table] = ()) -> str:
     """The page of an evaluation in which everything that comes from outside is one text."""
     row = Row(text, [Cell(text, True, text), Cell(text), Cell("")], text, text)
     table = Table("a", text, text, [text, text, text], [row, row], True)
+    sheet = ContactSheet(text, text, [(text, text, [Strip("data:image/png;base64,AA==", text)])])
     case = {"id": text, "title": text, "notes": [text], "plots": [plot_of(Figure(), "one", text)], "tables": [table]}
+    case["sheets"] = [sheet]
     pairs = {key: [(text, text)] for key in ("run", "methods", "settings")}
     content = content_of(
         heading=text,
@@ -81,7 +84,8 @@ def test_nothing_is_asked_of_a_network() -> None:
     made = evaluation("words")
     for tag, attributes in Outline(made).elements:
         assert tag not in ("link", "iframe", "object", "embed", "base")
-        assert not {"src", "srcset", "action", "ping"} & set(attributes)
+        assert not {"srcset", "action", "ping"} & set(attributes)
+        assert attributes.get("src", "data:").startswith("data:")
         assert attributes.get("href", "#").startswith("#")
     assert not re.search(
         r"url\(|@import|https?://|fetch\(|XMLHttpRequest|WebSocket|import\(", re.sub(r' xmlns[:\w]*="[^"]*"', "", made)

@@ -26,7 +26,7 @@ _NEAR, _FAR, _LUNG = (np.array(one) / 255 for one in ((255, 236, 214), (132, 38,
 _LIGHT = np.array([0.45, -0.75, -0.48])
 """From above, the front and the reader's left, along z, y and x."""
 
-STRIP_MM = (96.0, 44.0)
+STRIP_MM = (72.0, 40.0)
 _STRIP_WINDOW = HuWindow(-750.0, 500.0)
 _LEVEL = 0.7
 """A fissure lies level where so much of its normal is along the slices: there thick slices hide it."""

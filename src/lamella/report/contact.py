@@ -17,7 +17,7 @@ from lamella.report.markup import number
 from lamella.report.views import Image, common_region, sample, views_along_slices
 from lamella.results.evidence import WorstPlace, by_kind
 from lamella.results.schema import CaseRecord, Results
-from lamella.volume import Volume
+from lamella.volume import AIR_HU, Volume
 from lamella.window import BONE, LUNG, SOFT_TISSUE, HuWindow
 
 TILE_PX, _GAP_PX = 64, 2
@@ -115,7 +115,17 @@ def place_images(place: WorstPlace, volumes: Mapping[str, Volume], size_mm: floa
     half = size_mm / 2
     edges = [(float(along[axis]) - half, float(along[axis]) + half) for axis in (across, down)]
     view = view.cut(edges[0], edges[1])
-    return {name: sample(one, view, (TILE_PX, TILE_PX), as_slices=name == "thick") for name, one in volumes.items()}
+    beyond = [_beyond(edges[n], region[axis], view.signs[n]) for n, axis in enumerate((across, down))]
+    images = {name: sample(one, view, (TILE_PX, TILE_PX), as_slices=name == "thick") for name, one in volumes.items()}
+    for image in images.values():
+        image[beyond[1], :] = image[:, beyond[0]] = AIR_HU
+    return images
+
+
+def _beyond(edges_mm: tuple[float, float], has_mm: tuple[float, float], sign: int) -> NDArray[np.bool_]:
+    """(TILE_PX,) pixels across or down a tile that lie outside the volumes."""
+    at_mm = edges_mm[0] + (np.arange(TILE_PX) + 0.5) * (edges_mm[1] - edges_mm[0]) / TILE_PX
+    return np.asarray((at_mm < has_mm[0]) | (at_mm > has_mm[1]))[::sign]
 
 
 def _window(truth: Image) -> HuWindow:

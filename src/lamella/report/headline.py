@@ -12,7 +12,7 @@ from lamella.metrics import FEWEST_PAIRS
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import best_methods, heading, markdown_cell, printed
 from lamella.report.contact import shares
-from lamella.results.evidence import BlindedTest
+from lamella.results.evidence import BlindedTest, WorstPlace
 from lamella.results.schema import CaseRecord, Results
 
 AGAINST = ("cubic projected", "cubic")
@@ -25,6 +25,19 @@ BETTER = (
 RISK = (
     *("vessel_invented", "foci_fabricated_per_litre", "foci_erased_rate", "blobs_invented_per_litre"),
     *("blobs_erased_per_litre", "consistency_rmse_hu"),
+)
+
+_SPOKEN_BETTER = (
+    ("rmse_body_hu", "has an error in the body of {} HU"),
+    ("vessel_found", "shows {} of the length of the lung vessels' centre lines"),
+    ("vessel_precision", "is right in {} of those that it shows"),
+    ("bone_250_mean_mm", "has the surface of bone {} mm off"),
+)
+_SPOKEN_RISK = (
+    ("foci_fabricated_per_litre", "invents {} small dense foci a litre of lung"),
+    ("foci_erased_rate", "lacks {} of those of the truth"),
+    ("blobs_invented_per_litre", "invents {} other small structures a litre of body"),
+    ("blobs_erased_per_litre", "lacks {} that the truth has"),
 )
 
 
@@ -50,16 +63,16 @@ def headline(found: Results, method: str, blinded: BlindedTest | None) -> Headli
         blinded: the blinded test, where it was run.
     """
     groups = groups_of(found)
-    against = [name for name in AGAINST if name in found.labels]
+    names = [method, *(name for name in AGAINST if name in found.labels)]
     sentences = [
-        ("How much better?", _better(found, method, against, groups)),
+        ("How much better?", _better(found, names, groups)),
         ("On how many people?", _people(found)),
         ("At what?", _at_what(found)),
-        ("At what risk?", _risk(found, method, against, groups, blinded)),
+        ("At what risk?", _risk(found, names, groups, blinded)),
     ]
     return Headline(
         [(question, answer) for question, answer in sentences if answer],
-        [table for names in (BETTER, RISK) if (table := _table(found, names, [method, *against], groups))],
+        [table for figures in (BETTER, RISK) if (table := _table(found, figures, names, groups))],
     )
 
 
@@ -101,29 +114,43 @@ def _geometry(case: CaseRecord) -> str:
     return f"{case.thick.thickness_mm:g} mm every {case.thick.spacing_mm:g} mm"
 
 
-def _better(found: Results, method: str, against: Sequence[str], groups: dict[str, list[CaseRecord]]) -> str:
-    """Errors, vessels and bone of the first group that has them, beside interpolation."""
+def _told(found: Results, cases: Sequence[CaseRecord], names: Sequence[str], spoken: Sequence[tuple[str, str]]) -> str:
+    """What a method reads on some cases, each beside the others; figures that one of them lacks are left out.
+
+    Args:
+        names: the method, then those that it is held against.
+        spoken: (figure, words with a place for its value).
+    """
     told = []
-    for figure, words in (
-        ("rmse_body_hu", "Its error in the body is {} HU"),
-        ("vessel_found", "It shows {} of the length of the lung vessels' centre lines"),
-        ("vessel_precision", "{} of what it shows of them is right"),
-        ("bone_250_mean_mm", "The surface of bone lies {} mm from the truth's"),
-    ):
-        for where, cases in groups.items():
-            value = mean_of(cases, method, figure)
-            others = [(name, mean_of(cases, name, figure)) for name in against]
-            if value is not None and all(other is not None for _, other in others):
-                beside = ", ".join(f"{found.label(name)}: {_spoken(figure, other)}" for name, other in others)
-                told.append(f"{words.format(_spoken(figure, value))} ({beside}; {where}).")
-                break
-    return f"{found.label(method)}: {' '.join(told)}" if told else ""
+    for figure, words in spoken:
+        values = [mean_of(cases, name, figure) for name in names]
+        if None not in values:
+            own, *others = (_number(figure, value) for value in values if value is not None)
+            beside = "; ".join(f"{found.label(name)}: {other}" for name, other in zip(names[1:], others, strict=True))
+            told.append(f"{words.format(own)} ({beside})")
+    return ", ".join(told)
 
 
-def _spoken(figure: str, value: float | None) -> str:
-    assert value is not None, "asked for above"
-    share = figure in ("vessel_found", "vessel_precision")
+def _number(figure: str, value: float) -> str:
+    """As it is said: shares of the whole in per cent."""
+    share = figure in ("vessel_found", "vessel_precision", "foci_erased_rate")
     return f"{100 * value:.0f} %" if share else printed(figure, value)
+
+
+def _better(found: Results, names: Sequence[str], groups: dict[str, list[CaseRecord]]) -> str:
+    """Errors, vessels and bone of persons and real pairs; of phantoms where there is nobody."""
+    told = [
+        f"On {where}, {found.label(names[0])} {words}."
+        for where, cases in _first(groups).items()
+        if (words := _told(found, cases, names, _SPOKEN_BETTER))
+    ]
+    return " ".join(told)
+
+
+def _first(groups: dict[str, list[CaseRecord]]) -> dict[str, list[CaseRecord]]:
+    """Groups of scans; the first phantom where there is none."""
+    scans = {where: cases for where, cases in groups.items() if cases[0].kind != "phantom"}
+    return scans or dict(list(groups.items())[:1])
 
 
 def _people(found: Results) -> str:
@@ -146,53 +173,42 @@ def _at_what(found: Results) -> str:
 
 
 def _risk(
-    found: Results,
-    method: str,
-    against: Sequence[str],
-    groups: dict[str, list[CaseRecord]],
-    blinded: BlindedTest | None,
+    found: Results, names: Sequence[str], groups: dict[str, list[CaseRecord]], blinded: BlindedTest | None
 ) -> str:
+    """What is invented and erased, where the result is worst, and whether it can be told from a real scan."""
     told = []
-    for where, cases in list(groups.items())[:1]:
-        names = [method, *against]
-        for figure, words in (
-            ("blobs_invented_per_litre", "a litre of body it invents {} small structures"),
-            ("blobs_erased_per_litre", "a litre of body {} of the truth's small structures are not in it"),
-        ):
-            values = [(name, mean_of(cases, name, figure)) for name in names]
-            if all(value is not None for _, value in values):
-                (_, own), *rest = values
-                beside = ", ".join(f"{found.label(name)}: {_spoken(figure, value)}" for name, value in rest)
-                text = f"{words.format(_spoken(figure, own))} ({beside})"
-                told.append(f"{text[0].upper()}{text[1:]}.")
-        worst = [case for case in cases if case.harm and case.harm.method == method and case.harm.from_truth]
-        if worst:
-            places = tuple(one for case in worst if case.harm for one in case.harm.from_truth)
+    for where, cases in list(_first(groups).items())[:1]:
+        if words := _told(found, cases, names, _SPOKEN_RISK):
+            told.append(f"On {where}, it {words}.")
+        places = tuple(one for case in cases for one in _places(case, names[0]))
+        if places:
             kinds = ", ".join(f"{kind} {count}" for kind, count in shares(places).items())
             most = max(abs(one.difference_hu) for one in places)
-            told.append(
-                f"Of the {len(places)} places where it is furthest from the truth, up to {most:.0f} HU: {kinds}."
-            )
-        told = [f"{where}: {' '.join(told)}"] if told else []
-    if blinded:
-        one = next((one for one in blinded.judged if one.method == method), None)
-        if one:
-            told.append(
-                f"A small classifier knows the real one of a pair in {100 * one.side_by_side:.0f} % (50 % is chance)."
-            )
+            told.append(f"Its {len(places)} worst places are up to {most:.0f} HU from the truth: {kinds}.")
+    one = next((one for one in blinded.judged if one.method == names[0]), None) if blinded else None
+    if one:
+        told.append(
+            f"A small classifier knows the real one of a pair in {100 * one.side_by_side:.0f} % (50 % is chance)."
+        )
     return " ".join(told)
+
+
+def _places(case: CaseRecord, method: str) -> tuple[WorstPlace, ...]:
+    return case.harm.from_truth if case.harm and case.harm.method == method else ()
 
 
 def _table(found: Results, names: Sequence[str], methods: Sequence[str], groups: dict[str, list[CaseRecord]]) -> str:
     """Figures down; methods of every group across; the best of each group bold."""
     lines = []
     for where, cases in groups.items():
+        shown = where
         for figure in names:
             row = {method: {figure: mean_of(cases, method, figure)} for method in methods}
             if any(one[figure] is not None for one in row.values()):
                 best = best_methods(figure, row)
                 cells = [markdown_cell(figure, row[method][figure], method in best) for method in methods]
-                lines.append(f"| {where} | {heading(figure)} | {' | '.join(cells)} |")
+                lines.append(f"| {shown} | {heading(figure)} | {' | '.join(cells)} |")
+                shown = ""
     if not lines:
         return ""
     assert set(names) <= set(FIGURES), "figures of the catalogue"
