@@ -6,7 +6,8 @@ Each fold leaves the series of some persons out. Its trunk learns from all other
 from the trunk with one change, the same patches and as many steps, down to a hundredth of the rate (Hägele et al., arXiv
 2405.18392). Two such runs differ by little but their change, where runs from random weights differ by 0.2 dB with their seed.
 A run with `from_trunk: false` begins as the trunk does (with random weights, or those of `start`) and takes trunk and branch
-steps; one with `people` learns from the first so many persons alone.
+steps, or as many of its own as take the same CPU time, which other programs do not change; one with `people` learns from the
+first so many persons alone.
 
 Scores are gains over the projected cubic interpolation in dB, on fixed patches of the persons left out and of test objects.
 Runs are kept under `out`, scores in the file `kept`: what is there is not repeated, and a run that was stopped goes on. A new
@@ -19,6 +20,7 @@ import argparse
 import json
 import math
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -31,7 +33,7 @@ from lamella.data.patches import PatchBatches, cubic_error
 from lamella.data.samples import for_validation
 from lamella.data.sources import TrainingSource
 from lamella.data.views import SeriesSettings, load_views
-from lamella.embedded.loss import counted_mean
+from lamella.embedded.loss import counted_mean, mean_scale_loss
 from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.networks import MeanScaleNet
 from lamella.files.config import fill, load
@@ -39,8 +41,12 @@ from lamella.models.shipped import find_model
 from lamella.train.datasets import datasets
 from lamella.train.fit import fit
 from lamella.train.fit_settings import FitSettings
+from lamella.train.precision import precision_on
 from lamella.train.settings import EmbeddedRun
 from lamella.train.stages import MeanStage
+
+TIMED = 8
+"""Steps whose CPU time is measured."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,44 @@ def measured(study: Study, fold: Fold, one: Variant) -> dict[str, float]:
             learn(folder / "trunk", network, replace(plain, mean=optimiser), left(plain, fold, None), study)
         grown, steps = network, study.branch_steps
     else:
-        grown, steps = first_network(run), study.trunk_steps + study.branch_steps
+        grown = first_network(run)
+        steps = planned_steps(study, run, folder / one.name.replace(" ", "-") / "plan.json")
     run = replace(run, mean=replace(run.mean, steps=steps, warm_up=min(run.mean.warm_up, steps // 8), hold=0.0))
     learn(folder / one.name.replace(" ", "-"), grown, run, left(run, fold, one.people), study)
     return score(grown, run, fold, study)
+
+
+def planned_steps(study: Study, run: EmbeddedRun, file: Path) -> int:
+    """Steps that cost what trunk and branch cost; decided once."""
+    steps, plain = study.trunk_steps + study.branch_steps, settings(study, ())
+    if run.model == plain.model and (run.patches.batch, run.patches.size_px) == (
+        plain.patches.batch,
+        plain.patches.size_px,
+    ):
+        return steps
+    if not file.is_file():
+        costs = [cpu_seconds_a_step(one, study) for one in (plain, run)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"steps": max(1, round(steps * costs[0] / costs[1])), "cpu_s": costs}))
+    planned: int = json.loads(file.read_text())["steps"]
+    return planned
+
+
+def cpu_seconds_a_step(run: EmbeddedRun, study: Study) -> float:
+    """CPU time of a training step, the same patches for every network."""
+    network, batches = first_network(run), PatchBatches(views(run.data.folder, study.scored[0]), run.patches, TIMED + 2)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-5)
+    begun = 0.0
+    for item in range(TIMED + 2):
+        pairs = batches.batch(item)
+        if item == 2:  # the first choose kernels
+            begun = time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision_on(run.precision, "cpu") == "bf16-mixed"):
+            loss, _ = mean_scale_loss(network, pairs, pairs.condition, run.mean_loss)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return (time.process_time() - begun) / TIMED
 
 
 def settings(study: Study, changes: Sequence[str]) -> EmbeddedRun:
@@ -166,8 +206,7 @@ def score(network: MeanScaleNet, run: EmbeddedRun, fold: Fold, study: Study) -> 
         found = start = 0.0
         batches = PatchBatches(views(run.data.folder, one), patches, study.batches)
         for pairs in (batches.batch(item) for item in range(study.batches)):
-            with torch.autocast("cpu", torch.bfloat16, enabled=False):
-                mean, _ = network(pairs.thick_hu, pairs.grids, pairs.condition)
+            mean, _ = network(pairs.thick_hu, pairs.grids, pairs.condition)
             found += float(counted_mean((network.codec.encode(pairs.thin_hu) - mean).square(), pairs.counted))
             start += float(cubic_error(pairs, pairs.grids.start_matrix))
         gains[name] = 10 * math.log10(start / found)

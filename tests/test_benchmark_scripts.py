@@ -158,3 +158,33 @@ def test_balls_of_radiomics_lie_in_their_region_apart_from_each_other(chest: Sca
     middles = [np.array([part.start for part in box]) * [1.0, 3.0, 3.0] for box, _ in found]
     gaps = [np.linalg.norm(one - other) for number, one in enumerate(middles) for other in middles[:number]]
     assert min(gaps) >= 16.0
+
+
+@pytest.mark.parametrize("name", ["study-folds", "study-warm"])
+def test_no_fold_learns_from_who_it_leaves_out_and_every_run_can_be_read(name: str) -> None:
+    # Which series serves what is decided with people left out of training
+    folds = script("folds")
+    values = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    study = folds.fill(folds.Study, values | {"config": str(ROOT / values["config"])})
+    assert not [one for one in study.scored if one.path and one.slices is None]
+    trained = {one.phantom.seed for one in folds.settings(study, ()).data.series if one.phantom}
+    assert trained.isdisjoint({one.phantom.seed for one in study.scored if one.phantom})
+    for one in study.runs:
+        run = folds.settings(study, one.set)
+        for fold in study.folds:
+            learnt = folds.left(run, fold, one.people)
+            assert set(fold.leave) <= {series.path for series in run.data.series}
+            assert set(fold.leave).isdisjoint({series.path for series in learnt})
+            assert one.people is None or len([series for series in learnt if series.path]) == one.people
+        if one.from_trunk:
+            assert run.model == folds.settings(study, ()).model
+
+
+def test_the_table_of_folds_has_gains_and_their_differences() -> None:
+    folds = script("folds")
+    runs = (folds.Variant("base", "as it is"), folds.Variant("more", "one more"))
+    scores = {"base": {"first": {"a": 2.0}}, "more": {"first": {"a": 2.25}}}
+    assert folds.table(runs, scores).splitlines()[2:] == [
+        "| base | as it is | +2.00 (+0.00) |",
+        "| more | one more | +2.25 (+0.25) |",
+    ]

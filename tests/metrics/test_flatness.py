@@ -59,6 +59,7 @@ def test_overshoot_is_the_largest_excursion_beyond_either_level() -> None:
     assert set(steps.place[:, 0]) == {4}
     assert set(steps.gap) == {2}
     assert overshoot_percent(clean, steps) == 0.0
+    assert len(find_steps(clean, flat_runs(clean, 1.0), 1.0, noise_hu=26.0).place) == 0
     result = clean.copy()
     result[7] += 9.0  # above the upper level
     result[3] -= 4.0  # below the lower one

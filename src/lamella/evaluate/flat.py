@@ -52,7 +52,8 @@ def flat_truth(scan: Scan) -> FlatTruth:
         clean = _noiseless(scan)
         runs = metrics.flat_runs(clean, spacing_mm)
     runs[clean <= _GAS_HU] = 0
-    return FlatTruth(runs, metrics.find_steps(clean, runs, spacing_mm), metrics.band_sd_hu(hu, runs, "truth"))
+    sd_hu = metrics.band_sd_hu(hu, runs, "truth")
+    return FlatTruth(runs, metrics.find_steps(clean, runs, spacing_mm, sd_hu), sd_hu)
 
 
 def _noiseless(scan: Scan) -> Hu:

@@ -21,8 +21,9 @@ Runs = NDArray[np.int32]
 LEAST_MM = 4.0
 """A shorter run is no flat material."""
 
-_STEP_HU, _GAP_MM = 10.0, 8.0
-"""Least step between two runs of a column, and how far one lies from the other at most."""
+_STEP_HU, _STEP_SD, _GAP_MM = 10.0, 4.0, 8.0
+"""Least step between two runs of a column, in HU and in standard deviations of the noise, whose mean over some columns would
+count as overshoot of a smaller one; and how far one run lies from the other at most."""
 
 _BESIDE_MM = 6.0
 """Overshoot is looked for so far from an edge."""
@@ -92,8 +93,8 @@ def band_sd_hu(hu: Hu, runs: Runs, case: str = "prediction") -> float:
     return math.sqrt(squares / (len(values) - np.count_nonzero(number)))
 
 
-def find_steps(clean: Hu, runs: Runs, spacing_mm: float) -> Steps:
-    """Steps of at least 10 HU between two flat runs of a column at most 8 mm apart."""
+def find_steps(clean: Hu, runs: Runs, spacing_mm: float, noise_hu: float = 0.0) -> Steps:
+    """Steps of at least 10 HU, and four times the noise, between two flat runs of a column at most 8 mm apart."""
     check_mask(runs > 0, clean, "truth")
     reach, most = round(_BESIDE_MM / spacing_mm), max(1, round(_GAP_MM / spacing_mm))
     above, below = (_length(runs, up, reach) for up in (True, False))
@@ -106,7 +107,7 @@ def find_steps(clean: Hu, runs: Runs, spacing_mm: float) -> Steps:
         ends = ends[~met]
     z, y, x, gaps = np.concatenate(found).T
     lower, upper = clean[z, y, x].astype(np.float64), clean[z + gaps, y, x].astype(np.float64)
-    kept = np.abs(upper - lower) >= _STEP_HU
+    kept = np.abs(upper - lower) >= max(_STEP_HU, _STEP_SD * noise_hu)
     parts = np.column_stack([z, y, x]), gaps, lower, upper, below[z, y, x], above[z + gaps, y, x]
     return Steps(*(part[kept] for part in parts))
 
