@@ -1,11 +1,12 @@
-"""A node that is killed at random moments, again and again, while studies come and go: is anything lost, doubled or half?
+"""Whatever computes is killed at random moments, again and again: is anything lost, doubled or half?
 
     python benchmarks/node_faults.py --kills 200
 
 A sender keeps sending small studies and notes every instance that was answered Success; what was not is sent again. The
 node, or its worker alone, gets SIGKILL at random moments; dcmtk's storescp receives the results and is killed, too. In the
 end every noted instance must be in exactly one finished folder, byte for byte, and every result must be whole: in the state
-folder at every kill, and at the peer in the end. It needs Debian's dcmtk and the extra "node". Exit code 0 if all holds.
+folder at every kill, and at the peer in the end. Beside it, batches, their workers and workers on a Ray cluster are killed
+in the same way (`batch_faults.py`). It needs Debian's dcmtk and the extras "node" and "cluster". Exit code 0 if all holds.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pydicom
@@ -33,6 +36,7 @@ from pynetdicom.sop_class import CTImageStorage
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from batch_faults import kill_batches  # noqa: E402
 from tests.running_node import free_port, listens, node_config, start_node, study_at, wait_for  # noqa: E402
 
 from lamella.batch.digest import result_sha256  # noqa: E402
@@ -41,6 +45,10 @@ from lamella.node.scp import quieten  # noqa: E402
 from lamella.node.states import FINAL, STATES, read_json  # noqa: E402
 
 SLICES, SIDE = 8, 32
+SHARES = {"node, its worker, its peer": 0.6, "batch, its worker": 0.26, "Ray worker": 0.14}
+"""Of the kills."""
+PATIENCE_S = 600.0
+"""For what starts on a busy machine."""
 BACKLOG = 4
 """Studies that wait at most, so that instances are received throughout the run."""
 
@@ -108,7 +116,7 @@ class Peer:
         """Listen."""
         words = ["storescp", "--fork", "--output-directory", str(self.folder), str(self.port)]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: listens(self.port), "storescp")
+        wait_for(lambda: listens(self.port), "storescp", PATIENCE_S)
 
     def kill(self) -> None:
         """SIGKILL, whatever it receives."""
@@ -176,6 +184,7 @@ def moments(state: Path) -> set[str]:
     found = {
         "receiving": any((state / "tmp").iterdir()) or any((state / "incoming").iterdir()),
         "computing": any(not (one / "send.json").exists() for one in (state / "working").iterdir()),
+        "writing": any(state.glob("working/*/making/.*/new/*/series")),
         "sending": any(state.glob("working/*/send.json")),
     }
     return {name for name, there in found.items() if there} or {"idle"}
@@ -190,18 +199,39 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     asked = parser.parse_args()
     random.seed(asked.seed)
+    began = time.monotonic()
     quieten()
     _config.STORE_SEND_CHUNKED_DATASET = True
     with tempfile.TemporaryDirectory() as place:
         figures = run(Path(place), asked.kills, asked.model)
+    figures |= {"seed": asked.seed, "seconds": round(time.monotonic() - began)}
     print(json.dumps(figures, indent=2))
     if asked.json is not None:
         asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 1 if figures["faults"] else 0
 
 
-def run(place: Path, kills: int, model: str) -> dict[str, object]:
-    """The figures of a run."""
+def run(place: Path, kills: int, model: str) -> dict[str, Any]:
+    """The figures of all parts."""
+    of_batch, of_ray = (round(share * kills) for share in list(SHARES.values())[1:])
+    (place / "batch").mkdir()
+    (place / "ray").mkdir()
+    with ThreadPoolExecutor() as pool:
+        node = pool.submit(kill_node, place / "node", kills - of_batch - of_ray, model)
+        batch = pool.submit(kill_batches, place / "batch", of_batch, model)
+        tallies = {"Ray": kill_batches(place / "ray", of_ray, model, over_ray=True), "batch": batch.result()}
+        figures = node.result()
+    for kind, tally in tallies.items():
+        figures["of"] |= tally.whom
+        figures[f"while, {kind}"] = dict(tally.seen)
+        figures[f"batches, {kind}"] = tally.batches
+        figures["faults"] += sorted(tally.faults)
+    return {"kills": kills, **figures}
+
+
+def kill_node(place: Path, kills: int, model: str) -> dict[str, Any]:
+    """A node under load, its worker and its peer."""
+    place.mkdir()
     peer = Peer(place / "received", free_port())
     keys = {
         "peers": [{"name": "peer", "aet": "PEER", "host": "127.0.0.1", "port": peer.port}],
@@ -210,7 +240,7 @@ def run(place: Path, kills: int, model: str) -> dict[str, object]:
         "close_after_s": 0.5,
     }
     config = node_config(place / "node", model, **keys)
-    node = start_node(config)
+    node = start_node(config, seconds=PATIENCE_S)
     sender = Sender(place / "in", node.port, most=kills, state=node.state)
     sender.start()
     seen, whom, faults = Counter[str](), Counter[str](), set[str]()
@@ -229,7 +259,9 @@ def run(place: Path, kills: int, model: str) -> dict[str, object]:
         else:
             node.end(signal.SIGKILL)
             faults.update(half_results(node.state))
-            node = start_node(config, waits=random.random() < 0.8)  # some are killed while they start
+            node = start_node(
+                config, waits=random.random() < 0.8, seconds=PATIENCE_S
+            )  # some are killed while they start
         faults.update(half_results(node.state))
     sender.stopping.set()
     sender.join(300)
@@ -238,9 +270,8 @@ def run(place: Path, kills: int, model: str) -> dict[str, object]:
     node.end()
     peer.kill()
     return {
-        "kills": kills,
         "of": dict(whom),
-        "while": dict(seen),
+        "while, node": dict(seen),
         "studies": sender.sent,
         "instances answered Success": len(sender.answered),
         "finished": {name: len(list((node.state / name).iterdir())) for name in FINAL},

@@ -135,7 +135,7 @@ def node_config(folder: Path, model: Path | str, **keys: Any) -> Path:
     return config
 
 
-def start_node(config: Path, before: Sequence[str] = (), waits: bool = True) -> RunningNode:
+def start_node(config: Path, before: Sequence[str] = (), waits: bool = True, seconds: float = 90.0) -> RunningNode:
     """Start a node and wait until it is ready."""
     settings = yaml.safe_load(config.read_text())
     log = config.with_suffix(".log")
@@ -146,7 +146,11 @@ def start_node(config: Path, before: Sequence[str] = (), waits: bool = True) -> 
     port, http = settings["dicom"]["port"], settings["http"]["port"]
     node = RunningNode(process, Path(settings["state"]), port, http, config, log)
     if waits:
-        wait_for(lambda: process.poll() is not None or (listens(http) and node.get("/ready")[0] == 200), "a ready node")
+        wait_for(
+            lambda: process.poll() is not None or (listens(http) and node.get("/ready")[0] == 200),
+            "a ready node",
+            seconds,
+        )
         assert process.poll() is None, log.read_text()
     return node
 

@@ -68,6 +68,34 @@ def test_the_signature_shows_every_setting() -> None:
     assert shown >= {one.name for one in fields(ThinSettings)} | {"volume", "spacing_mm", "like", "model", "progress"}
 
 
+def test_a_series_that_is_read_without_the_patient_gives_what_the_command_gives(
+    thick_study: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    # issue 27, item 6
+    key = tmp_path / "key"
+    key.write_bytes(bytes(range(32)))
+    command = [
+        "thin",
+        str(thick_study),
+        str(tmp_path / "c"),
+        "--model",
+        str(tiny_model),
+        "--spacing-mm",
+        "2.5",
+        "--quiet",
+    ]
+    assert main([*command, "--deidentify", "--deidentify-key", str(key)]) == 0
+    volume = lamella.read(thick_study, deidentify=True, deidentify_key=str(key))
+    result = lamella.thin(volume, model=str(tiny_model), spacing_mm=2.5)
+    lamella.write(result, tmp_path / "p")
+    by_command, by_python = ([pydicom.dcmread(file) for file in sorted((tmp_path / one).iterdir())] for one in "cp")
+    assert by_command == by_python
+    assert by_python[0].PatientIdentityRemoved == "YES"
+    assert result.report["output"]["series_uid"] == by_python[0].SeriesInstanceUID
+    with pytest.raises(lamella.UsageError, match="Found no --deidentify"):
+        lamella.read(thick_study, deidentify_key=key)
+
+
 @pytest.mark.parametrize("name", ["out", "out.nii.gz"])
 def test_a_result_is_the_commands(
     thick_study: Path, thin_study: Path, tiny_model: Path, tmp_path: Path, name: str

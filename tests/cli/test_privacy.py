@@ -121,6 +121,26 @@ def test_inspect_and_degrade(thin_study: Path, thick_study: Path, tmp_path: Path
     assert all(name.endswith(".dcm") and places <= COPIED for name, places in left.items()), left
 
 
+def test_a_thick_series_that_is_given_away_holds_nothing_of_the_patient(
+    thin_study: Path, tmp_path: Path, run: Run
+) -> None:
+    # issue 27, item 6
+    planted, key = Planted(), tmp_path / "key"
+    source = planted.study(thin_study, tmp_path / "in")
+    key.write_bytes(bytes(range(32)))
+    (tmp_path / "out").mkdir()
+    for name in ("d", "n.nii.gz"):
+        words = ("degrade", source, tmp_path / "out" / name, "--thickness-mm", 5, "--spacing-mm", 5)
+        code, said = run(*words, "--deidentify", "--deidentify-key", key)
+        assert (code, planted.found(said)) == (0, set()), said.decode()
+    codes = {keyword for keyword in KEPT if pydicom.datadict.dictionary_VR(keyword) == "CS"}
+    kept = {"Manufacturer", "ManufacturerModelName", "SoftwareVersions", "FilterType", "ConvolutionKernel"} | codes
+    left = planted.left_by(tmp_path / "out")
+    assert all(name.endswith(".dcm") and places <= kept for name, places in left.items()), left
+    one = pydicom.dcmread(next((tmp_path / "out" / "d").iterdir()))
+    assert (one.PatientIdentityRemoved, one.PatientID[:8]) == ("YES", "LAMELLA-")
+
+
 def test_nifti(thick_study: Path, tiny_model: Path, tmp_path: Path, run: Run) -> None:
     planted, thick, out = Planted(), tmp_path / f"{FILE}.nii.gz", tmp_path / "out"
     out.mkdir()

@@ -6,7 +6,19 @@ from typing import Any
 
 from typer import Option
 
-from lamella.cli.options import COMPRESS, OUTPUT, OVERWRITE, SERIES, SOURCE, STRICT, Debug, Quiet, options_of
+from lamella.cli.options import (
+    COMPRESS,
+    DEIDENTIFY,
+    DEIDENTIFY_KEY,
+    OUTPUT,
+    OVERWRITE,
+    SERIES,
+    SOURCE,
+    STRICT,
+    Debug,
+    Quiet,
+    options_of,
+)
 from lamella.cli.progress import Progress
 from lamella.workflow.simulate_thick import ThickRequest, simulate_thick_study
 
@@ -23,6 +35,8 @@ _OPTIONS = {
     "strict": STRICT,
     "compress": COMPRESS,
     "overwrite": OVERWRITE,
+    "deidentify": DEIDENTIFY,
+    "deidentify_key": DEIDENTIFY_KEY,
 }
 
 

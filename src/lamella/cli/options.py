@@ -18,6 +18,14 @@ COMPRESS = Option("--compress", help="Compress DICOM pixels without loss, as JPE
 REPAIR = Option("--repair", help="Repair SOURCE: a gantry tilt, a gap of one missing slice, or uneven spacing.")
 SPACING = Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for.")
 MODEL = Option("--model", metavar="NAME|FOLDER", help="Which model.")
+DEIDENTIFY = Option(
+    "--deidentify", help="Keep nothing of the patient in the result: basic profile of DICOM PS3.15 annex E."
+)
+DEIDENTIFY_KEY = Option(
+    "--deidentify-key",
+    metavar="FILE",
+    help="Key of new UIDs and of the pseudonym, at least 16 bytes; the same key gives the same ones. Random if not given.",
+)
 OVERWRITE = Option("--overwrite", help="Replace earlier results.")
 
 Overwrite = Annotated[bool, OVERWRITE]

@@ -9,6 +9,8 @@ from typer import Option
 from lamella.cli.options import (
     COMPRESS,
     MODEL,
+    DEIDENTIFY,
+    DEIDENTIFY_KEY,
     OUTPUT,
     OVERWRITE,
     REPAIR,
@@ -68,14 +70,8 @@ OPTIONS = {
     "preview": Option("--preview", metavar="FILE.png", help="Write a picture of thick, cubic and thin side by side."),
     "compress": COMPRESS,
     "overwrite": OVERWRITE,
-    "deidentify": Option(
-        "--deidentify", help="Keep nothing of the patient in the result: basic profile of DICOM PS3.15 annex E."
-    ),
-    "deidentify_key": Option(
-        "--deidentify-key",
-        metavar="FILE",
-        help="Key of new UIDs and of the pseudonym, at least 16 bytes; the same key gives the same ones. Random if not given.",
-    ),
+    "deidentify": DEIDENTIFY,
+    "deidentify_key": DEIDENTIFY_KEY,
 }
 """Words for the fields of `ThinRequest` and `ThinSettings`."""
 

@@ -95,6 +95,21 @@ def read_key(file: Path | None) -> bytes:
     return key
 
 
+def key_of(deidentify: bool, file: str | Path | None) -> bytes | None:
+    """The key of one run that de-identifies; None for one that does not.
+
+    Raises:
+        UsageError: no such key, or one for nothing.
+    """
+    if deidentify:
+        return read_key(None if file is None else Path(file))
+    if file is not None:
+        raise UsageError(
+            "--deidentify-key is the key of --deidentify (deidentify_key, deidentify). Found no --deidentify."
+        )
+    return None
+
+
 def check_one_key(deidentify: bool, file: Path | None) -> None:
     """Refuse to de-identify many studies without a key: their names must be the same in every process and every run.
 
@@ -103,9 +118,7 @@ def check_one_key(deidentify: bool, file: Path | None) -> None:
     """
     if deidentify and file is None:
         raise UsageError("To de-identify many studies, give one key for all: --deidentify-key FILE (deidentify_key).")
-    if file is not None and not deidentify:
-        raise UsageError("--deidentify-key is the key of --deidentify. Found no --deidentify.")
-    read_key(file)
+    key_of(deidentify, file)
 
 
 def keyed_uid(key: bytes, uid: str) -> str:

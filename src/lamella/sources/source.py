@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 from lamella.dicom.archive import is_zip
+from lamella.dicom.deidentify import deidentified, key_of
 from lamella.dicom.elements import shown, text_of
 from lamella.dicom.read import SeriesSummary, read_series, survey
 from lamella.errors import RefusedInput, UsageError
-from lamella.files.names import shown_name
+from lamella.files.names import numbered_names, shown_name
 from lamella.nifti.image import is_nifti, read_nifti
 from lamella.physics.repair import RepairKind
 from lamella.volume import Volume
@@ -42,6 +44,8 @@ def read_source(
     thickness_mm: float | None = None,
     strict: bool = False,
     repair: RepairKind | None = None,
+    deidentify: bool = False,
+    deidentify_key: str | Path | None = None,
 ) -> Volume:
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
@@ -54,14 +58,31 @@ def read_source(
         repair: what is repaired, and nothing else: "tilt" (slices sheared by a gantry tilt), "gap" (one slice missing between
             others) or "uneven" (slices at uneven distances); see `lamella.physics.mend`. The notes of the header say what
             was done.
+        deidentify: nothing of the patient stays in the header, so none can be in what is made of the volume (basic profile
+            of PS3.15 annex E); files go by numbers.
+        deidentify_key: file with the key of new UIDs and pseudonyms, the same for all series of a study; random if None.
 
     Raises:
-        UsageError: the source does not exist, or it states another thickness than `thickness_mm`.
+        UsageError: the source does not exist, or it states another thickness than `thickness_mm`; no such key.
         RefusedInput: it cannot be read rightly; the message says why and where.
     """
     _check_thickness(thickness_mm)
     if repair not in (None, *get_args(RepairKind)):
         raise UsageError(f"Unknown repair {repair!r}. Expected one of {', '.join(get_args(RepairKind))}.")
+    key = key_of(deidentify, deidentify_key)
+    with nullcontext() if key is None else numbered_names():
+        volume = _read(path, series_uid, progress, thickness_mm, strict, repair)
+    return volume if key is None else deidentified(volume, key)
+
+
+def _read(
+    path: str | Path | tuple[Path, ...],
+    series_uid: str | None,
+    progress: Callable[[int, int], None] | None,
+    thickness_mm: float | None,
+    strict: bool,
+    repair: RepairKind | None,
+) -> Volume:
     if isinstance(path, tuple):
         return read_series(path, series_uid, progress, thickness_mm, strict=strict, repair=repair)
     path = Path(path)

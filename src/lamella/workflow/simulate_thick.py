@@ -32,6 +32,7 @@ class ThickRequest:
         strict: refuse a source that lacks parts which its headers promise.
         compress: DICOM pixels without loss, as JPEG-LS or JPEG 2000; None for uncompressed.
         overwrite: an earlier result may be replaced.
+        deidentify, deidentify_key: as for `read_source`.
     """
 
     source: Path
@@ -44,6 +45,8 @@ class ThickRequest:
     strict: bool = False
     compress: Compression | None = None
     overwrite: bool = False
+    deidentify: bool = False
+    deidentify_key: Path | None = None
 
 
 def simulate_thick_study(
@@ -61,7 +64,13 @@ def simulate_thick_study(
 
     progress("read", 0.0)
     thin = read_source(
-        request.source, request.series, counted(progress, "read"), request.source_thickness_mm, request.strict
+        request.source,
+        request.series,
+        counted(progress, "read"),
+        request.source_thickness_mm,
+        request.strict,
+        deidentify=request.deidentify,
+        deidentify_key=request.deidentify_key,
     )
     if warn is not None:
         for text in getattr(thin.header, "warnings", ()):

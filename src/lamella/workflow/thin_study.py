@@ -176,14 +176,15 @@ def open_study(
     Raises:
         LamellaError: with the reason.
     """
+    from lamella.dicom.deidentify import deidentified, key_of
+
+    key = key_of(request.deidentify, request.deidentify_key)
     _check(request)
     stopwatch = Stopwatch()
     progress("read", 0.0)
     with stopwatch.stage("read"), numbered_names() if request.deidentify else nullcontext():
-        from lamella.dicom.deidentify import deidentified, read_key
         from lamella.sources.source import read_source
 
-        key = read_key(request.deidentify_key)
         source = source or read_source(
             request.source,
             request.series,
@@ -197,7 +198,7 @@ def open_study(
             if request.like is None
             else read_like(request.like, request.like_series, request.like_thickness_mm, request.strict)
         )
-        if request.deidentify:
+        if key is not None:
             source, like = deidentified(source, key), None if like is None else deidentified(like, key)
         from lamella.models.shipped import limits_of
         from lamella.workflow.suits import check_suits
@@ -248,8 +249,6 @@ def _check(request: ThinRequest) -> None:
         raise UsageError(f"--like: {request.like} does not exist. Expected another series of the same scan.")
     if request.like is None and (request.like_series, request.like_thickness_mm) != (None, None):
         raise UsageError("--like-series and --like-thickness-mm are about the series of --like. Found no --like.")
-    if request.deidentify_key is not None and not request.deidentify:
-        raise UsageError("--deidentify-key is the key of --deidentify. Found no --deidentify.")
     inputs = ({} if request.like is None else {"--like": request.like}) | {"SOURCE": request.source}
     check_result(request.output, inputs, overwrite=request.overwrite, compress=request.compress)
     if request.spread is not None:
