@@ -35,6 +35,8 @@ LONGEST_S, CASE_S = 6.0, 1.0
 """Between kills at any time, in which a batch can begin, and after a case has begun."""
 ENDS_S = 60.0
 """In which workers must end after their batch."""
+STARTS = 10
+"""Of a cluster."""
 
 
 @dataclass
@@ -149,14 +151,13 @@ def _cluster() -> Iterator[str]:
     from ray.cluster_utils import Cluster
 
     made = Cluster()
-    for attempt in range(3):  # Ray gives up after 30 s, which a busy machine may need
+    for left in reversed(range(STARTS)):
         try:
             made.add_node(num_cpus=WORKERS, object_store_memory=80 * 2**20, include_dashboard=False)
             break
-        except Exception:
-            if attempt == 2:
+        except Exception:  # also of type Exception itself, where a busy machine takes more than 30 s
+            if not left:
                 raise
-            time.sleep(5)
     try:
         yield made.address
     finally:

@@ -5,8 +5,9 @@
 A sender keeps sending small studies and notes every instance that was answered Success; what was not is sent again. The
 node, or its worker alone, gets SIGKILL at random moments; dcmtk's storescp receives the results and is killed, too. In the
 end every noted instance must be in exactly one finished folder, byte for byte, and every result must be whole: in the state
-folder at every kill, and at the peer in the end. Beside it, batches, their workers and workers on a Ray cluster are killed
-in the same way (`batch_faults.py`). It needs Debian's dcmtk and the extras "node" and "cluster". Exit code 0 if all holds.
+folder at every kill, and at the peer in the end. Beside it, batches and their workers are killed in the same way, and
+then workers on a Ray cluster (`batch_faults.py`). It needs Debian's dcmtk and the extras "node" and "cluster". Exit code 0
+if all holds.
 """
 
 from __future__ import annotations
@@ -219,8 +220,8 @@ def run(place: Path, kills: int, model: str) -> dict[str, Any]:
     with ThreadPoolExecutor() as pool:
         node = pool.submit(kill_node, place / "node", kills - of_batch - of_ray, model)
         batch = pool.submit(kill_batches, place / "batch", of_batch, model)
-        tallies = {"Ray": kill_batches(place / "ray", of_ray, model, over_ray=True), "batch": batch.result()}
-        figures = node.result()
+        figures, tallies = node.result(), {"batch": batch.result()}
+    tallies["Ray"] = kill_batches(place / "ray", of_ray, model, over_ray=True)
     for kind, tally in tallies.items():
         figures["of"] |= tally.whom
         figures[f"while, {kind}"] = dict(tally.seen)

@@ -210,6 +210,8 @@ def loaded_by(start: str) -> set[str]:
         ("lamella.cli.app", HEAVY | {"numpy", "pydicom", "nibabel", "yaml", "psutil", "pydantic", "rich"}),
         ("lamella.sources.source", HEAVY - {"scipy"} | {"rich"}),
         ("lamella.files.atomic", HEAVY | {"numpy"}),
+        ("lamella.node.serve", {"torch", "matplotlib"}),  # only its worker computes
+        ("lamella.batch.run", {"torch", "matplotlib"}),
     ],
 )
 def test_light_doors_stay_light(start: str, forbidden: set[str]) -> None:

@@ -28,6 +28,7 @@ def test_threads_are_shared_out_and_a_stated_number_counts(monkeypatch: pytest.M
     assert [threads_of(workers) for workers in (1, 3, 8, 20)] == [8, 2, 1, 1]
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads_of(2) == 3
+    assert threads_of(2, asked=5) == 5
 
 
 def test_a_share_of_the_memory_is_the_most_that_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:

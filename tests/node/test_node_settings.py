@@ -53,6 +53,7 @@ def test_peers_of_both_kinds() -> None:
             {"http": {"host": "0.0.0.0", "port": 80}},
             "http.host 0.0.0.0 is open to other machines. Found no http.token_file",
         ),
+        ({"work": {"threads": 0}}, "work.threads must be 1 or more, or null. Found 0"),
         ({"work": {"hours": ["8", "9"]}}, 'work.hours must be two times such as "20:00"'),
         ({"close_after_s": 0}, "close_after_s must be above 0"),
         ({"rules": {"kernel": "("}}, "The rule kernel is no regular expression"),

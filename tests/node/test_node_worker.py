@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.running_node import study_at, wait_for
 
@@ -113,6 +115,22 @@ def test_a_study_that_takes_too_long_fails_and_leaves_nothing_half_made(settings
     assert failed.facts()["reason"] == "It takes longer than work.study_s, 0.01 s."
     assert not failed.result.exists()
     one.stop()
+
+
+def test_it_computes_with_as_many_threads_as_it_may(settings: NodeSettings, states: States) -> None:
+    # issue 27, item 1: two processes whose threads share a core are many times slower
+    put(states, 1)
+    counts = []
+    for threads in (1, 4):
+        one = dispatcher(replace(settings, work=WorkSettings(threads=threads)), states)
+        one.step()
+        assert one.worker.pid is not None
+        counts.append(psutil.Process(one.worker.pid).num_threads())
+        one.stop()
+        (made,) = states.rounds("working")
+        shutil.rmtree(made.result)
+        states.move(made, "ready")
+    assert counts[1] - counts[0] >= 3
 
 
 def test_the_worker_ends_with_its_node(settings: NodeSettings) -> None:

@@ -194,6 +194,22 @@ def test_the_fourth_quarter_shows_the_largest_values_of_a_slab(page: Page) -> No
     assert len(set(page.run(f"return {heights}")[2:])) == 1
 
 
+@pytest.mark.parametrize("plane", ["axial", "all"])
+def test_no_pane_is_alone_in_its_row(page: Page, plane: str) -> None:
+    """Issue 27, item 2: four panes stand in one row, in two rows of two, or below each other."""
+    page.run("lamella.viewer.setPlane(arguments[0])", plane)
+    for width, expected in ((1900, None), (1280, None), (1050, 2), (600, 1)):
+        page.driver.set_window_size(width, 900)
+        page.settle()
+        tops = page.run("return [...document.querySelectorAll('.lv-pane')].map((one) => one.offsetTop)")
+        rows = {tops.count(top) for top in tops}
+        assert len(tops) == len(PANES)
+        assert rows <= {4, 2, 1}
+        assert len(rows) == 1
+        assert expected is None or rows == {expected}
+    page.driver.set_window_size(1280, 900)
+
+
 def test_a_question_mark_opens_the_keys_and_closes_them(page: Page) -> None:
     """Issue 27, item 2: from anywhere on the page, by Escape or the same key, and the focus comes back."""
     page.focus("c0-thin-0")

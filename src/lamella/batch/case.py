@@ -26,7 +26,6 @@ from lamella.thinning.model import ThinModel
 from lamella.thinning.result import Progress, silent
 from lamella.volume import Volume
 from lamella.workflow.outputs import REPLACEABLE, write_json
-from lamella.workflow.pictures import draw
 from lamella.workflow.thin_study import ThinRequest, thin_study
 
 REPORT, PAGE, PREVIEW, THUMBNAIL = "report.json", "report.html", "preview.png", "thumbnail.png"
@@ -159,5 +158,7 @@ def _thin_into(
     result = thin_study(asked, progress, model=model, source=volume)
     (folder / THUMBNAIL).write_bytes(thumbnail(volume, result.volume))
     if page:
+        from lamella.workflow.pictures import draw  # with torch, which only workers need
+
         draw(result, folder / PAGE, None, overwrite=False)
     return result.report

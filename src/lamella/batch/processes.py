@@ -27,8 +27,10 @@ _END_S = 30.0
 """How long a worker may take to clean up before it is killed."""
 
 
-def threads_of(workers: int) -> int:
-    """Threads for each of several workers: OMP_NUM_THREADS where it is set, else an equal share of the processors."""
+def threads_of(workers: int, asked: int | None = None) -> int:
+    """Threads for each of several workers: what is asked, else OMP_NUM_THREADS, else an equal share of the processors."""
+    if asked is not None:
+        return asked
     stated = os.environ.get("OMP_NUM_THREADS", "")
     return int(stated) if stated.isdigit() and int(stated) > 0 else max(1, usable_cores() // workers)
 
@@ -47,10 +49,11 @@ class Processes(Crew[_Process]):
     Args:
         making: how every case is made.
         workers: how many.
+        threads: of each; see `threads_of`.
     """
 
-    def __init__(self, making: Making, workers: int) -> None:
-        self._making, self._threads = making, threads_of(workers)
+    def __init__(self, making: Making, workers: int, threads: int | None = None) -> None:
+        self._making, self._threads = making, threads_of(workers, threads)
         self._share_bytes = available_bytes() // workers
         self.hands = [self.start(number) for number in range(workers)]
 

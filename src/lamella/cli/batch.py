@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from lamella.cli import thin
 from lamella.cli.options import SOME_FAILED, Debug, Overwrite, Quiet, options_of
 from lamella.cli.progress import Progress
+from lamella.errors import UsageError
 from lamella.thinning.settings import ThinSettings
 from lamella.workflow.thin_study import ONE_STUDY, ThinRequest
 
@@ -66,6 +67,14 @@ def run(
     workers: Annotated[
         int, Option("--workers", min=1, help="Processes, each with a model and its share of cores.")
     ] = 1,
+    threads: Annotated[
+        int | None,
+        Option(
+            "--threads",
+            min=1,
+            help="Threads of each worker; OMP_NUM_THREADS or an equal share of the cores if not given.",
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         Option("--ray", metavar="ADDRESS", help="Workers are actors of this Ray cluster; local starts one."),
@@ -126,8 +135,10 @@ def run(
 
         def crew(making: Making) -> AbstractContextManager[Crew[Any]]:
             if ray is None:
-                return Processes(making, workers)
+                return Processes(making, workers, threads)
             require("cluster", "--ray")
+            if threads is not None:
+                raise UsageError("With --ray the cluster's processors are shared out. Found --threads. Leave it out.")
             from lamella.batch.ray_actors import RayActors
 
             return RayActors(making, workers, ray, gpus)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lamella.batch.processes import threads_of
 from lamella.errors import LamellaError
 from lamella.node.settings import NodeSettings
 from lamella.node.worker import Done, Job, Looked, Progress, look, work
@@ -132,7 +133,7 @@ class Worker:
         if self._child is not None and self._child.alive:
             return
         self.end()
-        self._child = Child(work, self._settings.thin, self._settings.pages)
+        self._child = Child(work, self._settings.thin, self._settings.pages, threads_of(1, self._settings.work.threads))
         loaded = self._child.answer(_START_S)
         if loaded.state != "done":
             self.end()

@@ -151,6 +151,8 @@ class WorkSettings:
     """How studies are worked on.
 
     Attributes:
+        threads: of the process that thins; null for OMP_NUM_THREADS or, where that is not set, all processors of this machine
+            or container. Give less where other programs compute on the same processors.
         hours: [from, to], such as ["20:00", "06:00"] in local time, in which work begins; null for always.
         attempts: how often a study is begun whose worker dies, before it counts as failed.
         study_s: seconds that a study may take.
@@ -158,6 +160,7 @@ class WorkSettings:
         parse_gb: memory in GiB that this process may take.
     """
 
+    threads: int | None = None
     hours: tuple[str, str] | None = None
     attempts: int = 3
     study_s: float = 7200.0
@@ -165,6 +168,8 @@ class WorkSettings:
     parse_gb: float = 8.0
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"work.threads must be 1 or more, or null. Found {self.threads}.")
         if self.hours is not None and not all(map(_TIME.fullmatch, self.hours)):
             raise UsageError(f'work.hours must be two times such as "20:00". Found {list(self.hours)}.')
 

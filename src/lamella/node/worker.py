@@ -121,11 +121,14 @@ def look(life: Connection, answer: Connection, source: Path, rules: SeriesRules,
         answer.send(_ended(error))
 
 
-def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool) -> None:
+def work(life: Connection, jobs: Connection, thin: NodeThin, pages: bool, threads: int) -> None:
     """Process: load the model, say so with a `Done`, then answer every `Job` with one, after any number of `Progress`."""
     _begin(life)
+    import torch
+
     from lamella.models.registry import load_model
 
+    torch.set_num_threads(threads)
     try:
         model = load_model(thin.model)
     except LamellaError as error:

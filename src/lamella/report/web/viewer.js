@@ -119,7 +119,9 @@ const LamellaViewer = (() => {
 
     layout() {
       if (!this.box || !this.shown) return;
-      this.stage.style.gridTemplateColumns = `repeat(${this.columns()}, minmax(0, 1fr))`;
+      const count = this.shown.length, fit = this.columns();
+      const even = Math.ceil(count / Math.ceil(count / fit)); // rows as equal as can be, so that no pane is alone
+      this.stage.style.gridTemplateColumns = `repeat(${even}, minmax(0, ${100 / fit}%))`;
       for (const id of this.shown) this.panes.get(id).layout();
     }
 
