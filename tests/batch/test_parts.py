@@ -92,6 +92,19 @@ def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         read_records(tmp_path / "batch.json")
 
 
+def test_batches_of_other_folders_become_one_and_again(tmp_path: Path) -> None:
+    for name, series in (("one", "1.1"), ("two", "2.1")):
+        (tmp_path / name / series).mkdir(parents=True)
+        case = dataclasses.replace(DONE, series=series, study=series, folder=series)
+        write_records(tmp_path / name, dataclasses.replace(EMPTY, cases=(case,), finished=True, part=None))
+    for _ in range(2):
+        assert main(["batch", "merge", str(tmp_path / "one"), str(tmp_path / "two")]) == 0
+        assert [one.series for one in whole(tmp_path / "one").cases] == ["1.1", "2.1"]
+        page = (tmp_path / "one" / "index.html").read_text()
+        assert 'src="1.1/thumbnail.png"' in page
+        assert 'src="../two/2.1/thumbnail.png"' in page
+
+
 def test_parts_in_several_folders_become_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_part(tmp_path / "one", 1, DONE)
     write_part(tmp_path / "two", 2, REFUSED, dataclasses.replace(DONE, series="2.1", study="2", folder="2.1"))

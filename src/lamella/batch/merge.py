@@ -35,11 +35,17 @@ def merge_parts(outs: Sequence[Path]) -> BatchRecord:
     for out, one in found:
         for case in one.cases:
             rival = best.setdefault(case.series, (case, out))
-            best[case.series] = min(rival, (case, out), key=lambda each: _BEST_FIRST.index(each[0].state))
+            best[case.series] = min(rival, (case, out), key=_rank)
     merged = replace(first, finished=True, part=None, cases=in_order(case for case, _ in best.values()))
     write_records(outs[0], merged)
     write_page(outs[0], merged, places={name: out / case.folder for name, (case, out) in best.items()})
     return merged
+
+
+def _rank(found: tuple[CaseRecord, Path]) -> tuple[int, bool]:
+    """The best result first, and of equal ones that which is there: a joined record names others' results, too."""
+    case, out = found
+    return _BEST_FIRST.index(case.state), not (out / case.folder).is_dir()
 
 
 def _records(out: Path) -> list[Path]:
