@@ -8,9 +8,9 @@ from typer import Option
 
 from lamella.cli.options import (
     COMPRESS,
-    MODEL,
     DEIDENTIFY,
     DEIDENTIFY_KEY,
+    MODEL,
     OUTPUT,
     OVERWRITE,
     REPAIR,
