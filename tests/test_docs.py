@@ -30,11 +30,11 @@ DOCS = ROOT / "docs"
 BUILT = ("_build", "_generated", "project")
 PAGES = sorted(
     page
-    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"]
+    for page in [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "benchmarks").rglob("README.md")]
     if page.relative_to(ROOT).parts[1:2] not in [(name,) for name in BUILT] and page != DOCS / "start" / "tutorial.md"
 )
-REPORTS = {DOCS / "results.md", DOCS / "reference-results.md"}
-"""Written by `lamella report`."""
+REPORTS = {DOCS / "results.md", DOCS / "reference-results.md", DOCS / "peers.md"}
+"""Written from results.json."""
 
 WIDTH = 120
 

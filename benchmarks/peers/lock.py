@@ -1,6 +1,6 @@
 """Pin what a peer's environment holds: requirements.in -> requirements.txt, every package with its version and SHA-256.
 
-    python benchmarks/peers/lock.py benchmarks/peers/*/
+python benchmarks/peers/lock.py benchmarks/peers/*/
 """
 
 from __future__ import annotations

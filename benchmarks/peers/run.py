@@ -42,12 +42,14 @@ class Peer:
         folder: of its script and its packages.
         words: after the script's name.
         train: words of networks/train.py; its run lies in a folder of the peer's name.
+        about: what it is, for the page.
     """
 
     name: str
     folder: str
     words: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,7 @@ def recorded(peer: Peer, question: Question, own: list[str], done: Measured) -> 
 
 def versions(name: str) -> dict[str, str]:
     """What a tool's requirements.in asks for, with the versions of its requirements.txt."""
-    pinned = dict(
-        line.split(" ")[0].split("==") for line in _lines(HERE / name / "requirements.txt") if "==" in line
-    )
+    pinned = dict(line.split(" ")[0].split("==") for line in _lines(HERE / name / "requirements.txt") if "==" in line)
     asked = [line.split("==")[0].split(">=")[0] for line in _lines(HERE / name / "requirements.in")]
     shown = asked if len(asked) < 4 else [one for one in asked if one in ("torch", "py-SAINT")]
     return {one: pinned[one.lower()] for one in shown}

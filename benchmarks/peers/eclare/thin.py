@@ -2,8 +2,8 @@
 
     python thin.py THICK.nii.gz THIN.nii.gz --thickness-mm 5 --patches 1000000
 
-ECLARE reads NIfTI and makes slices as far apart as the pixels; wherever they lie, an evaluation takes them by position. All of its
-training is 1,000,000 patches.
+ECLARE reads NIfTI and makes slices as far apart as the pixels; an evaluation takes them by position. All of its training is
+1,000,000 patches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Batches for the networks of papers: abutting slabs of a whole number of thin slices, from the data that Lamella learns from."""
+"""Batches for the networks of papers: abutting slabs of a whole number of thin slices, from Lamella's training data."""
 
 from __future__ import annotations
 

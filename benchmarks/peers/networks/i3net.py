@@ -1,9 +1,9 @@
 """I3Net: thick slices as channels of an axial image, from which the thin ones are synthesised.
 
 Song, Mao, Yu, Li, Wang: I3Net, Inter-Intra-slice Interpolation Network for Medical Slice Synthesis, IEEE TMI 2024
-(arXiv 2405.02857). Written from the paper, smaller, and with three changes: one tail for each ratio, no slice is copied from the
-input (an average over a slab is no thin slice), and the answer is added to straight lines between the slices, which helps a
-short training.
+(arXiv 2405.02857). Written from the paper, smaller, and with three changes: one tail for each ratio, no slice is copied from
+the input (an average over a slab is no thin slice), and the answer is added to straight lines between the slices, which helps
+a short training.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class IntraSlice(nn.Module):
         one = dct(np.eye(WINDOW), axis=0, norm="ortho")
         self.register_buffer("cosines", torch.tensor(np.kron(one, one), dtype=torch.float32), persistent=False)
         self.norm, self.norm_out = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.frequencies = nn.Sequential(
-            nn.Linear(WINDOW**2, WINDOW**2), nn.GELU(), nn.Linear(WINDOW**2, WINDOW**2)
-        )
+        self.frequencies = nn.Sequential(nn.Linear(WINDOW**2, WINDOW**2), nn.GELU(), nn.Linear(WINDOW**2, WINDOW**2))
         self.channels = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
 
     def forward(self, x: Tensor) -> Tensor:

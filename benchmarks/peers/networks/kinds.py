@@ -13,7 +13,6 @@ from saint import Saint
 from torch import Tensor, nn
 from tvsrn import Tvsrn
 
-
 LAST = "last.pt"
 """The newest state of a training run, in its folder."""
 

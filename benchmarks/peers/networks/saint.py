@@ -8,6 +8,7 @@ that they can be loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from slabs import offsets
@@ -38,9 +39,7 @@ class DenseBlock(nn.Module):
 
     def __init__(self, growth: int, layers: int, *, volume: bool) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            *(DenseLayer(CHANNELS + n * growth, growth, volume=volume) for n in range(layers))
-        )
+        self.convs = nn.Sequential(*(DenseLayer(CHANNELS + n * growth, growth, volume=volume) for n in range(layers)))
         self.LFF = _conv(CHANNELS + layers * growth, CHANNELS, volume=volume, size=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +76,7 @@ class FilterMaker(nn.Module):
         super().__init__()
         widths = (1, 32, 64, 64, 64, 64)
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
         self.meta_block = nn.Sequential(*layers[:-1])
 

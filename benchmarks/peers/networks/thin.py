@@ -64,7 +64,9 @@ def ratio_of(thick: Geometry, thin_mm: float, network: nn.Module) -> int:
     """
     ratio = thick.spacing_mm / thin_mm
     if abs(thick.thickness_mm / thick.spacing_mm - 1) > 0.02:
-        raise SystemExit(f"Made for abutting slices alone. Found {thick.thickness_mm:g} mm every {thick.spacing_mm:g} mm.")
+        raise SystemExit(
+            f"Made for abutting slices alone. Found {thick.thickness_mm:g} mm every {thick.spacing_mm:g} mm."
+        )
     if abs(ratio - round(ratio)) > 0.01 or round(ratio) not in network.ratios:
         raise SystemExit(f"Has learnt {' and '.join(map(str, network.ratios))} thin slices a slab. Found {ratio:g}.")
     return round(ratio)

@@ -42,7 +42,8 @@ def main() -> int:
     asked = parser.parse_args()
     kind = KINDS[asked.kind]
     config = yaml.safe_load(asked.config.read_text(encoding="utf-8"))
-    data, patches = fill(DataSettings, {key: config["data"][key] for key in ("folder", "series")}), fill(PatchSettings, config["patches"])
+    data = fill(DataSettings, {key: config["data"][key] for key in ("folder", "series")})
+    patches = fill(PatchSettings, config["patches"])
     torch.manual_seed(0)
     network = of_package() if asked.package else kind.make()
     learner = torch.optim.AdamW(network.parameters(), lr=kind.rate, weight_decay=1e-4)
@@ -76,7 +77,7 @@ def main() -> int:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1e4 if asked.kind == "saint" else 1e3)
         learner.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
         done["steps"] += 1
     print(f"{asked.kind}: {done['steps']} steps in {done['cpu_seconds']:.0f} s, loss {done['curve'][-1][2]} HU")
     return 0

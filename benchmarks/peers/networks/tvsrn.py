@@ -31,9 +31,7 @@ class WindowBlock(nn.Module):
         self.heads, self.window, self.shift = heads, window, window // 2 if shifted else 0
         self.norm, self.norm_out = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.qkv, self.project = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.perceptron = nn.Sequential(
-            nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
-        )
+        self.perceptron = nn.Sequential(nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels))
         self.bias = nn.Parameter(0.02 * torch.randn((2 * window - 1) ** 2, heads))
 
     def forward(self, x: Tensor) -> Tensor:
