@@ -132,7 +132,8 @@ def main() -> int:
     if not (folder / RESULTS).is_file():
         parser.error(f"{folder / RESULTS} does not exist. Run first: lamella evaluate configs/evaluate.yaml")
     _, results = read_results(folder)
-    judged = [target for case in results.cases for target in targets_of_case(results, case)]
+    scans = [case for case in results.cases if case.kind != "phantom"]
+    judged = [target for case in scans for target in targets_of_case(results, case)]
     print_targets(judged)
     return 0 if all(target.passed for target in judged) else 1
 

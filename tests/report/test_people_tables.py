@@ -7,7 +7,8 @@ from typing import Any
 from tests.report.results_builder import write_results
 
 from lamella.files.config import fill
-from lamella.report.people import people_tables
+from lamella.report.people import blinded_tables, people_tables
+from lamella.results.evidence import BlindedTest, Judged
 from lamella.results.files import read_results
 from lamella.results.schema import Results
 
@@ -56,3 +57,19 @@ def test_results_of_before_are_read_and_have_no_such_table(tmp_path: Path) -> No
     """Earlier results lack the keys `paired` and `concordance`."""
     _, found = read_results(write_results(tmp_path, volumes=False))
     assert people_tables(found) == []
+
+
+def test_a_blinded_test_is_a_table(results_folder: Path) -> None:
+    found = read_results(results_folder)[1]
+    judged = (
+        Judged("mean", 0.55, 0.61, (0.5, 0.6), (0.55, 0.67), 900, 2, False),
+        Judged("cubic", 0.95, 0.98, (0.94, 0.96), None, 900, 2, False),
+    )
+    (table,) = blinded_tables(found, BlindedTest("0.1.0", ("school",), 900, 8, 0, 60.0, judged))
+    assert list(table.columns) == ["Lamella mean", "Cubic"]
+    assert [[(cell.text, cell.under) for cell in row.cells] for row in table.rows] == [
+        [("61.0", "55.0 to 67.0"), ("98.0", "")],
+        [("55.0", "50.0 to 60.0"), ("95.0", "94.0 to 96.0")],
+    ]
+    assert "parts of the scans" in table.caption
+    assert blinded_tables(found, None) == []

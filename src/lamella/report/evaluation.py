@@ -16,9 +16,9 @@ from lamella.report.findings import caveats, findings
 from lamella.report.markup import Cell, Plot, Row, Table, in_words, number, plot_of
 from lamella.report.pack import BUDGET_BYTES
 from lamella.report.page import render_page, viewer_windows
-from lamella.report.people import people_tables
+from lamella.report.people import blinded_tables, people_tables
 from lamella.results.compared import Interval
-from lamella.results.files import read_results
+from lamella.results.files import read_blinded, read_results
 from lamella.results.schema import CaseRecord, Results
 
 _GROUPS = {
@@ -97,7 +97,7 @@ def _content(folder: Path, found: Results, pictures: Pictures) -> dict[str, Any]
         "choices": [(case.id, case.title) for case in found.cases],
         "notes": pictures.notes,
         "gains": _gains(found),
-        "people": people_tables(found),
+        "people": [*people_tables(found), *blinded_tables(found, read_blinded(folder))],
         "pooled": _pooled(found),
         "cases": [
             {

@@ -1,11 +1,12 @@
-"""Tables of people: a line each, differences in pairs, and the agreement of what is read off their lungs."""
+"""Tables of people: a line each, differences in pairs, agreement of what is read off their lungs; and a blinded judge."""
 
 from __future__ import annotations
 
 from lamella.metrics.catalogue import FIGURES
 from lamella.metrics.tables import heading
 from lamella.report.markup import Cell, Row, Table, number
-from lamella.results.compared import Paired
+from lamella.results.compared import Interval, Paired
+from lamella.results.evidence import BlindedTest
 from lamella.results.schema import Results
 
 _READINGS = {"laa_950_percent": "LAA-950", "laa_910_percent": "LAA-910", "perc15_hu": "Perc15"}
@@ -14,6 +15,29 @@ _READINGS = {"laa_950_percent": "LAA-950", "laa_910_percent": "LAA-910", "perc15
 def people_tables(found: Results) -> list[Table]:
     """Person by person, where there are people and a model; concordance, where there are enough."""
     return [*_people(found), *_concordance(found)]
+
+
+def blinded_tables(found: Results, blinded: BlindedTest | None) -> list[Table]:
+    """How often a classifier tells the results from real scans, where that was asked."""
+    if blinded is None:
+        return []
+    questions = (
+        ("Side by side", "side_by_side", "Share of pairs of one place in which it knows the real one; 50 % is chance."),
+        ("Alone", "alone", "Share of right answers on single patches; 50 % is chance."),
+    )
+    rows = [
+        Row(label, [_share(getattr(one, name), getattr(one, f"{name}_interval")) for one in blinded.judged], "%", about)
+        for label, name, about in questions
+    ]
+    over = "persons" if all(one.over_people for one in blinded.judged) else "parts of the scans"
+    caption = f"How often a small classifier tells results from real thin scans; below, 95 % over {over}"
+    columns = [found.label(one.method) for one in blinded.judged]
+    return [Table("blinded", "Blinded test", caption, columns, rows, False)]
+
+
+def _share(value: float, interval: Interval | None) -> Cell:
+    under = " to ".join(number(100 * one, 1) for one in interval) if interval else ""
+    return Cell(number(100 * value, 1), False, under)
 
 
 def _people(found: Results) -> list[Table]:
