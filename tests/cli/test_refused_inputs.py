@@ -28,7 +28,8 @@ RUN = """
 import contextlib, io, json, os, sys, time
 from lamella.cli import main
 from lamella.sources.source import read_source
-read_source(sys.argv[1])  # what reading needs is loaded
+import lamella.thinning.coverage
+read_source(sys.argv[1])  # what reading and measuring need is loaded
 answers = []
 for command in json.load(sys.stdin):
     said, began = io.StringIO(), time.perf_counter()

@@ -26,6 +26,7 @@ REPORT: dict[str, Any] = {
     "seconds": {"read": 1.5, "mean": 20.0},
     "source": {"series_uid": "1.2.840.1", "slices": 12, "spacing_mm": 5.0, "thickness_mm": 5.0},
     "output": {"series_uid": None, "slices": 60, "spacing_mm": 1.0, "thickness_mm": 1.0},
+    "scan": {"pixel_mm": 0.7, "noise_hu": 21.4, "sharpness_per_mm": None, "body_part": "chest", "lungs": True},
     "consistency_rmse_hu": 0.127,
     "peak_rss_bytes": 3 * 2**30,
     "warnings": ["Slices overlap <by> half."],
@@ -72,7 +73,7 @@ def test_what_it_says(tmp_path: Path, volumes: dict[str, Volume]) -> None:
         "12 slices of 5 mm every 5 mm became 60 slices of 1 mm every 1 mm",
         "For research use only. Not a medical device. Not for diagnosis.",
         "0.13 HU Averaging the thin slices over each thick one gives the measured slices back",
-        "\u00b130 HU in air-filled parts, \u00b110 HU in soft tissue",
+        "\u00b130 HU in the lungs, \u00b110 HU in soft tissue",
         "Slices overlap <by> half.",
         "ab" * 32,
         "1.2.840.1",
@@ -80,9 +81,18 @@ def test_what_it_says(tmp_path: Path, volumes: dict[str, Volume]) -> None:
         "least expected error",
         "like no",
         "slices not given",
+        "Noise, for slices of 1 mm 21.4 HU",
+        "Body part chest",
         "cropped to the body",
     ):
         assert said in text, said
+
+
+def test_a_scan_without_lungs_has_no_figure_of_lungs(tmp_path: Path, volumes: dict[str, Volume]) -> None:
+    scan = REPORT["scan"] | {"lungs": False}
+    text = text_of(render(tmp_path / "page.html", volumes, report=REPORT | {"scan": scan}))
+    assert "in soft tissue" in text
+    assert "lungs" not in text
 
 
 def test_what_it_shows(tmp_path: Path, volumes: dict[str, Volume]) -> None:

@@ -16,6 +16,7 @@ from lamella.physics.repair import RepairKind
 if TYPE_CHECKING:
     from lamella.dicom.read import SeriesSummary
     from lamella.sources.source import Inspection
+    from lamella.volume import Volume
 
 _CARD, _CHECKPOINT, _CASE = "model.yaml", ".ckpt", "case.json"
 
@@ -40,7 +41,8 @@ def inspect(
     """Say what SOURCE holds and what would be refused, and why.
 
     Exit code 3 where `lamella thin SOURCE OUTPUT` would refuse SOURCE: it cannot be read as one CT series, or the model
-    cannot thin it. Exit code 1 for a damaged model, case or checkpoint. How much memory it takes `--dry-run` says.
+    cannot thin it. Exit code 1 for a damaged model, case or checkpoint. How much memory it takes `--dry-run` says. One
+    line says where a series is outside what the model was trained for.
     """
     if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
         from lamella.cli.inspect_model import of_checkpoint, of_model
@@ -62,7 +64,14 @@ def inspect(
 
     check_choice(spacing_mm, None, None)
     limits = limits_of(model)
-    found = inspect_source(source, thickness_mm, strict, repair, lambda volume: check_suits(volume, limits, spacing_mm))
+
+    def suits(volume: Volume) -> list[str]:
+        from lamella.thinning.coverage import outside, scan_facts
+
+        check_suits(volume, limits, spacing_mm)
+        return outside(scan_facts(volume), limits.covered)
+
+    found = inspect_source(source, thickness_mm, strict, repair, suits)
     _show(asdict(found), _text(found), as_json, quiet)
     if found.refusal is not None:
         raise RefusedInput(found.refusal)
@@ -90,6 +99,6 @@ def _series(one: SeriesSummary) -> str:
         "synthetic (a model made it)" if one.synthetic else "",
     ]
     lines = [f"\n  {one.modality or 'NIfTI'} {one.uid}".rstrip(), "    " + ", ".join(fact for fact in facts if fact)]
-    lines += [f"    note: {note}" for note in one.notes]
+    lines += [f"    note: {note}" for note in (*one.notes, *one.unusual)]
     lines.append(f"    refused: {one.refusal}" if one.refusal else "    readable")
     return "\n".join(lines)

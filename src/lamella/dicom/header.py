@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Entry
+from lamella.dicom.body_part import body_part_of
 from lamella.dicom.elements import numbers, value_of
 from lamella.errors import RefusedInput
 from lamella.physics.repair import Repair
@@ -52,6 +53,11 @@ class SeriesHeader:
     ascending: bool
     repair: Repair | None = None
     made_of: tuple[tuple[Dataset, ...], ...] = ()
+
+    @property
+    def body_part(self) -> str:
+        """The region that the headers name, in words of our own (`body_part_of`); empty where they do not."""
+        return body_part_of(self.slices[0])
 
 
 @dataclass(frozen=True, eq=False)

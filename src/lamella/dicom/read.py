@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ from lamella.volume import Volume
 Progress = Callable[[int, int], None]
 """Called with (slices done, slices in all)."""
 
-Suits = Callable[[Volume], None]
-"""Called with a volume that was read; raises RefusedInput where nothing can be made of it."""
+Suits = Callable[[Volume], Sequence[str]]
+"""What is unusual about a volume that was read; raises RefusedInput where nothing can be made of it."""
 
 _MAX_WORKERS = 4
 """Decoding threads at most; parsing, which holds the interpreter lock, feeds no more than this."""
@@ -56,6 +56,7 @@ class SeriesSummary:
         transfer_syntax: its name.
         refusal: why `read_series` would refuse it; None where it would not (as far as was looked, see `survey`).
         notes: what would be assumed, ignored or dropped.
+        unusual: what is unusual about its voxels (`survey`).
     """
 
     uid: str
@@ -71,6 +72,7 @@ class SeriesSummary:
     transfer_syntax: str
     refusal: str | None
     notes: tuple[str, ...]
+    unusual: tuple[str, ...] = ()
 
 
 def list_series(source: Path) -> tuple[SeriesSummary, ...]:
@@ -97,7 +99,7 @@ def survey(
         source: folder, ZIP or file.
         pixels: decode the pixels of every CT series too, so that what only they tell is refused as `read_series` does.
         thickness_mm, strict, repair: as for `read_series`.
-        suits: with `pixels`, refuses what was read.
+        suits: with `pixels`, refuses what was read, or says what is unusual about it.
 
     Raises:
         UsageError: a series contradicts `thickness_mm`.
@@ -201,6 +203,7 @@ def summary_of(
     _, header = (series.images or series.files)[0]
     stack, refusal = None, found.damaged[0] if found.damaged else None
     notes: tuple[str, ...] = ()
+    unusual: tuple[str, ...] = ()
     try:
         stack = _stack(series, thickness_mm, strict, repair)
         notes = tuple(map(printable, stack.notes))
@@ -208,7 +211,7 @@ def summary_of(
             volume = _volume(stack, series)
             notes = cast(SeriesHeader, volume.header).notes
             if suits is not None:
-                suits(volume)
+                unusual = tuple(suits(volume))
     except RefusedInput as error:
         refusal = refusal or str(error)
     geometry = stack.geometry if stack else None
@@ -227,6 +230,7 @@ def summary_of(
         transfer_syntax=uid_name(syntax_of(header)) if syntax_of(header) else "",
         refusal=refusal,
         notes=(*map(printable, found.notes), *notes),
+        unusual=unusual,
     )
 
 

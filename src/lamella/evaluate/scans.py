@@ -12,6 +12,7 @@ from lamella.errors import RefusedInput
 from lamella.metrics.checks import Mask
 from lamella.phantom import PhantomSettings
 from lamella.results.schema import Kind
+from lamella.thinning.coverage import may_hold_lungs
 from lamella.volume import SAME_GRID_MM, Geometry, Volume, round_hu
 
 _MARGIN_PX = 12
@@ -70,6 +71,8 @@ def scan_of(name: str, kind: Kind, person: bool, volume: Volume, crop: bool) -> 
     volume = volume.part(slice(None), rows, columns)
     body = np.ascontiguousarray(body[:, rows, columns])
     lung = metrics.lung_mask(volume.hu, body)
+    if not (may_hold_lungs(volume) and metrics.shows_lungs(volume.hu, lung, volume.geometry)):
+        lung[:] = False  # air of sinuses, throat, bowel or a test object: figures of lungs would be of nothing
     region = metrics.lung_region(lung, volume.geometry)
     masks = {
         "body": body,

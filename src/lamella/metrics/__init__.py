@@ -38,6 +38,7 @@ from lamella.metrics.masks import (
     box_around,
     lung_mask,
     lung_region,
+    shows_lungs,
     shrunk_along_z,
     soft_tissue_mask,
     vessel_mask,
@@ -45,6 +46,7 @@ from lamella.metrics.masks import (
 from lamella.metrics.nodules import FEWEST_ABSENT, NoduleMatch, compare_nodule, detectability, observer_answer
 from lamella.metrics.noise import IN_PLANE_WINDOW_PX, LEAST_NOISE_VOXELS, noise_sd_along_z, noise_sd_in_plane
 from lamella.metrics.places import Kind, Place, kind_of, largest_differences
+from lamella.metrics.sharpness import sharpness_in_plane
 from lamella.metrics.similarity import ssim
 from lamella.metrics.spectrum import Spectrum, band_ratio, noise_power_along_z, noise_power_in_plane
 from lamella.metrics.sphere_places import empty_places, place_spheres
@@ -82,8 +84,9 @@ __all__ = [
     "lung_region", "mae_hu", "mean_error_hu", "measure_airway", "near_bone", "noise_correlation_z", "noise_floor_hu",
     "noise_per_slice", "noise_power_along_z", "noise_power_in_plane", "noise_sd_along_z", "noise_sd_in_plane",
     "observer_answer", "overshoot_percent", "paired_test", "perc15_hu", "place_spheres", "psnr", "psnr_windowed",
-    "refined_shift_mm", "rmse_hu", "sheets_seen", "shrunk_along_z", "slab_bootstrap_gain_db", "slab_bootstrap_rmse",
-    "slices_apart", "soft_tissue_mask", "speck_scores", "sphere_contrast", "sphere_recovery", "sphere_volume_ratio",
-    "ssim", "steep_edges", "stripe_power_ratio", "surface_of", "vessel_mask", "vessel_tree", "window_side_px",
+    "refined_shift_mm", "rmse_hu", "sharpness_in_plane", "sheets_seen", "shows_lungs", "shrunk_along_z",
+    "slab_bootstrap_gain_db", "slab_bootstrap_rmse", "slices_apart", "soft_tissue_mask", "speck_scores",
+    "sphere_contrast", "sphere_recovery", "sphere_volume_ratio", "ssim", "steep_edges", "stripe_power_ratio",
+    "surface_of", "vessel_mask", "vessel_tree", "window_side_px",
 ]
 # fmt: on

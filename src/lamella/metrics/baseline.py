@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Mask, check_grid, check_mask
 from lamella.metrics.error import rmse_hu
-from lamella.physics.slice_operator import cubic_matrix, linear_matrix
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
@@ -72,7 +71,7 @@ def aligned_interpolation(
         )
     if kind not in INTERPOLATIONS:
         raise LamellaError(f"Unknown interpolation {kind!r}. Expected one of {', '.join(INTERPOLATIONS)}.")
-    weights = _WEIGHTS[kind](thick_centres_mm, thin_centres_mm).astype(np.float32)
+    weights = _weights(kind, thick_centres_mm, thin_centres_mm).astype(np.float32)
     thin = np.empty((len(thin_centres_mm), *thick_hu.shape[1:]), dtype=np.float32)
     for first in range(0, thick_hu.shape[1], _ROWS_A_CHUNK):
         rows = slice(first, first + _ROWS_A_CHUNK)
@@ -114,7 +113,15 @@ def _lanczos(thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-_WEIGHTS = {"nearest": _nearest, "linear": linear_matrix, "cubic": cubic_matrix, "lanczos": _lanczos}
+def _weights(kind: Interpolation, thick_mm: Positions, thin_mm: Positions) -> NDArray[np.float64]:
+    """(n, z) weights of each thick slice."""
+    # Loads torch, which takes seconds; other measurements, such as those of `lamella inspect`, need none.
+    from lamella.physics.slice_operator import cubic_matrix, linear_matrix
+
+    every = {"nearest": _nearest, "linear": linear_matrix, "cubic": cubic_matrix, "lanczos": _lanczos}
+    return every[kind](thick_mm, thin_mm)
+
+
 """Kind -> (thin x thick) weights from the positions of both; rows sum to 1."""
 
 

@@ -29,6 +29,11 @@ BONE_HU = 200.0
 VESSEL_HU = -500.0
 """Above, inside the lung region: vessels, walls of airways, nodules."""
 
+AIR_INSIDE_HU = -970.0
+"""Median HU of parenchyma lies above it, even in emphysema; that of air in sinuses, throat, bowel or a test object does not."""
+
+LEAST_LUNG_ML = 30.0
+
 _TABLE_OPENING_PX = 3
 _LUNG_SHARE = 0.05
 _SMOOTHING_MM = 2.0
@@ -84,6 +89,16 @@ def lung_mask(hu: Hu, body: Mask | None = None) -> Mask:
         smooth = ndimage.uniform_filter(plane.astype(np.float32), 3, mode="nearest")
         air[index] = body[index] & (smooth >= LUNG_HU[0]) & (smooth < LUNG_HU[1])
     return _parts(air, lambda sizes: sizes >= _LUNG_SHARE * sizes.max())
+
+
+def shows_lungs(hu: Hu, lung: Mask, geometry: Geometry) -> bool:
+    """Whether `lung_mask` holds lungs: enough of it, and its inside is no air.
+
+    The inside is what lies a pixel from the mask's border in the slice, where air and tissue would mix.
+    """
+    inner = _shrunk(lung, [0, 1, 1])
+    litre = np.count_nonzero(lung) * float(np.prod(_spacing_mm(geometry))) / 1e6
+    return bool(1e3 * litre >= LEAST_LUNG_ML and inner.any() and np.median(hu[inner]) > AIR_INSIDE_HU)
 
 
 def soft_tissue_mask(

@@ -22,11 +22,11 @@ _EXACT_HU = 0.5
 
 _SAMPLED_SLICES = 24
 _TISSUES = (
-    ("air-filled parts", -1000.0, -600.0),
+    ("the lungs", -1000.0, -600.0),
     ("soft tissue", 0.0, 100.0),
     ("bone and contrast medium", 250.0, 3072.0),
 )
-"""Where the spread is summed up, by HU of the answer inside the body."""
+"""Where the spread is summed up, by HU of the answer inside the body; lungs only where the scan shows them."""
 
 _MODES = {
     "mean": (
@@ -98,7 +98,7 @@ def render_study(
 
 
 def _check(report: Mapping[str, Any]) -> None:
-    needed = ("lamella", "model", "settings", "seconds", "source", "output", "consistency_rmse_hu", "warnings")
+    needed = ("lamella", "model", "settings", "seconds", "source", "output", "scan", "consistency_rmse_hu", "warnings")
     lacking = [key for key in needed if key not in report]
     if lacking:
         raise LamellaError(
@@ -147,7 +147,7 @@ def _findings(source: Volume, answer: Volume, spread: Volume | None, report: Map
             )
         )
     if spread is not None:
-        found += _unsure(answer, spread)
+        found += _unsure(answer, spread, lungs=report["scan"]["lungs"])
     mode = str(report["settings"].get("mode", ""))
     if mode in _MODES:
         found.append(Card(*_MODES[mode], "warning" if mode == "sample" else "plain"))
@@ -158,7 +158,7 @@ def _findings(source: Volume, answer: Volume, spread: Volume | None, report: Map
     return found
 
 
-def _unsure(answer: Volume, spread: Volume) -> list[Card]:
+def _unsure(answer: Volume, spread: Volume, *, lungs: bool) -> list[Card]:
     """How far the model expects to be off, by tissue: the median of the spread in a sample of slices."""
     if answer.hu.shape != spread.hu.shape:
         raise LamellaError(
@@ -168,7 +168,7 @@ def _unsure(answer: Volume, spread: Volume) -> list[Card]:
     hu, expected = (volume.hu[::every].astype(np.float32) for volume in (answer, spread))
     body = body_mask(hu)
     medians = {}
-    for name, low, high in _TISSUES:
+    for name, low, high in _TISSUES[not lungs :]:
         tissue = body & (hu >= low) & (hu < high)
         if tissue.mean() > 1e-3:
             medians[name] = float(np.median(expected[tissue]))
@@ -198,6 +198,15 @@ def _series(report: Mapping[str, Any], names: tuple[str, str]) -> list[tuple[str
         entries.append((f"{name}, slices", slices))
         if series.get("series_uid"):
             entries.append((f"{name}, series UID", str(series["series_uid"])))
+    entries += _scan(report["scan"])
     if (condition := report.get("condition_number")) is not None:
         entries.append(("Condition of the slabs, ridge", f"{condition:g}, {report.get('ridge', 0):g}"))
     return entries
+
+
+def _scan(scan: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was measured of the thick slices, as `lamella.thinning.coverage` compares it with the training."""
+    units = {"pixel_mm": ("Pixel", "mm"), "noise_hu": ("Noise, for slices of 1 mm", "HU")}
+    units["sharpness_per_mm"] = ("Sharpness in the plane (MTF 0.5)", "cycles/mm")
+    entries = [(name, f"{scan[key]:.3g} {unit}") for key, (name, unit) in units.items() if scan[key] is not None]
+    return entries + [("Body part", str(scan["body_part"]))] * bool(scan["body_part"])

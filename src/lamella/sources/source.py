@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 from lamella.dicom.archive import is_zip
 from lamella.dicom.deidentify import deidentified, key_of
 from lamella.dicom.elements import shown, text_of
-from lamella.dicom.read import SeriesSummary, read_series, survey
+from lamella.dicom.read import SeriesSummary, Suits, read_series, survey
 from lamella.errors import RefusedInput, UsageError
 from lamella.files.names import numbered_names, shown_name
 from lamella.nifti.image import is_nifti, read_nifti
@@ -101,13 +101,14 @@ def inspect_source(
     thickness_mm: float | None = None,
     strict: bool = False,
     repair: RepairKind | None = None,
-    suits: Callable[[Volume], None] | None = None,
+    suits: Suits | None = None,
 ) -> Inspection:
     """Read everything in a source as `read_source` would: what it holds, what is refused.
 
     Args:
         path, thickness_mm, strict, repair: as for `read_source`.
-        suits: called with every volume that can be read; raises RefusedInput where it is refused all the same.
+        suits: called with every volume that can be read; says what is unusual about it, or raises RefusedInput where it is
+            refused all the same.
 
     Raises:
         UsageError: the source does not exist, or a series states another thickness than `thickness_mm`.
@@ -120,13 +121,15 @@ def inspect_source(
         series, refusal = survey(path, True, thickness_mm, strict, repair, suits)
         return Inspection(kind, shown_name(path), series, refusal)
     volume, refusal = None, None
+    unusual: tuple[str, ...] = ()
     try:
         volume = read_nifti(path, thickness_mm, repair)
         if suits is not None:
-            suits(volume)
+            unusual = tuple(suits(volume))
     except RefusedInput as error:
         refusal = str(error)
-    return Inspection(kind, shown_name(path), (_nifti_summary(volume, refusal),), refusal)
+    summary = replace(_nifti_summary(volume, refusal), unusual=unusual)
+    return Inspection(kind, shown_name(path), (summary,), refusal)
 
 
 def _check_thickness(thickness_mm: float | None) -> None:

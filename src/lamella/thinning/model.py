@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lamella.thinning.coverage import Covered
 from lamella.thinning.result import Progress, Thinned
 from lamella.thinning.settings import Mode, ThinSettings
 from lamella.volume import Geometry, Volume
@@ -12,17 +13,19 @@ from lamella.volume import Geometry, Volume
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model was trained for, in mm; outside it `thin` warns, far outside it refuses.
+    """What a model was trained for; outside it `thin` warns, far outside its millimetres it refuses.
 
     Attributes:
-        thickness_mm: least and greatest thickness of the thick slices.
-        spacing_mm: least and greatest distance between them.
-        target_mm: least and greatest distance between thin slices.
+        thickness_mm: least and greatest thickness of the thick slices in mm.
+        spacing_mm: least and greatest distance between them in mm.
+        target_mm: least and greatest distance between thin slices in mm.
+        covered: what else its training covered, measured by `lamella.train.covered`; None where nobody measured it.
     """
 
     thickness_mm: tuple[float, float] = (2.0, 8.0)
     spacing_mm: tuple[float, float] = (2.0, 10.0)
     target_mm: tuple[float, float] = (0.6, 2.0)
+    covered: Covered | None = None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lamella.embedded.networks import FlowNet, MeanScaleNet
 from lamella.errors import UsageError
 from lamella.models.shipped import find_model
 from lamella.train.checkpoints import steps_done
+from lamella.train.covered import covered_by_series
 from lamella.train.datasets import datasets
 from lamella.train.fit import LAST, FitModule, fit
 from lamella.train.fit_settings import FitSettings
@@ -120,7 +121,10 @@ def _networks(run: EmbeddedRun) -> tuple[MeanScaleNet, FlowNet]:
 
 @rank_zero_only
 def _export(run: EmbeddedRun, mean: MeanScaleNet, flow: FlowNet, done: dict[str, int]) -> None:
-    model = EmbeddedModel(run.name, "", run.licence, run.model, run.limits, run.calibration, mean, flow)
+    series = (*run.data.series, *run.data.flow_series)
+    covered = covered_by_series(Path(run.data.folder), series) if series else run.limits.covered
+    limits = dataclasses.replace(run.limits, covered=covered)
+    model = EmbeddedModel(run.name, "", run.licence, run.model, limits, run.calibration, mean, flow)
     about: dict[str, Any] = yaml.safe_load(Path(run.card).read_text(encoding="utf-8")) if run.card else {}
     at_once = run.accumulate * run.world
     about["training"] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lamella import RESEARCH_ONLY, __version__
@@ -14,6 +14,7 @@ from lamella.machine.memory import peak_rss_bytes
 from lamella.physics.overlap import abutting_grid, overlaps
 from lamella.physics.repair import Bridged, Repair
 from lamella.sources.like import like_warnings
+from lamella.thinning.coverage import ScanFacts, outside, scan_facts
 from lamella.thinning.model import Plan, ThinModel
 from lamella.thinning.result import Thinned
 from lamella.thinning.settings import ThinSettings
@@ -32,7 +33,8 @@ class Study:
         settings: see `filled_in`.
         plan: the pieces that the volume is cut into.
         asked: which slices were asked for, as the report says it.
-        warnings: what the reader assumed, and what is unusual about the two grids.
+        facts: what was measured of the source.
+        warnings: what the reader assumed, what is unusual about the two grids, and what lies outside the model's training.
     """
 
     source: Volume
@@ -41,6 +43,7 @@ class Study:
     settings: ThinSettings
     plan: Plan
     asked: Mapping[str, Any]
+    facts: ScanFacts
     warnings: tuple[str, ...]
 
     @property
@@ -150,7 +153,7 @@ def plan_study(
     grid, unusual = suitable_grid(
         thick, model.limits, spacing_mm, slices, None if like is None else like.geometry, output_thickness_mm
     )
-    warnings = (*getattr(source.header, "notes", ()), *unusual, *like_warnings(source, like, grid))
+    unlike = like_warnings(source, like, grid)
     asked = {
         "spacing_mm": spacing_mm,
         "slices": slices,
@@ -158,7 +161,9 @@ def plan_study(
         "output_thickness_mm": output_thickness_mm,
     }
     plan = model.plan(thick, abutting_grid(grid), settings)
-    study = Study(source, model, grid, settings, plan, asked, warnings)
+    facts = scan_facts(source)
+    warnings = (*getattr(source.header, "notes", ()), *unusual, *outside(facts, model.limits.covered), *unlike)
+    study = Study(source, model, grid, settings, plan, asked, facts, warnings)
     if study.bridged is not None and thick.shape != (study.bridged.slices, *study.bridged.error_hu.shape):
         raise UsageError(
             "The volume was cut out of one with a bridged slice, and which slice that is can no longer be told. Found "
@@ -176,6 +181,7 @@ def study_result(study: Study, done: Thinned) -> StudyResult:
         "settings": {**done.report["settings"], **study.asked},
         "source": {"series_uid": getattr(study.source.header, "series_uid", None), **_numbers(study.source.geometry)},
         "output": {"series_uid": uid, **_numbers(study.grid)},
+        "scan": asdict(study.facts),
         "repair": None if study.repair is None else study.repair.report,
         "peak_rss_bytes": peak_rss_bytes(),
         "warnings": list(dict.fromkeys([*study.warnings, *done.report["warnings"]])),
