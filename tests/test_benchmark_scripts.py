@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+import lamella
 from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import EvaluationSettings
 from lamella.files.config import load
@@ -38,6 +39,21 @@ def test_every_script_finds_its_parts() -> None:
     words = [sys.executable, "-c", f"import {', '.join(names)}"]
     done = subprocess.run(words, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_repairs_keep_spheres_in_place() -> None:
+    """Issue 26, item 7: what limits.md says of each repair, at one place of the sphere."""
+    repairs, model = script("repairs"), lamella.load_model()
+    for kind, spacing_mm, diameter_mm, most_mm in (
+        ("tilt", 2.5, 12.0, 0.015),
+        ("uneven", 2.5, 12.0, 0.105),
+        ("uneven", 5.0, 16.0, 0.195),
+        ("gap", 2.5, 10.0, 0.1),
+        ("gap", 2.5, 8.0, 0.245),
+    ):
+        off = 0.5 if kind == "gap" else 0.0
+        assert repairs.moved_mm(kind, spacing_mm, diameter_mm, off, model) < most_mm
 
 
 @pytest.fixture(scope="module")

@@ -38,12 +38,13 @@ def test_enhanced_equals_classic(tmp_path, syntax, shared_measures):
     assert not {"PixelData", "NumberOfFrames", "PerFrameFunctionalGroupsSequence"} & set(first.dir())
 
 
-def test_frames_in_any_order(tmp_path):
-    hu = phantom_hu(6)
-    build_enhanced(tmp_path / "e.dcm", hu, order=[3, 0, 5, 1, 4, 2])
+@pytest.mark.parametrize("order", [[3, 0, 5, 1, 4, 2, 7, 6], [0, 2, 4, 6, 1, 3, 5, 7]])
+def test_frames_in_any_order(tmp_path, order):
+    hu = phantom_hu(8)
+    build_enhanced(tmp_path / "e.dcm", hu, order=order)
     volume = read_series(tmp_path)
     np.testing.assert_array_equal(volume.hu, hu)
-    assert [one.InstanceNumber for one in volume.header.slices] == [2, 4, 6, 1, 5, 3]
+    assert [one.InstanceNumber for one in volume.header.slices] == [order.index(k) + 1 for k in range(8)]
 
 
 def test_frames_keep_their_number_whatever_they_were_converted_from(tmp_path):

@@ -100,7 +100,8 @@ def check_one_acquisition(ordered: Sequence[Slice]) -> list[str]:
                 f"in {len(ordered)} slices, first near {' and '.join(at)}. Expected one acquisition from end to end. "
                 f"Put the slices of each {keyword} in a folder of its own, and give one of them."
             )
-    for keyword in ("AcquisitionNumber", "InstanceNumber"):
+    # Frames of one file are numbered in any order that the file has them in.
+    for keyword in ("AcquisitionNumber", "InstanceNumber")[: 1 if ordered[0].frames > 1 else 2]:
         _check_turns(ordered, keyword, [whole_number(one.header, keyword) for one in ordered], 1)
     for (date, time), gap_s in _TIMES.items():
         seconds = [_seconds(one.header, date, time) for one in ordered]
