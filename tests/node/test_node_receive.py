@@ -199,6 +199,8 @@ def test_only_listed_titles_connect(tmp_path: Path, slices: list[Path]) -> None:
     scp = Scp(tmp_path / "listed", calling=("CT1",), called=("AI",))
     assert scp.send(slices[0], calling="CT2") == [None]
     assert scp.send(slices[0], calling="CT1", title="OTHER") == [None]
+    audit = (scp.states.root / "audit.jsonl").read_text()
+    assert '"event": "association rejected", "peer": "CT1", "address": "127.0.0.1", "called": "OTHER"' in audit
     assert scp.send(slices[0], calling="CT1", title="AI") == [0]
     assert scp.send(slices[1], calling="CT1") == [0]
     scp.close()

@@ -75,6 +75,7 @@ def test_a_study_comes_back_as_one_thin_series_and_twice_the_same(between: Betwe
     assert again == done
     assert series_of(between.received) == first
     assert sum(1 for line in node.audit() if line["event"] == "sent") == 1
+    assert node.audit()[0]["page"] == f"http://127.0.0.1:{node.http}/"  # people are told where to look
 
 
 def test_dcm2niix_and_dciodvfy_read_what_came_back(between: Between, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lamella.errors import LamellaError
 from lamella.node.dispatch import Dispatcher
 from lamella.node.journal import Journal, hashed
 from lamella.node.processes import Worker, look_through
+from lamella.node.serve import Node
 from lamella.node.settings import DicomSettings, NodeSettings, NodeThin, WorkSettings
 from lamella.node.states import States
 from lamella.node.worker import Done, Looked
@@ -155,6 +156,14 @@ def test_the_worker_ends_with_its_node(settings: NodeSettings) -> None:
     wait_for(
         lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text(), "its end"
     )
+
+
+def test_a_worker_that_does_not_start_in_time_is_said(settings: NodeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamella.node.processes._START_S", 0.01)
+    node = Node(settings)
+    with pytest.raises(LamellaError, match="did not start: it took more than ten minutes to load the model"):
+        node.start()
+    node.stop()
 
 
 def test_a_model_that_is_not_there_is_said_at_the_start(settings: NodeSettings) -> None:

@@ -66,7 +66,10 @@ class Node:
         try:
             self._dispatcher.worker.start()
         except (Died, TimeoutError) as error:
-            raise LamellaError(f"The worker did not start: it {error or 'says nothing'}.") from None
+            raise LamellaError(
+                f"The process that thins did not start: it {str(error) or 'took more than ten minutes to load the model'}. "
+                "Look at the machine's load and memory, and start the node again."
+            ) from None
         http, dicom = self.settings.http, self.settings.dicom
         if http is not None:
             uploads = Uploads(self.settings, self.states, self._studies, self._receiver)
@@ -93,7 +96,8 @@ class Node:
             thread = threading.Thread(target=self._repeat, args=(name, step), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        self.journal.note("started", aet=dicom.aet, port=dicom.port)
+        page = None if http is None else f"http://{http.host}:{http.port}/"
+        self.journal.note("started", aet=dicom.aet, host=dicom.host, port=dicom.port, page=page)
 
     def not_ready(self) -> str:
         """Why it cannot work now; empty where it can."""
