@@ -204,7 +204,7 @@ def test_pieces_take_every_slab_with_neighbours_wherever_there_are_any() -> None
 
 def test_a_network_trains_for_its_minutes_goes_on_and_answers(tmp_path: Path, thick: Path) -> None:
     rng = np.random.default_rng(0)
-    scan = Volume(round_hu(300 * rng.standard_normal((24, 80, 80))), Geometry((24, 80, 80), np.eye(4), 1.0))
+    scan = Volume(round_hu(300 * rng.standard_normal((36, 80, 80))), Geometry((36, 80, 80), np.eye(4), 1.0))
     write_nifti(tmp_path / "scan.nii.gz", [scan], None)
     config = {"data": {"folder": str(tmp_path), "series": [{"path": "scan.nii.gz", "axial": 1.0}]}, "patches": {}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
@@ -236,6 +236,9 @@ def test_batches_are_averages_of_the_thin_slices_they_hold() -> None:
         assert one.thin.shape == (2, 4 * one.ratio, 16, 16)
         expected = one.thin.unflatten(1, (4, one.ratio)).mean(2)
         torch.testing.assert_close(one.thick, expected, atol=0.51, rtol=0)
+    smooth = dataclasses.replace(settings, other_profile=1.0)
+    one = batches.SlabBatches([scan], smooth, 9, slabs.slabs, slabs.ratios)[0]
+    assert 0 < (one.thick - one.thin.unflatten(1, (4, one.ratio)).mean(2)).abs().mean() < 200
 
 
 @pytest.mark.parametrize("folder", ["simpleitk", "eclare", "networks"])
@@ -283,3 +286,25 @@ def test_the_page_says_what_each_tool_did_could_not_do_and_does_better() -> None
     assert "| fast | tool 1.2 | `thin.py THICK` | 3 | 812 | Told nothing. |" in page
     assert "| slow | tool 0.1 | `` | - | - | Could not do it: Made for abutting slices alone. |" in page
     assert "fast is better than Lamella mean in: Vessels found." in page
+
+
+def test_a_volume_is_computed_in_tiles_that_agree_and_goes_on_where_it_was_stopped(tmp_path: Path, thick: Path) -> None:
+    thin, kinds = part("thin"), part("kinds")
+    torch.manual_seed(0)
+    network = part("i3net").I3Net(8, 1, 1).eval()
+    for one in network.tails.values():
+        nn.init.normal_(one.weight, std=0.02)
+    given = read_nifti(thick, thickness_mm=5.0)
+    whole = dataclasses.replace(kinds.KINDS["i3net"], tile_px=64)
+    kept = tmp_path / "kept.npy"
+    made = thin.restored(network, given, 4, whole, kept)
+    tiled = thin.restored(network, given, 4, dataclasses.replace(whole, tile_px=24), tmp_path / "tiled.npy")
+    assert made.shape == (SLICES, 40, 48)
+    np.testing.assert_allclose(tiled, made, atol=0.05)
+    begun = np.load(kept)
+    begun[8:12] = np.nan
+    begun[20] = 7.0  # what is there is not computed again
+    np.save(kept, begun)
+    again = thin.restored(network, given, 4, whole, kept)
+    np.testing.assert_allclose(again[8:12], made[8:12], atol=1e-3)
+    assert (again[20] == 7.0).all()

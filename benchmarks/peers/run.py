@@ -129,12 +129,17 @@ def ask(peer: Peer, question: Question, python: Path, out: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     thin, record = folder / f"{peer.name}.nii.gz", folder / f"{peer.name}.json"
     trained = run_of(peer, out) / "last.pt"
-    if record.is_file() and (not peer.train or record.stat().st_mtime > trained.stat().st_mtime):
+    if peer.train and not trained.is_file():
+        return "it has not been trained"
+    own = [*peer.words, *(("--run", str(trained.parent)) if peer.train else ())]
+    same = record.is_file() and json.loads(record.read_text(encoding="utf-8"))["command"] == told(question, own)
+    if same and (not peer.train or record.stat().st_mtime > trained.stat().st_mtime):
         return "done already"
     staged = folder / f".{peer.name}.nii.gz"
-    own = [*peer.words, *(("--run", str(trained.parent)) if peer.train else ())]
     given = ["--thickness-mm", f"{question.thickness_mm:g}", "--thin-mm", f"{question.thin_mm:g}", *own]
     done = measured([str(python), str(HERE / peer.folder / "thin.py"), str(question.thick), str(staged), *given])
+    if done.code < 0:
+        return "it was stopped"
     content = recorded(peer, question, own, done)
     if not content["could_not"]:
         os.replace(staged, thin)
@@ -175,7 +180,6 @@ def measured(words: list[str]) -> Measured:
 
 def recorded(peer: Peer, question: Question, own: list[str], done: Measured) -> dict[str, Any]:
     """The record of a run, as `lamella.results.evidence.ToolRun` reads it; no path is in it."""
-    shown = [Path(word).name if "/" in word else word for word in own]
     notes, could_not = "", ""
     if done.code == 0:
         notes = json.loads(done.output.strip().splitlines()[-1])["notes"]
@@ -183,12 +187,18 @@ def recorded(peer: Peer, question: Question, own: list[str], done: Measured) -> 
         could_not = (done.error.strip().splitlines() or [f"It ended with code {done.code}."])[-1]
     return {
         "versions": versions(peer.folder),
-        "command": " ".join(["thin.py", "THICK", "THIN", "--thin-mm", f"{question.thin_mm:g}", *shown]),
+        "command": told(question, own),
         "seconds": round(done.seconds, 1),
         "memory_mb": round(done.memory_mb, 1),
         "notes": f"{notes} {done.processor_s:.0f} s of processor time.".strip(),
         "could_not": could_not,
     }
+
+
+def told(question: Question, own: list[str]) -> str:
+    """The words of a command, without folders."""
+    shown = [Path(word).name if "/" in word else word for word in own]
+    return " ".join(["thin.py", "THICK", "THIN", "--thin-mm", f"{question.thin_mm:g}", *shown])
 
 
 def versions(name: str) -> dict[str, str]:

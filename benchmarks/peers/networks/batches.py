@@ -46,8 +46,8 @@ class SlabBatches(SampleBatches[Batch]):
         super().__init__(sources, settings, items)
 
     def needed(self, source: TrainingSource) -> int:
-        """Thin slices of the longest block."""
-        return self._slabs * max(self._ratios) if source.spacing_mm <= COARSEST_MM else 0
+        """Thin slices of the longest block, with a slab more at either end for profiles that are no box."""
+        return (self._slabs + 2) * max(self._ratios) if source.spacing_mm <= COARSEST_MM else 0
 
     def batch(self, item: int) -> Batch:
         """The batch of an item."""
@@ -55,8 +55,10 @@ class SlabBatches(SampleBatches[Batch]):
         rng = np.random.default_rng([s.seed, item])
         ratio = int(rng.choice(self._ratios))
         profile: Profile = "gaussian" if rng.random() < s.other_profile else "box"
-        centres = (ratio - 1) / 2 + ratio * np.arange(self._slabs, dtype=np.float64)
-        slabs = Slabs(Slab(ratio, ratio, profile), self._slabs * ratio, centres)
+        centres = (ratio - 1) / 2 + ratio * np.arange(1, self._slabs + 1, dtype=np.float64)
+        slabs = Slabs(Slab(ratio, ratio, profile), (self._slabs + 2) * ratio, centres)
         samples = [made_sample(rng, choose(rng, self.sources), slabs, s) for _ in range(s.batch)]
         thin, thick = (torch.from_numpy(np.stack([getattr(one, key) for one in samples])) for key in ("thin", "thick"))
-        return Batch(thin, thick, ratio, tuple(float(one.thin_mm[1] - one.thin_mm[0]) for one in samples))
+        return Batch(
+            thin[:, ratio:-ratio], thick, ratio, tuple(float(one.thin_mm[1] - one.thin_mm[0]) for one in samples)
+        )

@@ -10,7 +10,9 @@ stopped goes on there. A geometry for which a network is not made is refused.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -44,7 +46,7 @@ def main() -> int:
         name = str(about["kind"])
         notes = f"Trained for {about['cpu_seconds'] / 60:.3g} min of processor time, {about['steps']} steps."
     ratio = ratio_of(thick.geometry, asked.thin_mm, network)
-    kept = asked.thin.with_name(f".{asked.thin.name.split('.')[0]}-pieces.npy")
+    kept = asked.thin.with_name(f"{asked.thin.name}.{identity(network)}.npy")
     hu = restored(network.eval(), thick, ratio, KINDS[name], kept)
     spacing_mm = thick.geometry.spacing_mm / ratio
     first_mm = (spacing_mm - thick.geometry.spacing_mm) / 2
@@ -54,6 +56,14 @@ def main() -> int:
     count = sum(one.numel() for one in network.parameters())
     print(json.dumps({"notes": f"{notes} {count / 1e6:.2f} million weights."}))
     return 0
+
+
+def identity(network: nn.Module) -> str:
+    """What tells the weights of one network from another's."""
+    found = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()[:12]
 
 
 def ratio_of(thick: Geometry, thin_mm: float, network: nn.Module) -> int:
@@ -93,7 +103,10 @@ def restored(network: nn.Module, thick: Volume, ratio: int, kind: Kind, kept: Pa
                 found = answer(network, torch.from_numpy(block)[None], ratio, *spacings)[0].numpy()
             within = slice(taken.start * ratio, taken.stop * ratio)
             made[here] = found[within, margin : margin + high, margin : margin + wide]
-            np.save(kept, made)
+            staged = kept.with_suffix(".new")
+            with staged.open("wb") as file:
+                np.save(file, made)
+            os.replace(staged, kept)
     return made[: count * ratio]
 
 
