@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from tests.small_latent import SMALL_UNET, small_codec
 from torch import Tensor
 
 from lamella.diffusion import ScheduleSettings, ddim
-from lamella.errors import LamellaError
+from lamella.errors import LamellaError, UsageError
 from lamella.latent_diffusion.condition import (
     LatentDiffusionSettings,
     condition_latents,
     denoiser,
+    first_state,
     latent_centres_mm,
 )
 from lamella.networks.diffusion_unet import DiffusionUNetSettings
@@ -138,3 +141,53 @@ def test_noise_is_not_predicted_where_there_is_nothing_else() -> None:
     # SPEC A12, B4
     with pytest.raises(LamellaError, match="zero_terminal_snr"):
         LatentDiffusionSettings(schedule=ScheduleSettings("cosine", zero_terminal_snr=True), head="noise")
+
+
+@pytest.mark.parametrize(
+    ("head", "schedule", "steps", "gain"),
+    [
+        ("noise", ScheduleSettings("cosine"), 20, "1.58e\\+03"),
+        ("noise", ScheduleSettings("cosine", least_alpha=0.1), 2, "6.58"),
+    ],
+)
+def test_a_head_that_cannot_be_sampled_is_refused(head: Any, schedule: ScheduleSettings, steps: int, gain: str) -> None:
+    # SPEC B6, A14
+    with pytest.raises(
+        UsageError, match=f"Head noise cannot be sampled in {steps} steps.*{gain}.*times; expected.*head v"
+    ):
+        LatentDiffusionSettings(schedule=schedule, head=head).require_samplable(steps)
+
+
+@pytest.mark.parametrize(
+    ("head", "schedule"),
+    [
+        ("noise", ScheduleSettings("cosine", least_alpha=0.1)),
+        ("noise", ScheduleSettings("scaled_linear")),
+        ("v", ScheduleSettings("cosine", zero_terminal_snr=True)),
+        ("velocity", ScheduleSettings("flow")),
+    ],
+)
+def test_samplers_begin_with_what_the_condition_knows(head: Any, schedule: ScheduleSettings) -> None:
+    # SPEC B6: alpha c + sigma noise, which is noise alone where the first time holds nothing
+    settings = LatentDiffusionSettings(SMALL_UNET, schedule, head=head)
+    settings.require_samplable(20)
+    predict = denoiser(lambda block, t: block[:, :4], settings)
+    draw = torch.Generator().manual_seed(0)
+    condition, noise = (torch.randn(2, 4, 3, 2, 2, generator=draw) for _ in range(2))
+    first = torch.tensor(predict.schedule.times(20)[0])
+    alpha, sigma = (float(level(first)) for level in (predict.schedule.alpha, predict.schedule.sigma))
+    state = first_state(predict, condition, noise, 20)
+    torch.testing.assert_close(state, alpha * condition + sigma * noise)
+    assert torch.equal(state, noise) == (alpha == 0)
+
+
+def test_a_flows_time_reaches_the_network_as_steps_of_a_table() -> None:
+    seen: list[float] = []
+
+    def network(block: Tensor, t: Tensor) -> Tensor:
+        seen.append(float(t))
+        return block[:, :4]
+
+    settings = LatentDiffusionSettings(SMALL_UNET, ScheduleSettings("flow"), head="velocity")
+    ddim(denoiser(network, settings), torch.randn(1, 4, 2, 2, 2), torch.zeros(1, 4, 2, 2, 2), 4)
+    assert seen == [1000, 750, 500, 250]

@@ -2,7 +2,7 @@
 
 from lamella.diffusion.denoiser import Denoiser, Head
 from lamella.diffusion.loss import LossSettings, latent_mask, min_snr_weight, sample_losses
-from lamella.diffusion.sample import ddim, ddpm, trigflow
+from lamella.diffusion.sample import ddim, ddpm, error_gains, trigflow
 from lamella.diffusion.schedule import (
     FlowSchedule,
     NoiseSchedule,
@@ -21,6 +21,7 @@ __all__ = [
     "VpSchedule",
     "ddim",
     "ddpm",
+    "error_gains",
     "latent_mask",
     "make_schedule",
     "min_snr_weight",

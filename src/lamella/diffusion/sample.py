@@ -7,7 +7,7 @@ by x' = alpha' x0 + (what is left of the noise), so the last step, to (1, 0), gi
 All take these arguments, return the sample (shaped as `noise`, float32, or float64 if `noise` is), and raise the same errors:
 
 - denoiser: the model.
-- noise: standard normal, (b, ...): the state at the first time.
+- noise: (b, ...): the state at the first time; standard normal where that holds nothing of the data.
 - condition: handed to the network.
 - steps: network evaluations.
 - project: applied to every x0 estimate, for instance measurement consistency.
@@ -129,6 +129,23 @@ def trigflow(
         return x.mul_(kept).add_(x0, alpha=reached_length * (angle - reached) / math.sin(angle))
 
     return _walk("trigflow", rule, denoiser, noise, condition, steps, "trailing", project, on_step)
+
+
+def error_gains(denoiser: Denoiser[Condition], steps: int, spacing: Spacing = "trailing") -> tuple[float, ...]:
+    """By how much each step of `ddim` multiplies an error of the network's output on its way into the next state.
+
+    An error e of the output is c_out e in x0 and -alpha c_out e / sigma in the noise, so it is (alpha' - sigma' alpha /
+    sigma) c_out e in the state reached. With a = atan2(sigma, alpha) on a table that is sin(a - a') for a v head and sin(a -
+    a') / alpha for a noise head (docs/explanation/noise-head.md).
+
+    Raises:
+        LamellaError: as the samplers.
+    """
+    gains = []
+    for step in _steps(denoiser.schedule, steps, spacing):
+        c_out = float(denoiser.coefficients(torch.tensor([step.t], dtype=torch.float64)).c_out)
+        gains.append(abs((step.next_alpha - step.next_sigma * step.alpha / step.sigma) * c_out))
+    return tuple(gains)
 
 
 @torch.no_grad()

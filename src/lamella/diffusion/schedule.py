@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal, final
@@ -66,12 +66,14 @@ class VpSchedule(NoiseSchedule):
 
     Attributes:
         alphas_cumprod: abar_t for each training step, strictly falling, in [0, 1).
+        least_alpha: samplers begin at the last step whose alpha is at least this; 0 for T - 1. Training keeps all steps.
 
     Raises:
-        LamellaError: the table is empty, leaves [0, 1) or does not fall.
+        LamellaError: the table is empty, leaves [0, 1) or does not fall; or no step has the least alpha.
     """
 
     alphas_cumprod: tuple[float, ...] = field(repr=False)
+    least_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         table = self.alphas_cumprod
@@ -79,6 +81,11 @@ class VpSchedule(NoiseSchedule):
             raise LamellaError(
                 f"Noise schedule: the {len(table)} values of alphas_cumprod must fall strictly within [0, 1), "
                 "and do not. Check the betas: each must lie in (0, 1]."
+            )
+        if not 0 <= self.least_alpha <= math.sqrt(table[0]):
+            raise LamellaError(
+                f"Noise schedule: found least_alpha {self.least_alpha:g}, expected 0 to {math.sqrt(table[0]):g}, the "
+                "signal of its first step."
             )
 
     @classmethod
@@ -90,6 +97,11 @@ class VpSchedule(NoiseSchedule):
     def num_train_timesteps(self) -> int:
         """T, the number of training steps."""
         return len(self.alphas_cumprod)
+
+    @cached_property
+    def noisiest(self) -> int:
+        """The training step that samplers begin at."""
+        return int((self._table.sqrt() >= self.least_alpha).sum()) - 1
 
     @cached_property
     def _table(self) -> Tensor:
@@ -118,7 +130,7 @@ class VpSchedule(NoiseSchedule):
         """Pick training steps for sampling, from noisy to clean (Lin et al. 2023, arXiv 2305.08891, Table 2).
 
         Args:
-            steps: N, 1 to T.
+            steps: N, 1 to T, or to one above the step that `least_alpha` begins at: T is then that number below.
             spacing: for T = 1000 and N = 20, "trailing" is 999, 949, ..., 49; "linspace" 999, 946, ..., 0; "leading"
                 950, 900, ..., 0, which never sees T - 1 and is here for models made for it; "leading_from_last" is
                 "leading" with T - 1 put before it (one step more than asked, unless it was there).
@@ -126,7 +138,7 @@ class VpSchedule(NoiseSchedule):
         Raises:
             LamellaError: `steps` outside 1 to T, or an unknown spacing.
         """
-        last = self.num_train_timesteps - 1
+        last = self.noisiest
         if not 1 <= steps <= last + 1:
             raise LamellaError(f"Sampling steps: found {steps}, expected 1 to {last + 1} for this noise schedule.")
         leading = [i * ((last + 1) // steps) for i in reversed(range(steps))]
@@ -213,6 +225,8 @@ class ScheduleSettings:
         beta_end: last beta of linear and scaled_linear; None: 0.02 and 0.012.
         max_beta: cap on the cosine table's betas.
         zero_terminal_snr: rescale a table so that its last step is pure noise; needs a v, x0 or velocity head.
+        least_alpha: samplers begin at the last step of a table whose signal scale is at least this; what a noise head needs
+            on a cosine table.
         shift: see `FlowSchedule`.
         logit_mean: see `FlowSchedule`.
         logit_std: see `FlowSchedule`.
@@ -224,6 +238,7 @@ class ScheduleSettings:
     beta_end: float | None = None
     max_beta: float = 0.999
     zero_terminal_snr: bool = False
+    least_alpha: float = 0.0
     shift: float = 1.0
     logit_mean: float = 0.0
     logit_std: float = 1.0
@@ -266,6 +281,10 @@ def make_schedule(settings: ScheduleSettings) -> NoiseSchedule:
     """
     count, start, end = settings.num_train_timesteps, settings.beta_start, settings.beta_end
     if settings.kind == "flow":
+        if settings.least_alpha or settings.zero_terminal_snr:
+            raise LamellaError(
+                "Flow schedule: least_alpha and zero_terminal_snr are of a table. Found one of them, expected none."
+            )
         return FlowSchedule(settings.shift, settings.logit_mean, settings.logit_std)
     if settings.kind == "cosine":
         table = cosine(count, settings.max_beta)
@@ -275,4 +294,6 @@ def make_schedule(settings: ScheduleSettings) -> NoiseSchedule:
         table = scaled_linear(count, 8.5e-4 if start is None else start, 0.012 if end is None else end)
     else:
         raise LamellaError(f"Noise schedule: found {settings.kind!r}, expected cosine, linear, scaled_linear or flow.")
-    return zero_terminal_snr(table) if settings.zero_terminal_snr else table
+    if settings.zero_terminal_snr:
+        table = zero_terminal_snr(table)
+    return replace(table, least_alpha=settings.least_alpha)

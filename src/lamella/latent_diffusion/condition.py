@@ -21,12 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamella.codecs.codec import LatentCodec
-from lamella.diffusion import Denoiser, Head, LossSettings, ScheduleSettings, make_schedule
-from lamella.errors import LamellaError
+from lamella.diffusion import Denoiser, Head, LossSettings, ScheduleSettings, error_gains, make_schedule
+from lamella.errors import LamellaError, UsageError
 from lamella.networks.diffusion_unet import DiffusionUNetSettings
 from lamella.physics.slice_operator import along_z, cubic_matrix, linear_matrix
 
 Conditioning = Literal["thick_latents", "thin_grid"]
+
+LARGEST_GAIN = 4.0
+"""A sampler's first step may multiply an error of the network by this much (`error_gains`); a v head's is below 1."""
+
+_FLOW_TIME = 1000.0
+"""A flow's time from 0 to 1 is given to the network as training steps of a table, which its embedding is made for."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,39 @@ class LatentDiffusionSettings:
                 f"Unknown condition {self.condition!r}. Expected one of {', '.join(get_args(Conditioning))}."
             )
 
+    def require_samplable(self, steps: int) -> None:
+        """Refuse a head whose errors the first step of a sampler would enlarge beyond use.
+
+        Raises:
+            UsageError: saying by how much, and which head to take.
+        """
+        predict = denoiser(lambda block, t: block, self)
+        first, gain = predict.schedule.times(steps)[0], error_gains(predict, steps)[0]
+        if gain > LARGEST_GAIN:
+            alpha = float(predict.schedule.alpha(torch.tensor(first)))
+            raise UsageError(
+                f"Head {self.head} cannot be sampled in {steps} step{'s' * (steps != 1)} of this schedule. The first step, at "
+                f"t = {first:g} where the signal's scale is {alpha:.2g}, enlarges an error of the network {gain:.3g} times; "
+                f"expected at most {LARGEST_GAIN:g}. Take head v, more steps, or schedule.least_alpha of 0.1 or more "
+                "(docs/explanation/noise-head.md)."
+            )
+
+
+def first_state(predict: Denoiser[Tensor], condition: Tensor, noise: Tensor, steps: int) -> Tensor:
+    """What a sampler begins with: noise, and as much of the condition as the first time holds of the data.
+
+    A table that ends in noise alone, and a flow, hold nothing. Where `least_alpha` begins earlier, noise alone would lack
+    alpha x0; with the condition alpha (x0 - condition) is lacking.
+
+    Args:
+        predict: what will be sampled.
+        condition: (b, c, z, y, x), the best guess of the data before there is a network.
+        noise: standard normal, of the same shape.
+        steps: of the sampler.
+    """
+    first = torch.full((len(noise),), predict.schedule.times(steps)[0], dtype=torch.float64, device=noise.device)
+    return predict.schedule.mix(condition, noise, first)
+
 
 def denoiser(network: Callable[[Tensor, Tensor], Tensor], settings: LatentDiffusionSettings) -> Denoiser[Tensor]:
     """Read a network as "what was the clean latent?".
@@ -80,8 +119,10 @@ def denoiser(network: Callable[[Tensor, Tensor], Tensor], settings: LatentDiffus
         A denoiser whose condition is (b, c, z, y, x).
     """
 
+    unit = _FLOW_TIME if settings.schedule.kind == "flow" else 1.0
+
     def concatenated(scaled: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        return network(torch.cat([scaled, condition.to(scaled.dtype)], dim=1), t)
+        return network(torch.cat([scaled, condition.to(scaled.dtype)], dim=1), unit * t)
 
     return Denoiser(concatenated, make_schedule(settings.schedule), settings.head)
 
@@ -125,22 +166,34 @@ def condition_latents(
     Raises:
         LamellaError: shapes do not belong together, or positions do not rise.
     """
+    if how == "thin_grid":
+        return codec.encode(interpolated(thick_hu, thick_mm, thin_mm))
+    if how != "thick_latents":
+        raise LamellaError(f"Unknown condition {how!r}. Expected one of {', '.join(get_args(Conditioning))}.")
+    thick_at, thin_at = _grids(thick_hu, thick_mm, thin_mm)
+    fz = codec.factor[0]
+    pairs = zip(codec.encode(thick_hu.float()), thick_at, thin_at, strict=True)
+    return torch.stack(
+        [along_z(linear_matrix(latent_centres_mm(a, fz), latent_centres_mm(b, fz)), z) for z, a, b in pairs]
+    )
+
+
+def interpolated(thick_hu: Tensor, thick_mm: Tensor, thin_mm: Tensor) -> Tensor:
+    """(b, 1, D, y, x) HU: the thick slices, by cubic interpolation at the thin slices' positions; see `condition_latents`."""
+    thick_at, thin_at = _grids(thick_hu, thick_mm, thin_mm)
+    stacks = zip(thick_hu.float(), thick_at, thin_at, strict=True)
+    return torch.stack([along_z(cubic_matrix(a, b), stack) for stack, a, b in stacks])
+
+
+def _grids(thick_hu: Tensor, thick_mm: Tensor, thin_mm: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions of thick and thin slices; refused unless they fit the stacks."""
     thick_at, thin_at = _positions("thick", thick_mm, len(thick_hu)), _positions("thin", thin_mm, len(thick_hu))
     if thick_hu.ndim != 5 or thick_hu.shape[2] != thick_at.shape[1]:
         raise LamellaError(
             f"Condition: found thick slices of shape {tuple(thick_hu.shape)} and {thick_at.shape[1]} positions, expected "
             "(b, 1, K, y, x) and (b, K)."
         )
-    if how == "thin_grid":
-        moved = [along_z(cubic_matrix(a, b), s) for s, a, b in zip(thick_hu.float(), thick_at, thin_at, strict=True)]
-        return codec.encode(torch.stack(moved))
-    if how != "thick_latents":
-        raise LamellaError(f"Unknown condition {how!r}. Expected one of {', '.join(get_args(Conditioning))}.")
-    fz = codec.factor[0]
-    pairs = zip(codec.encode(thick_hu.float()), thick_at, thin_at, strict=True)
-    return torch.stack(
-        [along_z(linear_matrix(latent_centres_mm(a, fz), latent_centres_mm(b, fz)), z) for z, a, b in pairs]
-    )
+    return thick_at, thin_at
 
 
 def _positions(name: str, centres_mm: Tensor, count: int) -> NDArray[np.float64]:
