@@ -16,6 +16,7 @@ from lamella.codecs.autoencoder_loss import (
     gradient_l1,
     kl_divergence,
     masked_l1,
+    spectral_l1,
 )
 from lamella.errors import LamellaError
 
@@ -56,21 +57,38 @@ def test_differences_between_neighbours() -> None:
     assert float(gradient_l1(one, torch.zeros_like(one), real(1))) == pytest.approx(1 / 3)  # nothing along z
 
 
-@pytest.mark.parametrize("gradient", [0.0, 0.5])
-def test_the_loss_is_the_weighted_sum_of_its_parts(gradient: float) -> None:
+@pytest.mark.parametrize(("gradient", "spectral"), [(0.0, 0.0), (0.5, 0.0), (0.5, 0.3)])
+def test_the_loss_is_the_weighted_sum_of_its_parts(gradient: float, spectral: float) -> None:
     g = torch.Generator().manual_seed(1)
     answer, truth = (torch.rand(2, 1, 4, 4, 4, generator=g) for _ in range(2))
     mean, log_var = (torch.randn(2, 4, 1, 1, 1, generator=g) for _ in range(2))
     mask = torch.ones(2, 1, 4)
-    loss, parts = autoencoder_loss(answer, truth, mean, log_var, mask, AutoencoderLossSettings(0.1, gradient))
+    loss, parts = autoencoder_loss(answer, truth, mean, log_var, mask, AutoencoderLossSettings(0.1, gradient, spectral))
     expected = (answer - truth).abs().mean() + 0.1 * kl_divergence(mean, log_var)
-    expected = expected + gradient * gradient_l1(answer, truth, mask)
+    expected = expected + gradient * gradient_l1(answer, truth, mask) + spectral * spectral_l1(answer, truth, mask)
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(parts["l1"], (answer - truth).abs().mean())
     torch.testing.assert_close(parts["latent_std"], mean.std())
     assert not any(part.requires_grad for part in parts.values())
+    half = autoencoder_loss(0.5 * truth, truth, mean, log_var, mask, AutoencoderLossSettings())[1]
+    assert float(half["detail"]) == pytest.approx(0.5)
+
+
+def test_spectra_say_how_much_detail_there_is_and_not_where() -> None:
+    mask, x = torch.ones(1, 1, 16), torch.arange(16.0)
+    wave = torch.cos(2 * math.pi * x / 4).expand(1, 1, 16, 16, 16)
+    moved, blurred = wave.roll(1, -1), 0.5 * wave
+    assert float(spectral_l1(moved, wave, mask)) == pytest.approx(0, abs=1e-6)
+    # a cosine of n^3 voxels is one coefficient of n^1.5 / 2 in an orthonormal half spectrum of n^2 (n / 2 + 1) values (at x's
+    # highest frequency, of n = 4, it is none: period 4 is its half)
+    expected = sum(n**1.5 / 2 * 0.5 / (n**2 * (n // 2 + 1)) for n in (4, 8, 16)) / 3
+    assert float(spectral_l1(blurred, wave, mask)) == pytest.approx(expected, rel=1e-5)
+    half = torch.cat([torch.ones(1, 1, 8), torch.zeros(1, 1, 8)], dim=2)
+    changed = torch.cat([wave[:, :, :8], wave[:, :, 8:] + 3], dim=2)
+    assert float(spectral_l1(changed, wave, half)) == pytest.approx(0, abs=1e-6)  # SPEC A13: padding does not enter
+    assert float(spectral_l1(wave[..., :3], wave[..., :3], mask)) == 0
 
 
 def test_negative_weights_are_refused() -> None:
-    with pytest.raises(LamellaError, match=r"cannot be negative\. Found kl -1, gradient 0"):
+    with pytest.raises(LamellaError, match=r"cannot be negative\. Found kl -1, gradient 0, spectral 0"):
         AutoencoderLossSettings(kl=-1.0)

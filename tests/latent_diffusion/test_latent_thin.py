@@ -12,12 +12,16 @@ from tests.small_latent import SMALL_UNET, small_codec, small_latent_model
 from tests.small_model import upright
 from torch import Tensor
 
+from lamella.codecs.kl import KlCodec
+from lamella.diffusion import ScheduleSettings
+from lamella.diffusion.schedule import cosine
 from lamella.embedded.model import EmbeddedModel
 from lamella.errors import NonFiniteError, RefusedInput, UsageError
 from lamella.latent_diffusion.condition import LatentDiffusionSettings
 from lamella.latent_diffusion.memory_plan import LatentPlan
 from lamella.latent_diffusion.model import LatentModel, latent_noise
 from lamella.metrics import aligned_cubic
+from lamella.networks.autoencoder import Autoencoder
 from lamella.networks.diffusion_unet import DiffusionUNet
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.model import ThinModel
@@ -85,6 +89,22 @@ def test_nothing_shifts_on_the_way(thick_volume: Volume, tile: tuple[int, int, i
     assert np.abs(found.volume.hu - trip).max() <= 0.51
     assert found.report["projected"] is False
     assert found.report["consistency_rmse_hu"] > 1  # a random codec; the projection is what makes it consistent
+
+
+@pytest.mark.parametrize("slices", [21, 30])
+def test_a_codec_with_side_information_is_shown_the_interpolation(thick_volume: Volume, slices: int) -> None:
+    # SPEC A15, A16: an adapter that adds nothing gives the interpolation back, tiled, at the depth asked for
+    model, grid = echo_model(), thin_grid(thick_volume.geometry, slices=slices)
+    shape = dataclasses.replace(model.codec.settings.network, side_information="interpolated_thick")
+    codec = KlCodec(Autoencoder(shape), dataclasses.replace(model.codec.settings, network=shape))
+    own = dataclasses.replace(model, codec=codec)
+    found = thin(thick_volume, own, grid, asked(project=False), plan=LatentPlan((16, 16, 16), None, 0, 0))
+    cubic = aligned_cubic(thick_volume.hu, thick_volume.geometry.centres_mm, grid.centres_mm)
+    assert np.abs(found.volume.hu - cubic).max() <= 0.51
+    assert found.report["codec"]["side_information"] == "interpolated_thick"
+    plans = [one.plan(thick_volume.geometry, grid, asked()) for one in (own, model)]
+    weights = 4 * sum(p.numel() for name, p in codec.network.named_parameters() if name.startswith("adapter."))
+    assert plans[0].peak_bytes - plans[1].peak_bytes == weights  # its features are narrower than the decoder's
 
 
 def test_tiles_of_the_network_share_one_sample(thick_volume: Volume) -> None:
@@ -178,7 +198,8 @@ def test_the_report_says_how(thick_volume: Volume, small_model: EmbeddedModel) -
     assert set(thin(thick_volume, small_model, grid, asked("mean")).report) <= set(report)
     assert report["steps"] == report["settings"]["steps"] == 20
     assert (report["draws"], report["sampler"], report["projected"]) == (1, "ddim", True)
-    assert report["codec"] == {"low_hu": -1000.0, "high_hu": 1000.0, "axes": "ras_xyz", "tile": None}
+    codec = {"low_hu": -1000.0, "high_hu": 1000.0, "axes": "ras_xyz", "tile": None, "side_information": "none"}
+    assert report["codec"] == codec
     assert report["scale"] == 1.5
     assert report["condition"] == "thick_latents"
     assert set(report["seconds"]) == {"encode", "sample", "decode", "consistency"}
@@ -213,6 +234,29 @@ def test_what_the_model_cannot_do_is_refused(thick_volume: Volume, values: dict[
     grid = thin_grid(thick_volume.geometry, slices=21)
     with pytest.raises(UsageError, match=message):
         thin(thick_volume, small_latent_model(), grid, asked(**values))  # type: ignore[arg-type]
+
+
+def test_a_noise_head_is_sampled_from_where_there_is_signal_and_else_refused(thick_volume: Volume) -> None:
+    # SPEC A14, A20, B6: with predicted noise that is a little wrong everywhere
+    class AlmostNoise(DiffusionUNet):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            alpha, sigma = (float(level(t)) for level in (table.alpha, table.sigma))
+            return (x[:, :4] - alpha * x[:, 4:]) / sigma + 0.01  # x0 is the condition
+
+    table, grid = cosine(), thin_grid(thick_volume.geometry, slices=30)
+    model = dataclasses.replace(echo_model(), unet=AlmostNoise(SMALL_UNET))
+
+    def with_noise_head(least: float) -> LatentModel:
+        return dataclasses.replace(
+            model,
+            settings=dataclasses.replace(model.settings, head="noise", schedule=ScheduleSettings(least_alpha=least)),
+        )
+
+    with pytest.raises(UsageError, match=r"Head noise cannot be sampled in 20 steps.*t = 999.*4\.9e-05.*Take head v"):
+        thin(thick_volume, with_noise_head(0.0), grid, asked(steps=20, project=False))
+    found = thin(thick_volume, with_noise_head(0.1), grid, asked(steps=20, project=False)).volume.hu
+    v = thin(thick_volume, echo_model(), grid, asked(steps=20, project=False)).volume.hu
+    assert np.abs(found.astype(float) - v).mean() < 0.02 * np.abs(v).mean()
 
 
 def test_the_embedded_model_always_projects(thick_volume: Volume, small_model: EmbeddedModel) -> None:

@@ -214,6 +214,9 @@ def test_the_reference_config_holds_the_references_values() -> None:
     assert (run.head, run.schedule.zero_terminal_snr) == ("v", True)
     described = load(LatentRun, CONFIGS / "maisi_medium_noise_head.yaml")
     assert (described.head, described.schedule.zero_terminal_snr) == ("noise", False)
+    assert described.schedule.least_alpha == 0.1  # else it cannot be sampled
+    with pytest.raises(UsageError, match="Head noise cannot be sampled in 20 steps"):
+        dataclasses.replace(described, schedule=ScheduleSettings("cosine"))
     same = {name: getattr(run, name) for name in ("run", "name", "head", "schedule")}
     assert dataclasses.replace(described, **same) == run
     assert "337 HU" in (CONFIGS / "maisi_medium_noise_head.yaml").read_text().splitlines()[0]

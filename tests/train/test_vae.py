@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.small_latent import small_codec
 from tests.small_model import upright
 
 from lamella.cli import main
 from lamella.codecs.autoencoder_loss import AutoencoderLossSettings
-from lamella.codecs.folder import load_codec
-from lamella.data.collate import Batch, unpadded_hu
+from lamella.codecs.folder import load_codec, save_codec
+from lamella.data.collate import Batch, hu_of, unpadded_hu
 from lamella.data.items import BlockSettings, ItemBatches
 from lamella.data.load import DataSettings, load_sources
 from lamella.data.prepare_settings import PrepareSettings
@@ -23,6 +24,7 @@ from lamella.errors import UsageError
 from lamella.files.config import load, save
 from lamella.networks.autoencoder import AutoencoderSettings
 from lamella.nifti.image import write_nifti
+from lamella.physics.slice_operator import along_z, cubic_matrix
 from lamella.train.fit_settings import FitSettings
 from lamella.train.vae import VaeRun, VaeStage, train_vae
 from lamella.volume import Volume
@@ -128,7 +130,7 @@ def test_thin_and_thick_stacks_are_both_learnt_from(run: VaeRun, monkeypatch: py
     stage, data = stage_of(run)
     batch, seen = data[0], []
     network = stage.network.forward
-    monkeypatch.setattr(stage.network, "forward", lambda x, noise: seen.append(x.shape[2]) or network(x, noise))
+    monkeypatch.setattr(stage.network, "forward", lambda x, *more: seen.append(x.shape[2]) or network(x, *more))
     values = [[float(stage.loss(batch, torch.Generator().manual_seed(i))[0].detach()) for i in range(8)] for _ in "ab"]
     assert values[0] == values[1]  # of batch and generator alone
     padded = {-(-hu.shape[2] // 4) * 4 for hu in (batch["target"], batch["input"])}
@@ -141,7 +143,7 @@ def test_the_error_is_in_hu_of_the_clipped_range_and_padding_does_not_enter(run:
     class Brighter(torch.nn.Module):
         factor, settings = 4, NETWORK
 
-        def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        def forward(self, x: torch.Tensor, noise: torch.Tensor, beside: None) -> tuple[torch.Tensor, ...]:
             assert 0 <= float(x.min()) <= float(x.max()) <= 1
             assert all(n % 4 == 0 for n in x.shape[2:])
             spoilt = x + 0.01
@@ -208,3 +210,53 @@ def test_volumes_too_small_are_told(run: VaeRun, tmp_path: Path) -> None:
     more = dataclasses.replace(run, run=str(tmp_path / "run"), data=dataclasses.replace(run.data, series=series))
     with pytest.warns(UserWarning, match=r"1 training volumes are too small.*small\.nii/z"):
         train_vae(more)
+
+
+def test_with_side_information_the_decoder_is_shown_the_interpolation(run: VaeRun, tmp_path: Path) -> None:
+    # a codec's card states it; half of the thin stacks' own thick slices, by position; the answer begins as they are
+    shown = dataclasses.replace(NETWORK, side_information="interpolated_thick", side_channels=4, side_blocks=1)
+    own = dataclasses.replace(run, run=str(tmp_path / "run"), network=shown)
+    stage, data = stage_of(own)
+    batch = data[0]
+    for seed in range(4):  # thin stacks, whatever is drawn
+        figures = stage.loss(batch, torch.Generator().manual_seed(seed))[1]
+        torch.testing.assert_close(figures["rmse_hu"], figures["interpolated_rmse_hu"])
+    factor = [
+        cubic_matrix(a.double().numpy(), b.double().numpy())
+        for a, b in zip(batch["thick_mm"], batch["thin_mm"], strict=True)
+    ]
+    thick_hu = hu_of(batch["input"], batch["num_thick_slices"], FULL)
+    expected = torch.stack([along_z(m, one) for m, one in zip(factor, thick_hu, strict=True)])
+    unit, mask, beside = stage._unit(batch, thick=False)
+    assert beside is not None
+    assert beside.shape == unit.shape
+    assert mask.shape[2] == unit.shape[2]
+    found = beside[:, :, : expected.shape[2], : expected.shape[3], : expected.shape[4]]
+    torch.testing.assert_close(2000 * found - 1000, expected.clamp(-1000, 1000), atol=0.01, rtol=0)
+    folder = train_vae(own)
+    codec, card = load_codec(folder), yaml.safe_load((folder / "model.yaml").read_text())
+    assert card["settings"]["network"]["side_information"] == "interpolated_thick"
+    assert codec.shown
+    assert len(curve(own, "val/interpolated_rmse_hu")) == 2
+    assert bool(stage_of(own)[0].network.adapter.correction.weight.eq(0).all())  # type: ignore[union-attr]
+    assert not bool(codec.network.adapter.correction.weight.eq(0).any())  # type: ignore[union-attr]
+
+
+def test_a_codec_gains_side_information_and_keeps_its_own_weights(run: VaeRun, tmp_path: Path) -> None:
+    # SPEC A7, B12: MAISI's family, axes and range; only the adapter learns, and the licence of both is told
+    base = small_codec()
+    save_codec(tmp_path / "base", base, {"licence": "terms of others"})
+    network = dataclasses.replace(NETWORK, side_channels=4, side_blocks=1)
+    own = dataclasses.replace(run, run=str(tmp_path / "run"), start=str(tmp_path / "base"), network=network)
+    folder = train_vae(own)
+    codec = load_codec(folder)
+    tensors, before = codec.network.state_dict(), base.network.state_dict()
+    assert {k for k in tensors if k not in before} == {k for k in tensors if k.startswith("adapter.")}
+    assert all(torch.equal(tensors[k], v) for k, v in before.items())
+    assert (codec.settings.axes, codec.shown) == ("ras_xyz", True)
+    assert yaml.safe_load((folder / "model.yaml").read_text())["licence"] == (
+        "Apache-2.0 (adapter); terms of others (autoencoder)"
+    )
+    assert not bool(codec.network.adapter.correction.weight.eq(0).all())  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="has side information already"):
+        train_vae(dataclasses.replace(own, run=str(tmp_path / "again"), start=str(folder)))

@@ -1,4 +1,9 @@
-"""What an autoencoder is trained for: absolute error of what it gives back, and a latent near a standard normal."""
+"""What an autoencoder is trained for: absolute error of what it gives back, and a latent near a standard normal.
+
+Blur can be punished by the differences of neighbours, or by the strength of local spectra at several window sizes. Both work
+offline, unlike a perceptual network. There is no discriminator: at the batches of a few small blocks that two cores can train
+on, what it rewards is texture of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,9 @@ from torch import Tensor
 
 from lamella.errors import LamellaError
 
+_CUBES = (4, 8, 16)
+"""Sides of the cubes whose spectra are compared, in voxels."""
+
 
 @dataclass(frozen=True)
 class AutoencoderLossSettings:
@@ -17,15 +25,20 @@ class AutoencoderLossSettings:
     Attributes:
         kl: of the Kullback-Leibler divergence, a latent value. Small: it only keeps latents bounded.
         gradient: of the absolute error of differences between neighbours along z, y and x, which punishes blur where an
-            absolute error alone would accept it; 0 leaves it out. Works offline, unlike a perceptual network.
+            absolute error alone would accept it; 0 leaves it out.
+        spectral: of the absolute error of the magnitudes of local spectra (`spectral_l1`); 0 leaves it out.
     """
 
     kl: float = 1e-5
     gradient: float = 0.0
+    spectral: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.kl < 0 or self.gradient < 0:
-            raise LamellaError(f"Loss weights cannot be negative. Found kl {self.kl:g}, gradient {self.gradient:g}.")
+        if min(self.kl, self.gradient, self.spectral) < 0:
+            raise LamellaError(
+                f"Loss weights cannot be negative. Found kl {self.kl:g}, gradient {self.gradient:g}, spectral "
+                f"{self.spectral:g}."
+            )
 
 
 def kl_divergence(mean: Tensor, log_var: Tensor) -> Tensor:
@@ -61,10 +74,38 @@ def gradient_l1(answer: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     return (along_z + along_y + along_x) / 3
 
 
+def spectral_l1(answer: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error of the magnitudes of local spectra, averaged over cubes of 4, 8 and 16 voxels.
+
+    The multi-resolution loss of Yamamoto et al. (arXiv 1910.11480, section 2.2) in three dimensions: magnitudes say how much
+    detail there is, and not where, so blur costs although a misplaced edge costs no more than a blurred one. Transforms are
+    orthonormal; cubes lie side by side, and what is left over at an end is in no cube. Padding counts as zero in both.
+
+    Args:
+        answer, truth: (b, 1, z, y, x).
+        mask: (b, 1, z) 1 real, 0 padding.
+    """
+    weight = mask[..., None, None].to(truth.dtype)
+    both = [one.float() * weight for one in (answer, truth)]
+    errors = []
+    for side in _CUBES:
+        if min(truth.shape[2:]) >= side:
+            mine, true = (torch.fft.rfftn(_cubes(one, side), dim=(-3, -2, -1), norm="ortho").abs() for one in both)
+            errors.append((mine - true).abs().mean())
+    return torch.stack(errors).mean() if errors else answer.new_zeros(())
+
+
+def _cubes(stack: Tensor, side: int) -> Tensor:
+    """(b, 1, z, y, x) -> (b, n, side, side, side) side by side."""
+    z, y, x = (n // side for n in stack.shape[2:])
+    parts = stack[:, 0, : z * side, : y * side, : x * side].reshape(-1, z, side, y, side, x, side)
+    return parts.permute(0, 1, 3, 5, 2, 4, 6).flatten(1, 3)
+
+
 def autoencoder_loss(
     answer: Tensor, truth: Tensor, mean: Tensor, log_var: Tensor, mask: Tensor, settings: AutoencoderLossSettings
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and its parts to log.
+    """The loss, and what to log: its parts, and `detail`, how steep the answer is over the truth (below 1 where it blurs).
 
     Args:
         answer, truth: (b, 1, z, y, x) in the network's own range.
@@ -76,4 +117,9 @@ def autoencoder_loss(
     loss = l1 + settings.kl * kl
     if settings.gradient:
         loss = loss + settings.gradient * gradient_l1(answer, truth, mask)
-    return loss, {"l1": l1.detach(), "kl": kl.detach(), "latent_std": torch.std(mean.detach().float())}
+    if settings.spectral:
+        loss = loss + settings.spectral * spectral_l1(answer, truth, mask)
+    nothing = torch.zeros_like(truth)
+    detail = gradient_l1(answer.detach(), nothing, mask) / gradient_l1(truth, nothing, mask).clamp(min=1e-12)
+    figures = {"l1": l1.detach(), "kl": kl.detach(), "latent_std": torch.std(mean.detach().float()), "detail": detail}
+    return loss, figures

@@ -9,12 +9,15 @@ coronal or sagittal series, or one scanned feet first, keeps working but is not 
 
 Sizes. A block is padded at the END of each axis, by repeating its last slice, row or column, to whole latent cells;
 decoding crops to the shape asked for. Latent cell k therefore always begins at slice 4 k.
+
+Side information. Where the network's `side_information` is "interpolated_thick", decoding needs the thick slices interpolated
+to the image's slices (`beside`); it goes through range, axes, padding and tiles as an image does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -75,6 +78,30 @@ class CodecSettings:
                 f"along each axis. Found {self.tile} voxels. Choose multiples of {factor} from {SMALLEST_TILE * factor}."
             )
 
+    def to_unit(self, hu: Tensor) -> Tensor:
+        """HU to the network's own range, clipped."""
+        low, high = self.unit
+        share = ((hu - self.low_hu) / (self.high_hu - self.low_hu)).clamp(0.0, 1.0)
+        return low + share * (high - low)
+
+    def from_unit(self, unit: Tensor) -> Tensor:
+        """The way back, clipped."""
+        low, high = self.unit
+        share = ((unit - low) / (high - low)).clamp(0.0, 1.0)
+        return self.low_hu + share * (self.high_hu - self.low_hu)
+
+    def to_network(self, block: Tensor) -> Tensor:
+        """(b, c, z, y, x) in the network's own order of axes."""
+        if self.axes == "zyx":
+            return block
+        return block.permute(0, 1, 4, 3, 2).flip(2, 3)  # L to R, P to A; S stays
+
+    def from_network(self, block: Tensor) -> Tensor:
+        """The way back."""
+        if self.axes == "zyx":
+            return block
+        return block.flip(2, 3).permute(0, 1, 4, 3, 2)
+
 
 @dataclass(frozen=True, eq=False)
 class KlCodec:
@@ -113,6 +140,11 @@ class KlCodec:
         return (n, n, n)
 
     @property
+    def shown(self) -> bool:
+        """Whether the decoder is shown the interpolated thick slices."""
+        return self.settings.network.side_information == "interpolated_thick"
+
+    @property
     def exact_tiles(self) -> bool:
         """Whether tiled and untiled answers are the same; with normalisation they are blended (see `tiles`)."""
         return self.settings.network.groups == 0
@@ -144,28 +176,28 @@ class KlCodec:
         """
         s, factor = self.settings, self.settings.network.factor
         cells = self.latent_shape((image.shape[2], image.shape[3], image.shape[4]))
-        short = [n * factor - size for n, size in zip(cells, image.shape[2:], strict=True)]
-        unit = self._unit(image.float())
-        if any(short):
-            unit = F.pad(unit, (0, short[2], 0, short[1], 0, short[0]), mode="replicate")
+        unit = whole_cells(s.to_unit(image.float()), factor)
         mean = self._apply(
-            unit, lambda x: self.network.moments(x)[0], cells, reach=self.network.encoder_reach, encode=True
+            (unit,), lambda x: self.network.moments(x)[0], cells, reach=self.network.encoder_reach, encode=True
         )
         return mean * s.scale
 
     @torch.no_grad()
-    def decode(self, latent: Tensor, shape: tuple[int, int, int] | None = None) -> Tensor:
+    def decode(self, latent: Tensor, shape: tuple[int, int, int] | None = None, beside: Tensor | None = None) -> Tensor:
         """The image of scaled latents.
 
         Args:
             latent: (b, channels, z, y, x).
             shape: (z, y, x) voxels to return, those that were encoded or are asked for; all of them if None.
+            beside: (b, 1, *shape) HU, the thick slices interpolated to the image's slices. Codecs with side information need
+                it, others do not look at it.
 
         Returns:
             (b, 1, *shape) HU, float32, on the latent's device, clipped to the codec's range.
 
         Raises:
-            LamellaError: the latents are not those of an image of this shape.
+            LamellaError: the latents are not those of an image of this shape, or side information is missing or of another
+                shape.
         """
         s, factor = self.settings, self.settings.network.factor
         cells = (latent.shape[2], latent.shape[3], latent.shape[4])
@@ -175,50 +207,49 @@ class KlCodec:
                 f"The latents do not belong to an image of {wanted} voxels. Found {cells} latent cells, expected "
                 f"{self.latent_shape(wanted)}."
             )
-        unit = self._apply(
-            latent.float() / s.scale, self.network.decode, cells, reach=self.network.decoder_reach, encode=False
-        )
-        return self._hu(unit[:, :, : wanted[0], : wanted[1], : wanted[2]])
+        given = [latent.float() / s.scale]
+        if self.shown:
+            if beside is None or tuple(beside.shape) != (len(latent), 1, *wanted):
+                raise LamellaError(
+                    "This codec's decoder is shown the interpolated thick slices (side_information interpolated_thick). "
+                    f"Found {'none' if beside is None else tuple(beside.shape)}, expected {(len(latent), 1, *wanted)}."
+                )
+            given.append(whole_cells(s.to_unit(beside.float()), factor))
+        unit = self._apply(given, self.network.decode, cells, reach=self.network.decoder_reach, encode=False)
+        return s.from_unit(unit[:, :, : wanted[0], : wanted[1], : wanted[2]])
 
     def _apply(
-        self, block: Tensor, half: Callable[[Tensor], Tensor], cells: tuple[int, int, int], *, reach: int, encode: bool
+        self,
+        blocks: Sequence[Tensor],
+        half: Callable[..., Tensor],
+        cells: tuple[int, int, int],
+        *,
+        reach: int,
+        encode: bool,
     ) -> Tensor:
-        """One half of the network on a block of whole cells, tiled if the settings say so and it is worth it."""
+        """One half of the network on blocks of whole cells, tiled if the settings say so and it is worth it."""
         s, factor = self.settings, self.settings.network.factor
         weight = next(self.network.parameters())
 
-        def network(part: Tensor) -> Tensor:
-            given = self._to_network(part.to(weight.device, weight.dtype))
-            return self._from_network(half(given)).to(block.device, torch.float32)
+        def network(*parts: Tensor) -> Tensor:
+            given = (s.to_network(part.to(weight.device, weight.dtype)) for part in parts)
+            return s.from_network(half(*given)).to(blocks[0].device, torch.float32)
 
         tile = cells if s.tile is None else tuple(n // factor for n in s.tile)
         if all(n <= t for n, t in zip(cells, tile, strict=True)):
-            return network(block)
+            return network(*blocks)
         blends = [0 if self.exact_tiles else min(t // 4, WIDEST_BLEND) for t in tile]
         axes = tuple(spans(n, t, reach, blend) for n, t, blend in zip(cells, tile, blends, strict=True))
         if encode:
-            return run_tiled(block, network, axes, channels=self.channels, scale_in=factor, scale_out=1)
-        return run_tiled(block, network, axes, channels=1, scale_in=1, scale_out=factor)
+            return run_tiled(blocks[0], network, axes, channels=self.channels, scale_in=factor, scale_out=1)
+        beside = blocks[1] if self.shown else None
+        return run_tiled(blocks[0], network, axes, channels=1, scale_in=1, scale_out=factor, beside=beside)
 
-    def _unit(self, hu: Tensor) -> Tensor:
-        s, (low, high) = self.settings, self.settings.unit
-        share = ((hu - s.low_hu) / (s.high_hu - s.low_hu)).clamp(0.0, 1.0)
-        return low + share * (high - low)
 
-    def _hu(self, unit: Tensor) -> Tensor:
-        s, (low, high) = self.settings, self.settings.unit
-        share = ((unit - low) / (high - low)).clamp(0.0, 1.0)
-        return s.low_hu + share * (s.high_hu - s.low_hu)
-
-    def _to_network(self, block: Tensor) -> Tensor:
-        if self.settings.axes == "zyx":
-            return block
-        return block.permute(0, 1, 4, 3, 2).flip(2, 3)  # L to R, P to A; S stays
-
-    def _from_network(self, block: Tensor) -> Tensor:
-        if self.settings.axes == "zyx":
-            return block
-        return block.flip(2, 3).permute(0, 1, 4, 3, 2)
+def whole_cells(block: Tensor, factor: int) -> Tensor:
+    """(b, c, z, y, x) padded at its end to whole latent cells, by repetition."""
+    short = [-n % factor for n in block.shape[2:]]
+    return F.pad(block, (0, short[2], 0, short[1], 0, short[0]), mode="replicate") if any(short) else block
 
 
 def measure_scale(codec: KlCodec, blocks: Iterable[Tensor]) -> float:

@@ -67,12 +67,13 @@ def spans(cells: int, tile: int, halo: int, blend: int) -> tuple[Span, ...]:
 
 def run_tiled(
     block: Tensor,
-    network: Callable[[Tensor], Tensor],
+    network: Callable[..., Tensor],
     axes: tuple[tuple[Span, ...], ...],
     *,
     channels: int,
     scale_in: int,
     scale_out: int,
+    beside: Tensor | None = None,
 ) -> Tensor:
     """Apply a network to each tile and put the answers together, in float32, on the block's device.
 
@@ -83,11 +84,14 @@ def run_tiled(
         channels: of the answer.
         scale_in: samples of the block along each axis in one cell.
         scale_out: the same of the answer.
+        beside: of the answer's size; its tiles are the network's second argument. None: it has one.
     """
     cells = [axis[-1].core[1] for axis in axes]
     answer = torch.zeros(block.shape[0], channels, *(n * scale_out for n in cells), device=block.device)
     for tile in itertools.product(*axes):
-        part = network(block[_box([s.read for s in tile], scale_in)]).to(answer)
+        read = [s.read for s in tile]
+        given = [block[_box(read, scale_in)]] + ([] if beside is None else [beside[_box(read, scale_out)]])
+        part = network(*given).to(answer)
         part = part[_box([(s.keep[0] - s.read[0], s.keep[1] - s.read[0]) for s in tile], scale_out)]
         for axis, span in enumerate(tile):
             if span.keep != span.core:

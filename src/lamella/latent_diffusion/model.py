@@ -24,7 +24,7 @@ from lamella.codecs.kl import KlCodec
 from lamella.codecs.tiles import run_tiled, spans
 from lamella.diffusion import ddim, ddpm
 from lamella.errors import NonFiniteError, UsageError
-from lamella.latent_diffusion.condition import condition_latents, denoiser
+from lamella.latent_diffusion.condition import condition_latents, denoiser, first_state
 from lamella.latent_diffusion.memory_plan import HALO_CELLS, LatentPlan, latent_plan
 from lamella.latent_diffusion.weights import LatentWeights
 from lamella.machine.runtime import Runtime, runtime
@@ -55,7 +55,7 @@ class LatentModel(LatentWeights):
         """The settings with the model's own numbers.
 
         Raises:
-            UsageError: mode texture, or a spread from a single draw.
+            UsageError: mode texture, a spread from a single draw, or a head that these steps cannot sample.
         """
         if settings.mode == "texture":
             raise UsageError(
@@ -69,8 +69,9 @@ class LatentModel(LatentWeights):
                 f"{samples}. Ask for 2 samples or more."
             )
         spread = samples > 1 if settings.spread is None else settings.spread
-        sampler = settings.sampler or "ddim"
-        return replace(settings, steps=settings.steps or STEPS, sampler=sampler, samples=samples, spread=spread)
+        sampler, steps = settings.sampler or "ddim", settings.steps or STEPS
+        self.settings.require_samplable(steps)
+        return replace(settings, steps=steps, sampler=sampler, samples=samples, spread=spread)
 
     def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> LatentPlan:
         """The largest tiles that fit; see `ThinModel.plan`."""
@@ -110,7 +111,8 @@ class LatentModel(LatentWeights):
             **where.report,
             **stopwatch.report,
             **task.grids.report,
-            "codec": {name: codec[name] for name in ("low_hu", "high_hu", "axes", "tile")},
+            "codec": {name: codec[name] for name in ("low_hu", "high_hu", "axes", "tile")}
+            | {"side_information": task.codec.settings.network.side_information},
             "scale": task.codec.settings.scale,
             "condition": self.settings.condition,
             "sampler": settings.sampler,
@@ -152,15 +154,14 @@ class _Task:
 
     def image(self, latent: Tensor) -> Tensor:
         """(1, c, z', y', x') -> (D, y, x) HU: decoded, the whole range restored, consistent if asked for."""
-        settings = self.codec.settings
-        image = self.codec.decode(latent, self.longer.shape)[0, 0]
+        settings, thick = self.codec.settings, self.thick
+        cubic = along_z(cubic_matrix(self.volume.geometry.centres_mm, self.longer.centres_mm), thick)
+        image = self.codec.decode(latent, self.longer.shape, cubic[None, None])[0, 0]
         if not bool(image.isfinite().all()):
             raise NonFiniteError(
                 "The decoded volume holds NaN or infinity, though every sampling step was finite. Check the codec with "
                 "`lamella models verify`."
             )
-        thick = self.thick
-        cubic = along_z(cubic_matrix(self.volume.geometry.centres_mm, self.longer.centres_mm), thick)
         beyond = (cubic < settings.low_hu) | (cubic > settings.high_hu)  # dense bone, metal, air: never clipped away
         image = torch.where(beyond, cubic, image)
         del cubic, beyond
@@ -204,11 +205,12 @@ def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Te
         name = "sample" if count == 1 else f"sample {sample + 1} of {count}"
         with stopwatch.stage("sample"):
             noise = partial(latent_noise, condition, task.settings.seed, sample)
+            state = first_state(asked, condition, noise(0), steps)
             on_step = partial(_tell, progress, name, steps)
             if task.settings.sampler == "ddpm":
-                latent = ddpm(asked, noise(0), condition, steps, noise, on_step=on_step)
+                latent = ddpm(asked, state, condition, steps, noise, on_step=on_step)
             else:
-                latent = ddim(asked, noise(0), condition, steps, on_step=on_step)
+                latent = ddim(asked, state, condition, steps, on_step=on_step)
         progress("decode", 0.0)
         with stopwatch.stage("decode"):
             image = task.image(latent)

@@ -8,18 +8,24 @@ parameters). Nested names such as `conv.conv.weight` exist for that reason alone
 
 `groups=0` is the same family without normalisation. Its output then depends on nothing beyond its reach, so tiles are exact;
 residual blocks start near the identity, as in EDSR (Lim et al., arXiv 1707.02921).
+
+`side_information="interpolated_thick"` puts a `SideAdapter` behind the decoder, which is shown the thick slices interpolated to
+the thin grid and corrects them: the latent need only carry what interpolation lacks. Other tensors keep their names.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lamella.errors import LamellaError
+
+SideInformation = Literal["none", "interpolated_thick"]
 
 LOG_VAR_RANGE = (-30.0, 20.0)
 """The encoder's log variance is clipped to this, so that neither its exponential nor the KL term overflows."""
@@ -39,9 +45,11 @@ class AutoencoderSettings:
         latent_channels: channels of the latent.
         groups: of the group normalisation before each convolution of a residual block; 0 means no normalisation.
         epsilon: added to the variance by the normalisation.
+        side_information: what the decoder is shown besides the latent.
+        side_channels, side_blocks: width and residual blocks of the adapter that reads it.
 
     Raises:
-        LamellaError: the lengths differ, a number is not positive, or channels are not divisible by the groups.
+        LamellaError: lengths differ, a number is not positive, the groups do not divide the channels, unknown information.
     """
 
     channels: tuple[int, ...] = (64, 128, 256)
@@ -49,8 +57,16 @@ class AutoencoderSettings:
     latent_channels: int = 4
     groups: int = 32
     epsilon: float = 1e-6
+    side_information: SideInformation = "none"
+    side_channels: int = 16
+    side_blocks: int = 2
 
     def __post_init__(self) -> None:
+        if self.side_information not in get_args(SideInformation) or min(self.side_channels, self.side_blocks) < 1:
+            raise LamellaError(
+                f"Side information of an autoencoder: found {self.side_information!r}, {self.side_channels} channels and "
+                f"{self.side_blocks} blocks, expected one of {', '.join(get_args(SideInformation))}, and at least 1 of each."
+            )
         if not self.channels or len(self.channels) != len(self.blocks):
             raise LamellaError(
                 f"An autoencoder needs one number of blocks a level. Found channels {self.channels} and blocks "
@@ -83,8 +99,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = _norm(outside, settings)
         self.conv2 = _conv(outside, outside)
         self.nin_shortcut = _conv(inside, outside, kernel=1) if inside != outside else nn.Identity()
-        if not settings.groups:
-            # A residual net without normalisation starts near the identity, or it does not start at all.
+        if not settings.groups:  # a residual net without normalisation starts near the identity, or not at all
             with torch.no_grad():
                 for parameter in self.conv2.parameters():
                     parameter.mul_(0.1)
@@ -123,6 +138,26 @@ class Up(nn.Module):
         return out
 
 
+class SideAdapter(nn.Module):
+    """Interpolated slices, corrected by what was decoded; starts as the interpolation, and has no normalisation."""
+
+    def __init__(self, settings: AutoencoderSettings) -> None:
+        super().__init__()
+        inside, width = settings.channels[0] + 2, settings.side_channels
+        blocks = [ResidualBlock(width, width, AutoencoderSettings(groups=0)) for _ in range(settings.side_blocks)]
+        self.blocks = nn.Sequential(nn.Conv3d(inside, width, 3, padding=1), *blocks)
+        self.correction = nn.Conv3d(width, 1, 3, padding=1)
+        nn.init.zeros_(self.correction.weight)
+        nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]  # it has one
+
+    def forward(self, features: Tensor, decoded: Tensor, beside: Tensor) -> Tensor:
+        """The decoder's features (b, c, z, y, x), its image and the interpolation (b, 1, z, y, x)."""
+        correction: Tensor = self.correction(
+            F.silu(self.blocks(torch.cat([features, decoded - beside, beside], dim=1)))
+        )
+        return beside + correction
+
+
 class Autoencoder(nn.Module):
     """Image block (b, 1, z, y, x) in the network's own range <-> latent block; knows nothing of HU."""
 
@@ -138,6 +173,7 @@ class Autoencoder(nn.Module):
             with torch.no_grad():
                 weight.mul_(0.1)
                 bias.fill_(FIRST_LOG_VAR)
+        self.adapter = SideAdapter(s) if s.side_information != "none" else None
 
     @property
     def factor(self) -> int:
@@ -158,19 +194,30 @@ class Autoencoder(nn.Module):
         h = self.encoder(x)
         return self.quant_conv_mu(h), self.quant_conv_log_sigma(h).clamp(*LOG_VAR_RANGE)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """(b, channels, z, y, x) -> (b, 1, f z, f y, f x)."""
-        out: Tensor = self.decoder(self.post_quant_conv(z))
-        return out
+    def decode(self, z: Tensor, beside: Tensor | None = None) -> Tensor:
+        """(b, channels, z, y, x) and, with side information, the interpolation (b, 1, f z, f y, f x) -> the latter's shape.
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        Raises:
+            LamellaError: side information is missing.
+        """
+        *blocks, last = _blocks_of(self.decoder)
+        out: Tensor = last(h := nn.Sequential(*blocks)(self.post_quant_conv(z)))
+        if self.adapter is None:
+            return out
+        if beside is None:
+            raise LamellaError(f"Side information is missing: found none, expected an image of {tuple(out.shape)}.")
+        corrected: Tensor = self.adapter(h, out, beside)
+        return corrected
+
+    def forward(self, x: Tensor, noise: Tensor | None = None, beside: Tensor | None = None) -> tuple[Tensor, ...]:
         """What training needs: (decoded, mean, log variance).
 
-        `noise` is standard normal, of the latent's shape, for a sample of the latent; without it the mean is decoded.
+        `noise` is standard normal, of the latent's shape, for a sample of the latent; without it the mean is decoded. `beside`:
+        see `decode`.
         """
         mean, log_var = self.moments(x)
         z = mean if noise is None else mean + torch.exp(0.5 * log_var) * noise
-        return self.decode(z), mean, log_var
+        return self.decode(z, beside), mean, log_var
 
     @property
     def encoder_reach(self) -> int:
@@ -185,7 +232,8 @@ class Autoencoder(nn.Module):
     @property
     def decoder_reach(self) -> int:
         """Latent cells beyond which the latent cannot change the image block of a latent cell, normalisation apart."""
-        low, high = 0, self.factor - 1  # the image voxels of one latent cell, traced back to latents
+        beyond = 0 if self.adapter is None else sum(map(_reach, self.adapter.blocks)) + 1
+        low, high = -beyond, self.factor - 1 + beyond  # the image voxels of one latent cell, traced back to latents
         for block in reversed(_blocks_of(self.decoder)):
             low, high = low - _reach(block), high + _reach(block)
             if isinstance(block, Up):  # voxel 2 m reads m - 1 and m, voxel 2 m + 1 reads m and m + 1

@@ -181,7 +181,7 @@ def fit(
         trained = copy.deepcopy(module) if settings.strategy == "fsdp" else module
         trainer.fit(trained, datamodule=data, ckpt_path=last if done else None, weights_only=True)
     # Lightning stores the average as the checkpoint's weights and the last step's beside them.
-    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True)["state_dict"])
+    module.load_state_dict(torch.load(last, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
     module.cpu()
     return steps_done(last)
 

@@ -22,11 +22,17 @@ from lamella.data.load import DataSettings, load_sources
 from lamella.diffusion import Head, LossSettings, ScheduleSettings, ddim, latent_mask, sample_losses
 from lamella.errors import UsageError
 from lamella.files.atomic import staged_file
-from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings, condition_latents, denoiser
+from lamella.latent_diffusion.condition import (
+    Conditioning,
+    LatentDiffusionSettings,
+    condition_latents,
+    denoiser,
+    first_state,
+    interpolated,
+)
 from lamella.latent_diffusion.model import LatentModel
 from lamella.networks.diffusion_unet import PRESETS, DiffusionUNet, DiffusionUNetSettings
 from lamella.networks.folder import read_card
-from lamella.physics.slice_operator import along_z, cubic_matrix
 from lamella.thinning.model import Limits
 from lamella.train.datasets import datasets
 from lamella.train.fit import LAST, FitModule, fit
@@ -66,7 +72,8 @@ class LatentRun:
         licence: of the denoising network's weights; the card adds that of the codec's, where it is another.
 
     Raises:
-        UsageError: a scale that is not above 0, or neither or both of `preset` and `unet` are named.
+        UsageError: a scale that is not above 0, neither or both of `preset` and `unet` are named, or a head that cannot be
+            sampled.
     """
 
     run: str
@@ -98,6 +105,7 @@ class LatentRun:
                 f"validation_batches and scale_batches must be at least 1. Found {self.validation_batches} and "
                 f"{self.scale_batches}."
             )
+        self.settings.require_samplable(_PICTURE_STEPS)
 
     @property
     def settings(self) -> LatentDiffusionSettings:
@@ -143,11 +151,11 @@ class LatentStage(FitModule[Batch]):
         first: Any = {key: value[:1] for key, value in batch.items()}  # type: ignore[index]  # lists and tensors alike
         (thin_hu, condition), depth = self._given(first), int(first["num_thin_slices"])
         noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(0)).to(condition.device)
-        latent = ddim(denoiser(self.network, self.settings), noise, condition, _PICTURE_STEPS)
-        sampled = self._codec.decode(latent, (*thin_hu.shape[2:],))[0, 0]
-        thick_mm, thin_mm = (first[key][0].cpu().double().numpy() for key in ("thick_mm", "thin_mm"))
-        between = along_z(cubic_matrix(thick_mm, thin_mm), self._hu(first, "thick")[0, 0])
-        shown = (one[:depth] for one in (between, sampled, thin_hu[0, 0]))
+        predict = denoiser(self.network, self.settings)
+        latent = ddim(predict, first_state(predict, condition, noise, _PICTURE_STEPS), condition, _PICTURE_STEPS)
+        between = interpolated(self._hu(first, "thick"), first["thick_mm"], first["thin_mm"])
+        sampled = self._codec.decode(latent, (*thin_hu.shape[2:],), between)
+        shown = (one[0, 0, :depth] for one in (between, sampled, thin_hu))
         return {"interpolated, sampled, true": across(*shown)}
 
     def _hu(self, batch: Batch, which: Literal["thick", "thin"]) -> Tensor:
