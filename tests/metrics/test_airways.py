@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.measure import label, regionprops
 
 from lamella.errors import LamellaError
 from lamella.metrics import measure_airway
@@ -61,3 +62,20 @@ def test_refusals() -> None:
         measure_airway(np.zeros((2, 2, 2)), geometry(), MIDDLE, axis, 2.0)
     with pytest.raises(LamellaError, match="reaches past the image"):
         measure_airway(tube(axis, 3.0, 4.5), geometry(), MIDDLE + 9.0, axis, 4.5)
+
+
+@pytest.mark.parametrize("inner", [1.5, 2.5, 3.5])
+def test_parity_with_areas_of_regions_of_scikit_image(inner: float) -> None:
+    """Across the slices, an independent reading: pixels below half way from gas to wall, and those of lumen and wall."""
+    axis = np.array([0.0, 0.0, 1.0])
+    hu = tube(axis, inner, inner + 1.2)
+    found = measure_airway(hu, geometry(), MIDDLE, axis, inner + 1.2)
+    assert found is not None
+    plane, pixel_mm2 = hu[22], 0.4 * 0.4
+    gas, wall = plane.min(), plane.max()
+    lumen = label(plane < (gas + wall) / 2)[29, 29]
+    areas = {one.label: one.area for one in regionprops(label(plane < (gas + wall) / 2))}
+    assert found.area_mm2 == pytest.approx(areas[lumen] * pixel_mm2, rel=0.08)
+    (whole,) = regionprops((plane > (-860 + wall) / 2).astype(int))
+    outer = math.sqrt(whole.area_filled * pixel_mm2 / math.pi)
+    assert found.wall_mm == pytest.approx(outer - math.sqrt(areas[lumen] * pixel_mm2 / math.pi), abs=0.15)

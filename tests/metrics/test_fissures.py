@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.feature import hessian_matrix, hessian_matrix_eigvals
 
 from lamella.errors import LamellaError, NonFiniteError
 from lamella.metrics import Sheets, find_sheets, sheets_seen
@@ -107,3 +108,16 @@ def test_refusals() -> None:
         sheets_seen(sheet() * np.nan, LUNG, geometry(), known())
     with pytest.raises(LamellaError, match="mask does not fit"):
         find_sheets(sheet(), LUNG[:5], NOTHING, geometry())
+
+
+def test_parity_with_curvatures_of_scikit_image() -> None:
+    """A plate by another library's second derivatives, in cubic voxels: one steep curvature down, two that are flat."""
+    cubes = Geometry(SHAPE, np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]], 1.0)
+    z, y, x = np.indices(SHAPE) - np.array([25, 32, 30])[:, None, None, None]
+    hu = -860.0 + 100.0 * np.exp(-0.5 * ((0.6 * z + 0.8 * y) / 0.8) ** 2) + 0.0 * x
+    curvature = hessian_matrix_eigvals(hessian_matrix(hu, sigma=1.0, order="rc", use_gaussian_derivatives=False))
+    plate = (curvature[2] < -15.0) & (np.abs(curvature[:2]).max(axis=0) < -0.4 * curvature[2])
+    index = np.rint(find_sheets(hu, LUNG, NOTHING, cubes).points_mm[:, ::-1]).astype(int)
+    assert len(index) > 1000
+    inner = ((index > 3) & (index < np.array(SHAPE) - 4)).all(axis=1)
+    assert plate[tuple(index[inner].T)].mean() > 0.99

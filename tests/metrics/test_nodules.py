@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.measure import label, regionprops
 from tests.small_model import upright
 
 from lamella.errors import LamellaError
@@ -88,3 +89,14 @@ def test_empty_places_keep_clear_of_nodules_and_of_the_border() -> None:
         gap = np.linalg.norm(np.subtract(place.centre_mm, taken[0].centre_mm)) - (3.0 + 5.0) / 2
         assert gap >= 10.0
     assert empty_places(~lung, GEOMETRY, 3.0, taken) == ()
+
+
+def test_parity_with_regions_of_scikit_image() -> None:
+    """Volume and centre of the region above half of the contrast, as another library counts them."""
+    result = insert_spheres(LUNG, GEOMETRY, [at(20.6, 23.5, 26.4, 7.0)])
+    found = compare_nodule(result, TRUTH, GEOMETRY, NODULE)
+    half = -860.0 + (TRUTH[20, 24, 26] + 860.0) / 2
+    (true,), (made,) = (regionprops(label(hu > half), intensity_image=hu - half) for hu in (TRUTH, result))
+    assert found.volume_ratio == pytest.approx(made.area / true.area, abs=0.05)
+    apart = np.array(made.centroid_weighted) - np.array(true.centroid_weighted)
+    assert found.off_mm == pytest.approx(float(np.linalg.norm(apart * [1.0, 0.7, 0.7])), abs=0.05)
