@@ -13,8 +13,12 @@ from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry
 
 Choice = tuple[int, int, int, int]
-_CHOICES: tuple[Choice, ...] = ((16, 16, 16, 640), (8, 8, 8, 640), (4, 8, 8, 384), (2, 4, 4, 192))
-"""(thick slices, thin slices, thin slices of the flow, pixels a side) of a block, from fast to frugal."""
+_CHOICES: tuple[Choice, ...] = ((2, 4, 4, 640), (1, 2, 2, 384), (1, 1, 1, 192))
+"""(thick slices, thin slices, thin slices of the flow, pixels a side) of a piece, from fast to frugal. More slices at a time
+are slower: what a piece leaves in the processor's cache and in memory that is used again is lost."""
+
+_WIDE: tuple[Choice, ...] = ((16, 16, 16, 640), (8, 8, 8, 640))
+"""Those that an accelerator is given first: it works on all slices at once."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class MemoryPlan:
     """Block sizes and the memory they need.
 
     Attributes:
-        slab_thick, slab_thin, slab_flow: slices a block of the trunk, the head and the flow.
-        tile: pixels a side of a block; the flow's have half as many rows.
+        slab_thick, slab_thin, slab_flow: slices that the trunk, the head and the flow are fed at a time.
+        tile: pixels a side of a piece.
         peak_bytes: expected peak of the process.
         available_bytes: what may be used.
     """
@@ -51,7 +55,7 @@ def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, setting
     """
     available, where = int(usable_bytes(settings.memory_gb)), runtime(settings.device, settings.precision)
     room, on_device = free_bytes(where.device), _resident_bytes(model, bf16=where.bf16)
-    for choice in _CHOICES:
+    for choice in (() if where.device.type == "cpu" else _WIDE) + _CHOICES:
         blocks = _block_bytes(thick, model, settings, choice)
         smallest = MemoryPlan(*choice, _peak(thick, grid, model, settings, choice, blocks), available)
         needed = on_device + max(blocks)
@@ -85,7 +89,7 @@ def _peak(
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
     summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
-    held = min(thick.shape[0], 2 * choice[0] + 8)  # thick slices whose features are kept, those being added among them
+    held = min(thick.shape[0], 2 * choice[0] + 12)  # thick slices whose features are kept, those being added among them
     slice_features = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     trunk, head, flow = blocks
     source = math.prod(thick.shape) * 4
@@ -103,16 +107,18 @@ def _block_bytes(
     thick: Geometry, model: EmbeddedWeights, settings: ThinSettings, choice: Choice
 ) -> tuple[int, int, int]:
     """Bytes that a block of the trunk, the head and the flow take where it is computed; 0 for a flow that is not needed."""
-    side, step = model.settings.side, model.pixel_step
+    side, step, (late, reach) = model.settings.side, model.pixel_step, model.mean.trunk.reach
     slab_thick, slab_thin, slab_flow, tile = choice
     rows, columns = (-(-n // step) * step // side for n in thick.shape[1:])
-    pixels = min(rows * columns, (tile // side + 2 * model.mean.trunk.reach[1]) ** 2)
-    trunk = (slab_thick + 8) * pixels * model.settings.trunk_channels[0] * 4 * 6
-    head = (slab_thin + 4) * pixels * (model.settings.head_hidden + 48) * 4 * 5
-    halo = 2 * model.flow.unet.reach[1]
-    part = min(rows, tile // side // 2 + halo) * min(columns, tile // side + halo)
-    flow = (slab_flow + 8) * part * (model.settings.flow_channels[0] + 48) * 4 * 6
-    return trunk, head, 0 if settings.mode == "mean" else flow
+    plane, pixels = rows * columns, min(rows, tile // side + 2 * reach) * min(columns, tile // side + 2 * reach)
+    trunk, head, wide = model.settings.trunk_channels[0], model.settings.head_hidden, model.settings.flow_channels[0]
+
+    def piece(slab: int, late: int, channels: int) -> int:
+        """Five tensors of the first piece, the longest, are alive at a time, and what is kept of the slices before."""
+        return (5 * (slab + late + 2) * pixels + 3 * late * plane) * channels * 4
+
+    flow = 0 if settings.mode == "mean" else piece(slab_flow, model.flow.unet.reach[0], wide + 24)
+    return piece(slab_thick, late, trunk), piece(slab_thin, 1, head + 8), flow
 
 
 def _resident_bytes(model: EmbeddedWeights, *, bf16: bool) -> int:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lamella.codecs.packed import PackedCodec
 from lamella.machine.processor import Conv3d
+from lamella.networks.feed import Feed
 from lamella.networks.thin_head import ThinHead, ThinHeadSettings
 from lamella.networks.unet import UNet3d, UNetSettings
 from lamella.physics.grid_pair import GridPair
@@ -137,13 +138,18 @@ class MeanScaleNet(nn.Module):
         image = self.codec.encode(torch.asinh(thick_hu / self.compand_hu))
         return torch.cat([image, noise_level(thick_hu, self.codec.side)], dim=1)
 
-    def slice_features(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Features and geometry (b, 3) -> what the head reads of each thick slice, (b, basis * hidden, K, y', x')."""
-        return self.head.slice_features(self.trunk(features, self.embed(condition)))
+    def slice_features(self, features: Tensor, condition: Tensor, feed: Feed | None = None) -> Tensor:
+        """Features and geometry (b, 3) -> what the head reads of each thick slice, (b, basis, hidden, K, y', x')."""
+        return self.head.slice_features(self.trunk(features, self.embed(condition), feed))
 
-    def read(self, slice_features: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor) -> HeadOutput:
-        """Slice features and the packed starting image (b, n, D, y', x') in HU -> the prediction at those D thin slices."""
-        answer, hidden = self.head(slice_features, torch.asinh(start_hu / self.compand_hu), offsets, ratios)
+    def read(
+        self, slice_features: Tensor, start_hu: Tensor, offsets: Tensor, ratios: Tensor, feed: Feed | None = None
+    ) -> HeadOutput:
+        """Slice features and the packed starting image (b, n, D, y', x') in HU -> the prediction at those D thin slices.
+
+        For `feed` see `ThinHead.forward`.
+        """
+        answer, hidden = self.head(slice_features, torch.asinh(start_hu / self.compand_hu), offsets, ratios, feed)
         correction, log_scale = answer.float().chunk(2, dim=1)
         log_scale = log_scale.clamp(*LOG_SCALE_RANGE) + torch.log(torch.tensor(SCALE_HU))
         return HeadOutput(RESIDUAL_HU * correction, log_scale, hidden)
@@ -192,7 +198,15 @@ class FlowNet(nn.Module):
         """The part of the head's features that the flow reads: (b, h, D, y', x') -> (b, read_channels, D, y', x')."""
         return hidden if self.summary is None else torch.as_tensor(self.summary(hidden))
 
-    def forward(self, z_t: Tensor, t: Tensor, log_scale: Tensor, summary: Tensor, geometry: Tensor) -> Tensor:
+    def forward(
+        self,
+        z_t: Tensor,
+        t: Tensor,
+        log_scale: Tensor,
+        summary: Tensor,
+        geometry: Tensor,
+        feed: Feed | None = None,
+    ) -> Tensor:
         """One evaluation.
 
         Args:
@@ -201,6 +215,7 @@ class FlowNet(nn.Module):
             log_scale: (b, n, D, y', x') natural logarithm of the scale in HU.
             summary: (b, read_channels, D, y', x') of `summarise`.
             geometry: (b, 3) `GridPair.condition`.
+            feed: where the volume comes some slices at a time; the answer is late by the reach of the U-Net.
 
         Returns:
             (b, n, D, y', x') raw prediction.
@@ -211,4 +226,6 @@ class FlowNet(nn.Module):
         gate = (1.0 - t)[:, None, None, None, None]
         inputs = torch.cat([(z_t * gate).to(summary.dtype), level, summary], dim=1)
         gain = self.linear_gain(condition)[:, :, None, None, None]
-        return torch.as_tensor(self.unet(inputs, condition) + (1.0 + gain) * self.linear(z_t.to(summary.dtype)))
+        raw, z = self.unet(inputs, condition, feed), z_t.to(summary.dtype)
+        linear = self.linear(z) if feed is None else feed.late(self, feed.conv(self.linear, z), raw.shape[2])
+        return torch.as_tensor(raw + (1.0 + gain) * linear)

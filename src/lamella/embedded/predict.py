@@ -5,22 +5,22 @@ Packed volumes are (n, z, y', x') float32 in main memory; one block at a time vi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lamella.codecs.packed import PackedCodec
 from lamella.embedded.memory_plan import MemoryPlan
 from lamella.embedded.weights import EmbeddedWeights
 from lamella.machine.runtime import Runtime
+from lamella.networks.feed import Feed, pieces
 from lamella.physics.grid_pair import GridPair
-from lamella.physics.slice_operator import along_z
-from lamella.thinning.tiles import Block, blocks
+from lamella.thinning.tiles import Tile, tiles
 
 Advance = Callable[[float], None]
 """Called with the fraction done, 0 to 1."""
@@ -92,84 +92,98 @@ def predict(job: Job, thick_hu: Tensor, *, summarised: bool, advance: Advance) -
         summarised: whether the flow's summary is wanted.
         advance: called with the fraction done.
     """
-    packed = job.codec.encode(thick_hu[None, None])[0]
-    prediction = _read(job, SliceFeatures(job, thick_hu), packed, summarised, advance)
+    start = job.grids.start(job.codec.encode(thick_hu[None, None])[0])
+    prediction = _read(job, SliceFeatures(job, thick_hu), start, summarised, advance)
     null_in_place(prediction.mean, job.grids)
-    for mean, thick in zip(prediction.mean, packed, strict=True):
-        mean.add_(along_z(job.grids.start_matrix, thick))
+    prediction.mean.add_(start)
     return prediction
 
 
-class SliceFeatures:
-    """Features of the thick slices that the head reads, (basis * hidden, K, y', x') in all.
+def _fed_tiles(job: Job, plane: tuple[int, int], reach: int, align: int = 1) -> list[tuple[Tile, Feed]]:
+    """The tiles of a plane, each with the feed of its network."""
+    return [(tile, Feed()) for tile in tiles(plane, job.tile, reach, align)]
 
-    Of a whole volume they would be the largest thing in memory, so they are computed a slab at a time, in order, and released
-    when no thin slice needs them any more.
+
+class SliceFeatures:
+    """Features of the thick slices that the head reads, (basis, hidden, K, y', x') in all.
+
+    Of a whole volume they would be the largest thing in memory, so they are computed some slices at a time, in order, and
+    released when no thin slice needs them any more. In memory a slice's set lies beside the next, pixel by pixel: the head's
+    product reads them as they are.
     """
 
     def __init__(self, job: Job, thick_hu: Tensor) -> None:
-        network = job.weights.mean
-        parts = [network.features(part[None, None]) for part in torch.split(thick_hu, job.plan.slab_thick)]
-        self._job, self._features = job, torch.cat(parts, dim=2)[0]
+        network, side = job.weights.mean, job.codec.side
+        self._job, self._thick_hu = job, thick_hu
         self.dtype = torch.bfloat16 if job.runtime.bf16 else torch.float32
-        count, *plane = self._features.shape[1:]
-        self.plane = (plane[0], plane[1])
-        sizes = (job.plan.slab_thick, job.tile, job.tile)
-        pieces = blocks((count, *self.plane), sizes, network.trunk.reach, network.trunk.factor)
-        self._slabs = groupby(pieces, key=lambda block: (block.core[0].start, block.core[0].stop))
+        count, rows, columns = thick_hu.shape
+        self.plane = (rows // side, columns // side)
+        self._pieces = pieces(count, job.plan.slab_thick, network.trunk.reach[0])
+        self._tiles = _fed_tiles(job, self.plane, network.trunk.reach[1], network.trunk.factor)
         settings = network.head.settings
-        self._held = torch.empty((settings.basis * settings.hidden, 0, *self.plane), dtype=self.dtype)
+        self._held = torch.empty((0, settings.basis, *self.plane, settings.hidden), dtype=self.dtype)
         self._first = 0
 
     @property
     def held(self) -> int:
         """Thick slices whose features are in memory."""
-        return self._held.shape[1]
+        return len(self._held)
 
     def between(self, low: int, high: int) -> Tensor:
         """Those of thick slices `low` to `high` - 1. Those before `low` are forgotten: ask in order."""
         while self._first + self.held < high:
             done_with = min(max(0, low - self._first), self.held)
-            self._held, self._first = self._held[:, done_with:].clone(), self._first + done_with
-            (start, stop), slab = next(self._slabs)
-            self._held = torch.cat([self._held, self._of_slab(start, stop, slab)], dim=1)
-        return self._held[:, low - self._first : high - self._first]
+            self._first += done_with
+            self._held = torch.cat([self._held[done_with:], self._next()])
+        return self._held[low - self._first : high - self._first].permute(1, 4, 0, 2, 3)
 
-    def _of_slab(self, start: int, stop: int, slab: Iterable[Block]) -> Tensor:
-        job = self._job
-        slice_features = self._held.new_empty((self._held.shape[0], stop - start, *self.plane))
-        for block in slab:
+    def _next(self) -> Tensor:
+        job, network = self._job, self._job.weights.mean
+        fed, answered = next(self._pieces)
+        features = network.features(self._thick_hu[None, None, fed])
+        found = self._held.new_empty((answered.stop - answered.start, *self._held.shape[1:]))
+        for tile, feed in self._tiles:
+            feed.last = fed.stop == len(self._thick_hu)
             with job.inference():
-                features = self._features[:, *block.halo][None].to(job.runtime.device)
-                out = job.weights.mean.slice_features(features, job.condition)[0]
-            slice_features[:, :, *block.core[1:]] = out[:, *block.crop].to("cpu", self.dtype)
-        return slice_features
+                part = features[..., *tile.halo].to(job.runtime.device)
+                out = network.slice_features(part, job.condition, feed)[0, ..., *tile.crop]
+            found[:, :, *tile.core] = out.permute(2, 0, 3, 4, 1).to("cpu", self.dtype)
+        return found
 
 
-def _read(job: Job, slice_features: SliceFeatures, packed: Tensor, summarised: bool, advance: Advance) -> Prediction:
+def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bool, advance: Advance) -> Prediction:
     """Read the features at every thin slice; `mean` still holds the raw correction."""
     network, flow, device = job.weights.mean, job.weights.flow, job.runtime.device
     offsets = torch.as_tensor(job.grids.offsets, dtype=torch.float32)
     nearest = offsets.abs().argmin(dim=1)
-    n, shape = job.codec.channels, (offsets.shape[0], *slice_features.plane)
-    correction, log_scale = torch.empty((n, *shape)), torch.empty((n, *shape), dtype=torch.float16)
-    summary = torch.empty((flow.read_channels if summarised else 0, *shape), dtype=slice_features.dtype)
-    ratios = job.grids.ratios.to(device)
-    pieces = list(blocks(shape, (job.plan.slab_thin, job.tile, job.tile), (network.head.reach, network.head.reach)))
-    for i, block in enumerate(pieces):
-        z, y, x = block.halo
-        near = slice(max(0, int(nearest[z].min()) - 1), min(int(nearest[z].max()) + 2, offsets.shape[1]))
-        start = along_z(job.grids.start_matrix[z], packed[:, :, y, x])
-        features = slice_features.between(near.start, near.stop)[..., y, x]
-        with job.inference():
-            found = network.read(features[None].to(device), start[None].to(device), offsets[z, near].to(device), ratios)
-            read = flow.summarise(found.hidden[:, :, *block.crop])[0] if summarised else None
-        correction[:, *block.core] = found.correction[0][:, *block.crop].cpu()
-        log_scale[:, *block.core] = found.log_scale[0][:, *block.crop].cpu()
-        if read is not None:
-            summary[:, *block.core] = read.to("cpu", summary.dtype)
-        advance((i + 1) / len(pieces))
+    n, count, plane = job.codec.channels, offsets.shape[0], slice_features.plane
+    correction = torch.empty((n, count, *plane))
+    log_scale = torch.empty((n, count, *plane), dtype=torch.float16)
+    summary = pixel_by_pixel((flow.read_channels if summarised else 0, count, *plane), slice_features.dtype)
+    ratios, fed_tiles = job.grids.ratios.to(device), _fed_tiles(job, plane, network.head.reach)
+    for fed, answered in pieces(count, job.plan.slab_thin, 1):
+        near = slice(max(0, int(nearest[fed].min()) - 1), min(int(nearest[fed].max()) + 2, offsets.shape[1]))
+        features = slice_features.between(near.start, near.stop)
+        image = start[:, max(0, fed.start - 1) : fed.stop + 1]
+        image = F.pad(image, (0, 0, 0, 0, int(fed.start == 0), int(fed.stop == count)))
+        for tile, feed in fed_tiles:
+            feed.last = fed.stop == count
+            sets, part = (whole[None, ..., *tile.halo].to(device) for whole in (features, image))
+            with job.inference():
+                found = network.read(sets, part, offsets[fed, near].to(device), ratios, feed)
+                read = flow.summarise(found.hidden[..., *tile.crop])[0] if summarised else None
+            correction[:, answered, *tile.core] = found.correction[0][..., *tile.crop].cpu()
+            log_scale[:, answered, *tile.core] = found.log_scale[0][..., *tile.crop].cpu()
+            if read is not None:
+                summary[:, answered, *tile.core] = read.to("cpu", summary.dtype)
+        advance(answered.stop / count)
     return Prediction(correction, log_scale, summary, job.codec)
+
+
+def pixel_by_pixel(shape: tuple[int, int, int, int], dtype: torch.dtype) -> Tensor:
+    """An empty (c, z, y, x) volume whose channels lie side by side in memory, as convolutions are fastest."""
+    channels, *grid = shape
+    return torch.empty((*grid, channels), dtype=dtype).permute(3, 0, 1, 2)
 
 
 def null_in_place(packed: Tensor, grids: GridPair) -> None:
@@ -181,17 +195,19 @@ def null_in_place(packed: Tensor, grids: GridPair) -> None:
 def flow_network(job: Job, prediction: Prediction) -> Callable[[Tensor, Tensor, None], Tensor]:
     """The flow's raw network over the whole volume: ((1, n, D, y', x') standardised, t (1,)) -> the same shape."""
     network, device = job.weights.flow, job.runtime.device
-    reach = (max(1, network.unet.reach[0]), max(1, network.unet.reach[1]))  # of the linear path at least
+    late, reach = network.unet.reach[0], max(1, network.unet.reach[1])  # of the linear path at least
 
     def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
         raw = torch.empty_like(z_t)
-        grid = (z_t.shape[2], z_t.shape[3], z_t.shape[4])
-        for block in blocks(grid, (job.plan.slab_flow, job.tile // 2, job.tile), reach, network.unet.factor):
-            parts = (z_t[0], prediction.log_scale, prediction.summary)
-            noisy, level, summary = (part[:, *block.halo][None].to(device) for part in parts)
-            with job.inference():
-                out = network(noisy, t.to(device), level.float(), summary, job.condition)[0]
-            raw[0][:, *block.core] = out[:, *block.crop].cpu()
+        count, fed_tiles = z_t.shape[2], _fed_tiles(job, (z_t.shape[3], z_t.shape[4]), reach, network.unet.factor)
+        for fed, answered in pieces(count, job.plan.slab_flow, late):
+            for tile, feed in fed_tiles:
+                feed.last = fed.stop == count
+                parts = (z_t[0], prediction.log_scale, prediction.summary)
+                noisy, level, summary = (part[None, :, fed, *tile.halo].to(device) for part in parts)
+                with job.inference():
+                    out = network(noisy, t.to(device), level.float(), summary, job.condition, feed)[0]
+                raw[0][:, answered, *tile.core] = out[..., *tile.crop].cpu()
         return raw
 
     return evaluate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # torch's documentation promises none of the names that are asked for by getattr. A torch that lacks one takes the safe
@@ -29,14 +30,22 @@ class Conv3d(nn.Conv3d):
     channels * z * y is 20,480 or less: a few slices, or few channels. In training and in bfloat16 it does not.
     """
 
+    def inside(self, x: Tensor) -> Tensor:
+        """Without padding along z: (b, c, z, y, x) -> (b, c', z - kernel + 1, y', x')."""
+        return self._padded(x, self.weight, self.bias, (0, *self.padding[1:]))
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        assert not isinstance(self.padding, str), "padding is given in voxels"
+        return self._padded(input, weight, bias, self.padding)
+
+    def _padded(self, input: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
         learning = torch.is_grad_enabled() or torch.is_autocast_enabled(input.device.type)
         # Neither a compiler nor a tracer knows the call below.
         followed = torch.compiler.is_compiling() or getattr(torch.jit, "is_tracing", bool)()
         plain = input.device.type == "cpu" and input.dtype == torch.float32
         one_dnn: Any = torch.backends.mkldnn
         convolution: Any = getattr(torch, "mkldnn_convolution", None) if one_dnn.is_available() else None
-        if learning or followed or not plain or isinstance(self.padding, str) or convolution is None:
-            return torch.as_tensor(super()._conv_forward(input, weight, bias))
-        answer: Tensor = convolution(input, weight, bias, self.padding, self.stride, self.dilation, self.groups)
+        if learning or followed or not plain or convolution is None:
+            return F.conv3d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        answer: Tensor = convolution(input, weight, bias, padding, self.stride, self.dilation, self.groups)
         return answer

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lamella.machine.processor import Conv3d
+from lamella.networks.feed import Feed
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,14 @@ class ResidualBlock(nn.Module):
         with torch.no_grad():
             self.conv2.weight.mul_(0.1)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """(b, c, z, y, x) and (b, n) -> (b, c, z, y, x)."""
+    def forward(self, x: Tensor, condition: Tensor, feed: Feed | None = None) -> Tensor:
+        """(b, c, z, y, x) and (b, n) -> (b, c, z, y, x); one slice late where it is fed and reads three."""
         gain, shift = self.modulate(condition)[:, :, None, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(x))
+        if feed is None or self.conv1.kernel_size[0] == 1:
+            h = self.conv1(F.silu(x))
+        else:
+            x = feed.around(self, x)
+            h, x = self.conv1.inside(F.silu(x)), x[:, :, 1:-1]
         if torch.is_grad_enabled():
             h = torch.addcmul(h + shift, h, gain)
             return torch.as_tensor(x + self.conv2(F.silu(h)))
@@ -74,8 +79,9 @@ class Up(nn.Module):
         """(b, c, z, y, x) -> (b, c', z, 2 y, 2 x)."""
         b, _, z, y, w = x.shape
         h = self.conv(x).view(b, 2, 2, -1, z, y, w)
-        out: Tensor = h.permute(0, 3, 4, 5, 1, 6, 2).reshape(b, -1, z, 2 * y, 2 * w)
-        return out
+        # Pixel by pixel, as the convolutions read it.
+        out: Tensor = h.permute(0, 4, 5, 1, 6, 2, 3).reshape(b, z, 2 * y, 2 * w, -1)
+        return out.permute(0, 4, 1, 2, 3)
 
 
 class UNet3d(nn.Module):
@@ -116,22 +122,24 @@ class UNet3d(nn.Module):
         # A strided cell adds up to (step - 1) on each way down and up.
         return z, plane + 2 * (self.factor - 1)
 
-    def _through(self, stage: str, h: Tensor, condition: Tensor) -> Tensor:
+    def _through(self, stage: str, h: Tensor, condition: Tensor, feed: Feed | None) -> Tensor:
         for block in cast(nn.ModuleList, self.stages[stage]):
-            h = block(h, condition)
+            h = block(h, condition, feed)
         return h
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Skips are added, not concatenated: half the work, and enough at this size."""
+    def forward(self, x: Tensor, condition: Tensor, feed: Feed | None = None) -> Tensor:
+        """Skips are added, not concatenated: half the work, and enough at this size. The answer to a feed is `reach` late."""
         depth = len(self.downs)
         h = self.stem(x)
         skips: list[Tensor] = []
         for level in range(depth + 1):
-            h = self._through(f"down{level}", h, condition)
+            h = self._through(f"down{level}", h, condition, feed)
             if level < depth:
                 skips.append(h)
                 h = self.downs[level](h)
         for level in reversed(range(depth)):
-            h = self._through(f"up{level}", skips[level] + self.ups[level](h), condition)
+            up = self.ups[level](h)
+            skip = skips[level] if feed is None else feed.late(level, skips[level], up.shape[2])
+            h = self._through(f"up{level}", skip + up, condition, feed)
         out: Tensor = self.out(F.silu(h))
         return out
