@@ -81,6 +81,12 @@ def test_a_body_that_ends_before_the_scan_does_is_read(tmp_path):
     np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
 
 
+def test_a_single_slice_that_is_not_empty_has_nothing_beside_it():
+    hu = np.full((3, 6, 6), -1000, np.int16)
+    hu[1, 2] = np.arange(6)
+    assert odd_slice(hu) is None
+
+
 def test_computed_images_may_end_in_nothing_and_say_so(tmp_path):
     hu = np.full((6, 40, 40), -1000, np.int16)
     hu[1:4, 10:30, 10:30] = 40

@@ -127,7 +127,7 @@ def odd_slice(hu: NDArray[Any]) -> tuple[int, str] | None:
     full = np.flatnonzero(~blank.all(1)).tolist()
     for k in np.flatnonzero(blank.any(1)).tolist():
         beside = [*full[: bisect_left(full, k)][-1:], *full[bisect_right(full, k) :][:1]]
-        torn = blank[k] & body[beside].all(0) if beside else np.zeros(0, bool)
+        torn = blank[k] & body[beside].all(0) if beside else np.zeros_like(blank[k])
         # At an end of the stack a body may end as well, but not from one row to the next.
         ends = len(beside) > 1 or blank[k].all() or (torn[1:] & body[k, :-1]).any() or (torn[:-1] & body[k, 1:]).any()
         if torn.sum() >= _TORN_ROWS and ends:
