@@ -151,6 +151,8 @@ def _scan_or_error(name: str, source: SeriesCase | PhantomCase | StoredCase, cro
                 middle_mm=source.middle_mm,
                 round_field=source.round_field,
                 region=source.region,
+                edge_mm=source.edge_mm,
+                highest_hu=source.highest_hu,
             )
             painted = paint_phantom(phantom)
             scan = scan_of(name, "phantom", False, Volume(round_hu(painted.hu), painted.geometry), crop)

@@ -8,8 +8,10 @@ from typing import Literal
 from lamella.errors import UsageError
 from lamella.evaluate.thresholds import HarmSettings, TaskSettings
 from lamella.phantom.settings import Region
+from lamella.phantom.shapes import EDGE_MM
 from lamella.physics.slice_operator import Profile
 from lamella.thinning.settings import Mode
+from lamella.volume import MAX_HU
 
 Interpolation = Literal["nearest", "linear", "cubic", "lanczos"]
 
@@ -119,6 +121,7 @@ class PhantomCase:
         seed: of anatomy and noise.
         middle_mm, round_field: where the grid lies, and whether the field of view is a circle, as in `PhantomSettings`.
         region: what it shows.
+        edge_mm, highest_hu: sharpness, and what is cut off above, as in `PhantomSettings`.
     """
 
     geometries: tuple[GeometrySettings, ...]
@@ -131,6 +134,8 @@ class PhantomCase:
     middle_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     round_field: bool = False
     region: Region = "chest"
+    edge_mm: float = EDGE_MM
+    highest_hu: float = MAX_HU
 
 
 @dataclass(frozen=True)

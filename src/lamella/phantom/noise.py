@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import fft, sparse
 from scipy.ndimage import correlate1d
 
-from lamella.phantom.shapes import Array, Grid
+from lamella.phantom.shapes import EDGE_MM, Array, Grid
 
 _DIRECTIONS = 6
 _WATER_PER_MM = 0.0192
@@ -31,10 +31,13 @@ _ALONG_Z_MM = 0.45
 _COARSE_MM = 6.0
 
 
-def add_noise(hu: Array, grid: Grid, level_hu: float, rng: np.random.Generator) -> None:
-    """Add noise to `hu` (z, y, x) in place; `level_hu` is its median standard deviation in voxels of 0 to 120 HU."""
+def add_noise(hu: Array, grid: Grid, level_hu: float, rng: np.random.Generator, edge_mm: float = EDGE_MM) -> None:
+    """Add noise to `hu` (z, y, x) in place; `level_hu` is its median standard deviation in voxels of 0 to 120 HU.
+
+    The sharper the kernel is that leaves edges of `edge_mm`, the finer is its grain.
+    """
     levels = _levels(hu, grid, level_hu)
-    filters = _filters(grid)
+    filters = _filters(grid, _CUTOFF_PER_MM * (EDGE_MM / edge_mm))
     smoothing = _smoothing(grid)
     half = len(smoothing) // 2
     shape = grid.shape[1:]
@@ -65,7 +68,7 @@ def _smoothing(grid: Grid) -> Array:
     return np.asarray(weights / np.sqrt((weights**2).sum()), dtype=np.float32)
 
 
-def _filters(grid: Grid) -> list[Array]:
+def _filters(grid: Grid, cutoff_per_mm: float) -> list[Array]:
     """One in-plane filter per direction: ramp and soft kernel, in a wedge of frequencies across the rays.
 
     All act on the same noise, so the wedges themselves add up to the whole ring. Scaled so that white noise of unit
@@ -74,10 +77,10 @@ def _filters(grid: Grid) -> list[Array]:
     step_y, step_x = (float(axis[1] - axis[0]) if len(axis) > 1 else 1.0 for axis in (grid.y, grid.x))
     fy, fx = np.meshgrid(fft.fftfreq(len(grid.y), step_y), fft.rfftfreq(len(grid.x), step_x), indexing="ij")
     frequency, angle = np.hypot(fy, fx), np.arctan2(fy, fx)
-    power = frequency * np.exp(-2.0 * (frequency / _CUTOFF_PER_MM) ** 2)
+    power = frequency * np.exp(-2.0 * (frequency / cutoff_per_mm) ** 2)
     full = np.abs(fft.fftfreq(len(grid.x), step_x))
     whole = np.hypot(fft.fftfreq(len(grid.y), step_y)[:, None], full[None, :])
-    power /= (whole * np.exp(-2.0 * (whole / _CUTOFF_PER_MM) ** 2)).mean()
+    power /= (whole * np.exp(-2.0 * (whole / cutoff_per_mm) ** 2)).mean()
     filters = []
     for direction in range(_DIRECTIONS):
         # Frequencies at +f and -f are the same wave: angles count modulo pi.

@@ -8,9 +8,13 @@ from typing import Literal
 import numpy as np
 
 from lamella.errors import LamellaError
-from lamella.volume import Geometry
+from lamella.phantom.shapes import EDGE_MM
+from lamella.volume import MAX_HU, Geometry
 
-Region = Literal["chest", "head", "plates", "solids", "targets"]
+Region = Literal["chest", "head", "metal", "plates", "solids", "targets"]
+
+MOST_HU = 32767
+"""What int16 holds."""
 
 THICKEST_MM = 3.0
 """Edges are as soft as in a thin slice; thicker slices would need softer ones."""
@@ -30,8 +34,11 @@ class PhantomSettings:
         noise_hu: standard deviation of the noise in soft tissue; less in the lungs, more in the shoulders. 0: no noise.
         nodules: how many, with diameters from 3 to 12 mm; in a chest alone.
         round_field: whether voxels beyond the circle in the field of view are -1024 HU, as a scanner fills them.
-        region: what is painted: a chest, a head, or a test object: plates and steps of flat material, solids of many
-            densities, or airways and specks of known size.
+        region: what is painted: a chest, a head, or a test object: rods of metal with streaks, plates and steps of flat
+            material, solids of many densities, or airways and specks of known size.
+        edge_mm: softness of edges and grain of the noise, as a reconstruction kernel sets them: standard deviation of the
+            edges where pixels allow it.
+        highest_hu: what is above is cut off; metal needs an extended range.
 
     Raises:
         LamellaError: a value out of range.
@@ -47,6 +54,8 @@ class PhantomSettings:
     middle_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     round_field: bool = False
     region: Region = "chest"
+    edge_mm: float = EDGE_MM
+    highest_hu: float = MAX_HU
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 2:
@@ -58,6 +67,12 @@ class PhantomSettings:
                     f"The phantom's {name} is out of range. Found {value:g}, expected more than 0 and at most "
                     f"{THICKEST_MM:g}. Paint a thin phantom and thicken it with lamella.physics.slice_operator."
                 )
+        if not 0.2 <= self.edge_mm <= 2.0:
+            raise LamellaError(f"The phantom's edge_mm is out of range. Found {self.edge_mm:g}, expected 0.2 to 2.")
+        if not MAX_HU <= self.highest_hu <= MOST_HU:
+            raise LamellaError(
+                f"The phantom's highest_hu is out of range. Found {self.highest_hu:g}, expected {MAX_HU} to {MOST_HU}."
+            )
         if not 0.0 <= self.noise_hu <= 200.0:
             raise LamellaError(f"The phantom's noise is out of range. Found {self.noise_hu:g} HU, expected 0 to 200.")
         if not 0 <= self.nodules <= 24:

@@ -25,6 +25,9 @@ Triple = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 """Indices along z, y and x."""
 
+EDGE_MM = 0.7
+"""Softness of edges as a usual kernel leaves them."""
+
 _LATTICE_MM = 640.0
 """Random fields repeat after this many mm, far more than a thorax is wide."""
 
@@ -48,13 +51,13 @@ class Grid:
     edge_mm: float
 
     @classmethod
-    def of(cls, geometry: Geometry) -> Grid:
+    def of(cls, geometry: Geometry, edge_mm: float = EDGE_MM) -> Grid:
         """The grid of an axis-aligned geometry (not checked: the phantom makes its own)."""
         axes = []
         for axis in range(3):
             step = float(geometry.affine[2 - axis, axis])
             axes.append((geometry.affine[2 - axis, 3] + step * np.arange(geometry.shape[axis])).astype(np.float32))
-        edge_mm = max(0.7, 0.5 * max(geometry.spacing_mm, *geometry.pixel_mm))
+        edge_mm = max(edge_mm, 0.5 * max(geometry.spacing_mm, *geometry.pixel_mm))
         return cls(axes[0], axes[1], axes[2], edge_mm)
 
     @property
