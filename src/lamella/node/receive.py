@@ -119,14 +119,14 @@ class Receiver:
         if called is not None and called in self._settings.dicom.called:
             event.assoc.acceptor.ae_title = called
 
-    def _log(self, event: evt.Event, what: str, **facts: str) -> None:
+    def _log(self, event: evt.Event, what: str, called: str | None = None) -> None:
         peer, address = event.assoc.requestor.ae_title, event.assoc.requestor.address
-        self._journal.note(what, peer=str(peer).strip(), address=address, **facts)
+        self._journal.note(what, peer=str(peer).strip(), address=address, called=called)
 
     def _rejected(self, event: evt.Event) -> None:
         """Say whom it called, since a wrong title is the most frequent reason."""
         asked = event.assoc.requestor.primitive
-        self._log(event, "association rejected", called="" if asked is None else str(asked.called_ae_title).strip())
+        self._log(event, "association rejected", None if asked is None else str(asked.called_ae_title).strip())
 
     def _store(self, event: evt.Event) -> int:
         """Answer one C-STORE; what is unexpected is out of resources, too, so that the sender keeps the instance."""
