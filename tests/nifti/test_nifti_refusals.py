@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 
 import nibabel as nib
@@ -161,4 +162,16 @@ def test_a_header_that_is_none(tmp_path):
     path = tmp_path / "in.nii"
     path.write_bytes(b"nonsense" * 100)
     with pytest.raises(RefusedInput, match=r"in.nii"):
+        read_nifti(path)
+
+
+@pytest.mark.parametrize("field", ["pixdim", "srow_z", "quatern_b"])
+def test_a_signalling_nan_is_no_warning_of_numpy(tmp_path, field):
+    """Warnings are errors here; on a terminal they would be noise."""
+    path = save(tmp_path / "in.nii", ct(), sform=0 if field != "srow_z" else 1)
+    data = bytearray(path.read_bytes())
+    at = {"pixdim": 76 + 4, "srow_z": 312, "quatern_b": 256}[field]
+    data[at : at + 4] = (0x7FA00000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with contextlib.suppress(RefusedInput):
         read_nifti(path)

@@ -53,6 +53,7 @@ _METRE, _MICRON = 1, 3
 Matrix = NDArray[np.float64]
 
 
+@np.errstate(invalid="ignore")  # numpy warns of a NaN that signals; what is not finite is refused below
 def affine_of(
     name: str, header: Any, shape: tuple[int, int, int], sheared: bool = False
 ) -> tuple[Matrix, int, tuple[str, ...]]:
