@@ -40,7 +40,7 @@ def test_the_truth_is_perfect_in_every_figure(chest: Case, reference: Reference)
     sheet = score(Answer("truth", truth, spread, 0.0), reference)
     # No error, nothing to detect; the small chest has too little even tissue for spectra.
     missing = {name for name in FIGURES if name.startswith("noise_power")} | {"stripe_ratio", "error_detection_auc"}
-    missing |= {"spread_soft_ratio", "overshoot_percent"} | {
+    missing |= {"spread_soft_ratio", "overshoot_percent", "drawn_floor_db"} | {
         name for name in FIGURES if name.startswith(("airway_", "calcium_"))
     }
     assert set(sheet.absent) == missing
@@ -113,6 +113,19 @@ def test_distance_to_the_floor_is_of_the_tissue_that_the_floor_is_of(water: Refe
     assert hollow.floor is not None
     assert score(beyond, hollow).figures["floor_soft_ratio"] == 0.0
     assert score(within, hollow).figures["floor_soft_ratio"] == pytest.approx(90 / hollow.floor[0])
+
+
+def test_an_answer_that_knows_all_but_the_noise_and_draws_its_own_is_at_the_drawn_floor(water: Reference) -> None:
+    # Issue 28, item 5: white noise of another seed, consistent with the same thick slices
+    hu, thick, grid = water.case.scan.volume.hu, water.case.thick.geometry, water.case.scan.volume.geometry
+    operator = SliceOperator.between(grid, thick)
+    sd = float((hu - 40.0)[water.tissue].std())
+    drawn = np.random.default_rng(9).normal(0, sd, hu.shape).astype(np.float32)
+    known = operator.project(torch.full(hu.shape, 40.0), operator.blur(torch.from_numpy(hu.astype(np.float32))))
+    answer = Answer("drawn", round_hu((known + operator.null(torch.from_numpy(drawn))).numpy()), None, 0.0)
+    found = score(answer, water).figures
+    assert found["drawn_floor_db"] == pytest.approx(0.0, abs=0.4)
+    assert found["floor_soft_ratio"] == pytest.approx(2**0.5, rel=0.05)
 
 
 def test_spread_is_compared_with_the_error_inside_soft_tissue(water: Reference) -> None:

@@ -52,14 +52,16 @@ def score(answer: Answer, reference: Reference) -> Sheet:
 
 
 def _floor(sheet: Sheet, answer: Answer, reference: Reference) -> None:
-    def ratio() -> dict[str, float]:
+    def figures() -> dict[str, float]:
         if reference.floor is None:
             raise LamellaError("The scan has too little homogeneous soft tissue to measure its noise.")
         # In the tissue whose noise the floor is made of; in all of it, what slabs blur in from beyond would count too.
         rmse = metrics.rmse_hu(answer.hu, reference.case.scan.volume.hu, reference.tissue, answer.method)
-        return {"floor_soft_ratio": rmse / reference.floor[0]}
+        ratio = rmse / reference.floor[0]
+        drawn = {"drawn_floor_db": 20 * math.log10(ratio / math.sqrt(2))} if ratio else {}
+        return {"floor_soft_ratio": ratio, **drawn}
 
-    sheet.add(ratio, "floor_soft_ratio")
+    sheet.add(figures, "floor_soft_ratio", "drawn_floor_db")
 
 
 def _errors(sheet: Sheet, answer: Answer, case: Case) -> None:

@@ -135,6 +135,10 @@ _MEASUREMENT = {
     "floor_soft_ratio": Figure(
         "RMSE over floor", "", "none", "measurement",
         "RMSE inside soft tissue over the least its own noise allows; near 1 nothing is left to gain there."),
+    "drawn_floor_db": Figure(
+        "Over drawn floor", "dB", "none", "measurement",
+        "RMSE inside soft tissue over the least of an answer with the truth's noise, which is the root of 2 times that floor: "
+        "its noise is drawn, and another than the truth's. Near 0 texture and sample cost no more than noise must."),
     "seconds": Figure(
         "Seconds", "s", "none", "measurement",
         "Time of the restoration, nothing read or written, while other methods are being scored: for orientation.", 1),
