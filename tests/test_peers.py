@@ -280,7 +280,7 @@ def test_the_page_says_what_each_tool_did_could_not_do_and_does_better() -> None
         Method("slow", "slow", "outside"),
     ]
     found = Results("0", "now", {}, (), tuple(methods), {}, (case,), {}, (), ())
-    page = part("table").page(found, peers)
+    page = part("table").page([found], peers)
     assert "- **fast**: about fast.\n" in page
     assert "- **never**: about never. *It has not been run yet.*" in page
     assert "| fast | tool 1.2 | `thin.py THICK` | 3 | 812 | Told nothing. |" in page

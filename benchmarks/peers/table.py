@@ -6,7 +6,7 @@ python benchmarks/peers/table.py results/peers-evaluation benchmarks/peers/peers
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,43 +44,44 @@ HEAD = """# Beside other tools
 <!-- Written by benchmarks/peers/table.py from results.json and the tools' records; do not edit by hand. -->
 
 Every tool got the same thick slices and ran as a process of its own, in an environment with pinned packages. Its result
-was handed in as a file and measured as Lamella's is. [How to repeat it]({readme}).
+was handed in as a file and measured as Lamella's is. [How to repeat it](../benchmarks/peers/README.md).
 
 - **Equal time.** Networks of papers are written anew from the papers, smaller, and trained for the processor time that
   their record says, on the scans that Lamella learns from. The shipped model of Lamella trained for hours on two cores.
   So the table does not rank the papers' methods: with more time they would be better.
 - **Seconds** are wall time of the whole command of a tool, on a computer with other work; processor time is the fairer
   figure. Lamella's seconds are those of the computation alone.
-- **No tool but Lamella** is told how its slices average, except ECLARE, which is told their thickness.
+- **Thickness.** Lamella and ECLARE are told how thick the slices are. The networks of papers are made for slices that
+  abut. Resampling does not ask.
 """
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="what lamella evaluate wrote")
     parser.add_argument("peers", type=Path, help="peers.yaml: what each tool is")
     parser.add_argument("page", type=Path)
+    parser.add_argument("results", type=Path, nargs="+", help="what lamella evaluate wrote, of other cases each")
     asked = parser.parse_args()
-    _, found = read_results(asked.results)
+    found = [read_results(one)[1] for one in asked.results]
     peers = yaml.safe_load(asked.peers.read_text(encoding="utf-8"))["peers"]
     with staged_file(asked.page, overwrite=True) as file:
         file.write_text(page(found, peers), encoding="utf-8")
     return 0
 
 
-def page(found: Results, peers: list[dict[str, Any]]) -> str:
+def page(found: Sequence[Results], peers: list[dict[str, Any]]) -> str:
     """The page as Markdown."""
-    parts = [HEAD.format(readme="../benchmarks/peers/README.md"), "## What each is\n", *about(found, peers)]
-    for case in found.cases:
-        parts += [f"## {case.title}\n", markdown_table(QUALITY, found.labels, case.figures) + "\n"]
-        parts += [markdown_table(TASKS, found.labels, case.figures) + "\n", "\n".join(costs(case, found)) + "\n"]
-        parts += better(case, found)
+    parts = [HEAD, "## What each is\n", *about(found, peers)]
+    for one, case in ((one, case) for one in found for case in one.cases):
+        parts += [f"## {case.title}\n", markdown_table(QUALITY, one.labels, case.figures) + "\n"]
+        parts += [markdown_table(TASKS, one.labels, case.figures) + "\n", "\n".join(costs(case, one)) + "\n"]
+        parts += better(case, one)
     return "\n".join(parts)
 
 
-def about(found: Results, peers: list[dict[str, Any]]) -> Iterator[str]:
+def about(found: Sequence[Results], peers: list[dict[str, Any]]) -> Iterator[str]:
     """A line for each tool that was run, and one for each that was not."""
-    run = {name for case in found.cases for name in case.tools}
+    run = {name for one in found for case in one.cases for name in case.tools}
     for peer in peers:
         yield f"- **{peer['name']}**: {peer['about']}" + ("" if peer["name"] in run else " *It has not been run yet.*")
     yield ""
