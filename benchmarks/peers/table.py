@@ -1,6 +1,8 @@
 """The page of other tools, from what an evaluation measured and from their records.
 
-python benchmarks/peers/table.py results/peers-evaluation benchmarks/peers/peers.yaml docs/peers.md
+    python benchmarks/peers/table.py benchmarks/peers/peers.yaml docs/peers.md RESULTS [RESULTS]
+
+RESULTS is what `lamella evaluate` wrote with the tools' results in `outside_folder`.
 """
 
 from __future__ import annotations
@@ -72,7 +74,7 @@ def main() -> int:
 def page(found: Sequence[Results], peers: list[dict[str, Any]]) -> str:
     """The page as Markdown."""
     parts = [HEAD, "## What each is\n", *about(found, peers)]
-    for one, case in ((one, case) for one in found for case in one.cases):
+    for one, case in ((results, case) for results in found for case in results.cases):
         parts += [f"## {case.title}\n", markdown_table(QUALITY, one.labels, case.figures) + "\n"]
         parts += [markdown_table(TASKS, one.labels, case.figures) + "\n", "\n".join(costs(case, one)) + "\n"]
         parts += better(case, one)
