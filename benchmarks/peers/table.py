@@ -46,7 +46,8 @@ HEAD = """# Beside other tools
 <!-- Written by benchmarks/peers/table.py from results.json and the tools' records; do not edit by hand. -->
 
 Every tool got the same thick slices and ran as a process of its own, in an environment with pinned packages. Its result
-was handed in as a file and measured as Lamella's is. [How to repeat it](../benchmarks/peers/README.md).
+was handed in as a file and measured as Lamella's is. `benchmarks/peers/README.md` says how to
+repeat it.
 
 - **Equal time.** Networks of papers are written anew from the papers, smaller, and trained for the processor time that
   their record says, on the scans that Lamella learns from. The shipped model of Lamella trained for hours on two cores.
