@@ -155,7 +155,7 @@ def _cluster() -> Iterator[str]:
         try:
             made.add_node(num_cpus=WORKERS, object_store_memory=80 * 2**20, include_dashboard=False)
             break
-        except Exception:  # also of type Exception itself, where a busy machine takes more than 30 s
+        except Exception:  # also of type Exception itself, where a busy machine takes too long
             if not left:
                 raise
     try:

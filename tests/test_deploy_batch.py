@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import kubernetes_validate
+import pytest
 
 from lamella.batch.parts import part_of
 from lamella.cli.app import command
@@ -49,6 +51,13 @@ def test_the_pods_of_the_ray_cluster_are_hardened_and_fit_the_schema() -> None:
     assert context.params["workers"] == sum(one["replicas"] for one in spec["workerGroupSpecs"])
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     assert f"ray=={spec['rayVersion']}\n" in pins
+
+
+@pytest.mark.parametrize("name", [".ci/run", "deploy/slurm/batch.sbatch"])
+def test_shell_scripts_have_no_known_fault(name: str) -> None:
+    checker = Path(sys.executable).with_name("shellcheck")
+    told = subprocess.run([checker, ROOT / name], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout
 
 
 def test_the_script_of_slurm_runs_its_part(tmp_path: Path) -> None:

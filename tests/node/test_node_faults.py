@@ -27,10 +27,12 @@ def test_kills_at_random_moments_lose_double_and_halve_nothing(tmp_path: Path, t
     # SPEC C7
     needed("storescp")
     words = [sys.executable, str(ROOT / "benchmarks" / "node_faults.py"), "--kills", "6", "--model", str(tiny_model)]
-    done = subprocess.run([*words, "--json", str(tmp_path / "found.json")], capture_output=True, text=True, timeout=580)
+    done = subprocess.run([*words, "--json", str(tmp_path / "found.json")], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["faults"] == []
+    assert sum(found["of"].values()) == found["kills"] == 6
+    assert found["of"]["Ray worker"] == 1
     assert found["instances answered Success"] == 8 * found["studies"] > 0
     assert sum(found["finished"].values()) == found["studies"]
 
