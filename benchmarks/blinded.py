@@ -25,7 +25,8 @@ from lamella.results.evidence import BlindedTest, Judged
 from lamella.results.files import BLINDED, read_results, write_json
 from lamella.results.schema import Results
 
-THREADS = 2
+THREADS = 1
+"""Batches are small: more threads wait for each other, and sums come in another order."""
 
 
 def methods_in_both(learned: Results, shown: Results) -> list[str]:
