@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from lamella.errors import LamellaError
 from lamella.metrics.checks import Hu, Mask, check_grid, check_mask, finite, some_voxels
@@ -43,7 +43,7 @@ def coverage_curve(
     wrong = [share for share in nominal if not 0.0 < share < 1.0]
     if wrong:
         raise LamellaError(f"A nominal share must lie between 0 and 1. Found {wrong[0]:g}.")
-    limits = [float(special.ndtri((1.0 + share) / 2.0)) for share in nominal]
+    limits = [float(scipy.special.ndtri((1.0 + share) / 2.0)) for share in nominal]
     return tuple(_within(error_hu, spread_hu, limits, mask, case))
 
 
@@ -83,7 +83,7 @@ def error_detection_auc(
             f"Large errors cannot be told from small ones. {case}: {positives} of {len(large)} errors exceed "
             f"{limit_hu:g} HU, expected some and not all. Choose another threshold."
         )
-    ranks = stats.rankdata(spread)[large].sum()
+    ranks = scipy.stats.rankdata(spread)[large].sum()
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 

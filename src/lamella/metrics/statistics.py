@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from lamella.errors import LamellaError, NonFiniteError
 
@@ -160,7 +160,7 @@ def paired_test(a: ArrayLike, b: ArrayLike) -> float | None:
     difference = difference[difference != 0]
     if len(difference) < FEWEST_PAIRS:
         return None
-    return float(stats.wilcoxon(difference).pvalue)
+    return float(scipy.stats.wilcoxon(difference).pvalue)
 
 
 def _figures(values: ArrayLike) -> NDArray[np.float64]:
