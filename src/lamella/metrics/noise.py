@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.errors import LamellaError
+from lamella.machine.cores import on_all_cores
 from lamella.metrics.checks import Hu, Mask, check_mask, finite
 
 MAD_TO_SD = 1.4826
@@ -39,8 +40,8 @@ def noise_sd_in_plane(hu: Hu, mask: Mask, case: str = "image", window_px: int = 
         LamellaError: shapes differ or fewer than two voxels count.
     """
     check_mask(mask, hu, case)
-    planes = zip(hu, mask, strict=True)
-    return robust_sd([high_passed(plane, chosen, window_px) for plane, chosen in planes if chosen.any()], case)
+    planes = [(plane, chosen) for plane, chosen in zip(hu, mask, strict=True) if chosen.any()]
+    return robust_sd(on_all_cores(lambda pair: high_passed(*pair, window_px), planes), case)
 
 
 def high_passed(plane: Hu, chosen: Mask, window_px: int = IN_PLANE_WINDOW_PX) -> NDArray[np.float64]:
