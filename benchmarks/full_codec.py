@@ -1,6 +1,6 @@
 """MAISI's codec at the reference's size: encode and decode a volume in tiles on this machine, beside what is computed.
 
-    python benchmarks/full_codec.py [--voxels 300 512 512] [--tile 64 128 128] [--keep]
+    python benchmarks/full_codec.py [--voxels 300 512 512] [--tile 300 32 32] [--keep]
 
 The architecture is MAISI's, its weights are random, the volume is noise and edges. The seam is the step at the borders of the
 tiles beyond the largest step elsewhere, in HU. Memory is the process's resident set beyond what it held before the network was
@@ -125,7 +125,7 @@ def report(part: str, told: dict[str, Any], wrong: list[str], *, keep: bool) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voxels", type=int, nargs=3, default=(300, 512, 512))
-    parser.add_argument("--tile", type=int, nargs=3, default=(64, 128, 128))
+    parser.add_argument("--tile", type=int, nargs=3, default=(300, 32, 32))
     parser.add_argument("--keep", action="store_true", help=f"keep what is found in {KEPT}")
     asked = parser.parse_args()
     told, wrong = codec(tuple(asked.voxels), tuple(asked.tile))

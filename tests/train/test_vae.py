@@ -247,7 +247,8 @@ def test_a_codec_gains_side_information_and_keeps_its_own_weights(run: VaeRun, t
     base = small_codec()
     save_codec(tmp_path / "base", base, {"licence": "terms of others"})
     network = dataclasses.replace(NETWORK, side_channels=4, side_blocks=1)
-    own = dataclasses.replace(run, run=str(tmp_path / "run"), start=str(tmp_path / "base"), network=network)
+    fit = dataclasses.replace(FIT, ema=0.9)  # an average whose rounding would change them
+    own = dataclasses.replace(run, run=str(tmp_path / "run"), start=str(tmp_path / "base"), network=network, fit=fit)
     folder = train_vae(own)
     codec = load_codec(folder)
     tensors, before = codec.network.state_dict(), base.network.state_dict()
@@ -258,5 +259,10 @@ def test_a_codec_gains_side_information_and_keeps_its_own_weights(run: VaeRun, t
         "Apache-2.0 (adapter); terms of others (autoencoder)"
     )
     assert not bool(codec.network.adapter.correction.weight.eq(0).all())  # type: ignore[union-attr]
+    with torch.no_grad():
+        next(base.network.parameters()).add_(1.0)
+    save_codec(tmp_path / "base", base, {"licence": "terms of others"})
+    with pytest.raises(UsageError, match="an adapter behind another codec"):
+        train_vae(own)
     with pytest.raises(UsageError, match="has side information already"):
         train_vae(dataclasses.replace(own, run=str(tmp_path / "again"), start=str(folder)))

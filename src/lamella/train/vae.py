@@ -156,7 +156,7 @@ def train_vae(run: VaeRun) -> Path:
         `run.run`/model.
 
     Raises:
-        UsageError: data that is not there.
+        UsageError: data that is not there, or another codec in `start` than the run was begun with.
         NonFiniteError: the loss left the finite numbers.
     """
     if run.network.factor != 4:
@@ -167,8 +167,25 @@ def train_vae(run: VaeRun) -> Path:
     torch.manual_seed(run.fit.seed)
     stage = VaeStage(run)
     done = fit(Path(run.run), stage, *data, run.fit)
+    if run.start:
+        _put_back(run, stage.network)
     _export(run, stage, data[0], done)
     return Path(run.run) / "model"
+
+
+def _put_back(run: VaeRun, network: Autoencoder) -> None:
+    """The codec's own weights as they were: the average of weights rounds those that never learn.
+
+    Raises:
+        UsageError: `start` holds another codec than the one that the adapter has learnt behind.
+    """
+    own, trained = load_codec(run.start).network.state_dict(), network.state_dict()
+    if not all(torch.allclose(trained[name], one, rtol=1e-4, atol=1e-6) for name, one in own.items()):
+        raise UsageError(
+            f"The run in {run.run} has trained an adapter behind another codec than {run.start} holds now. Give run=FOLDER "
+            "for a run of its own, or bring the former codec back."
+        )
+    network.load_state_dict(own, strict=False)
 
 
 @rank_zero_only
