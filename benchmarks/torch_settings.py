@@ -149,11 +149,12 @@ class OpenVino(nn.Module):
         self._network, self._row = network, row
         self._compiled: Any = None
 
-    def forward(self, *inputs: Tensor) -> Any:
-        """As the network; one tensor, or several."""
-        arrays = [tensor.float().numpy() for tensor in inputs]
+    def forward(self, *inputs: Tensor | None) -> Any:
+        """As the network; one tensor, or several. There is no feed: the volume is whole."""
+        given = [tensor.float() for tensor in inputs if tensor is not None]
+        arrays = [tensor.numpy() for tensor in given]
         if self._compiled is None:
-            self._compiled = self._build(tuple(tensor.float().clone() for tensor in inputs))
+            self._compiled = self._build(tuple(tensor.clone() for tensor in given))
         answers = [torch.from_numpy(array) for array in self._compiled(arrays).values()]
         return answers[0] if len(answers) == 1 else tuple(answers)
 
