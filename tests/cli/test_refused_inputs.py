@@ -183,11 +183,10 @@ def test_what_only_the_model_cannot_do_is_refused_alike_before_torch_is_loaded(t
     out.mkdir()
     build_series(tmp_path / "whole", body_hu(4))
     asked = [commands(source, out)[k] + options for k in (0, 1, 3)]
-    codes, seconds, said, torch, written = zip(*answered(asked, tmp_path / "whole", out), strict=True)
+    codes, _, said, torch, written = zip(*answered(asked, tmp_path / "whole", out), strict=True)
     assert codes == (3, 3, 3)
     assert len(set(said)) == 1
     assert why in said[0]
-    assert max(seconds) < WITHIN_S
     assert not any(torch), "no network was needed to refuse it"
     assert not any(written)
 
