@@ -19,7 +19,9 @@ def test_two_processes_train_as_one_with_the_same_batch(tmp_path: Path) -> None:
     ways: dict[str, dict[str, Any]] = {"one": {"accumulate": 2}, "two": {"devices": 2, "strategy": "ddp"}}
     for name, changes in ways.items():
         call = [sys.executable, "-m", "tests.tiny_fit", str(tmp_path / name), json.dumps({"steps": 8, **changes})]
-        done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            call, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr[-2000:]
     one = noted(tmp_path / "one" / "notes-0")
     shares = [noted(tmp_path / "two" / f"notes-{rank}") for rank in (0, 1)]

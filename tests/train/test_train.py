@@ -124,7 +124,7 @@ def test_two_processes_train_the_embedded_model_as_one(data_folder: Path, tmp_pa
         run = dataclasses.replace(run_of(data_folder, tmp_path / name, 2), **changes)
         save(run, tmp_path / f"{name}.yaml")
         call = [sys.executable, "-m", "lamella", "train", str(tmp_path / f"{name}.yaml"), "--quiet"]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(call, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         models.append(EmbeddedModel.read(tmp_path / name / "model"))
     for network in ("mean", "flow"):

@@ -39,6 +39,11 @@ class MemoryPlan:
     peak_bytes: int
     available_bytes: int
 
+    @property
+    def pieces(self) -> Choice:
+        """Slices that trunk, head and flow are fed, and pixels a side."""
+        return self.slab_thick, self.slab_thin, self.slab_flow, self.tile
+
     def describe(self) -> str:
         """One line for people."""
         return (
@@ -47,15 +52,26 @@ class MemoryPlan:
         )
 
 
-def memory_plan(thick: Geometry, grid: Geometry, model: EmbeddedWeights, settings: ThinSettings) -> MemoryPlan:
-    """Choose the largest blocks that fit.
+def memory_plan(
+    thick: Geometry,
+    grid: Geometry,
+    model: EmbeddedWeights,
+    settings: ThinSettings,
+    smaller_than: MemoryPlan | None = None,
+) -> MemoryPlan:
+    """Choose the largest blocks that fit, or the largest that are smaller than those of another plan.
 
     Raises:
-        RefusedInput: not even the smallest blocks fit; the message holds the plan.
+        RefusedInput: not even the smallest blocks fit, or there are no smaller ones; the message holds the plan.
     """
     available, where = int(usable_bytes(settings.memory_gb)), runtime(settings.device, settings.precision)
     room, on_device = free_bytes(where.device), _resident_bytes(model, bf16=where.bf16)
-    for choice in (() if where.device.type == "cpu" else _WIDE) + _CHOICES:
+    choices = (() if where.device.type == "cpu" else _WIDE) + _CHOICES
+    if smaller_than is not None:
+        choices = choices[choices.index(smaller_than.pieces) + 1 :]
+        if not choices:
+            raise RefusedInput(f"There are no smaller blocks. Found {smaller_than.describe()}.")
+    for choice in choices:
         blocks = _block_bytes(thick, model, settings, choice)
         smallest = MemoryPlan(*choice, _peak(thick, grid, model, settings, choice, blocks), available)
         needed = on_device + max(blocks)

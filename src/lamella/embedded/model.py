@@ -72,9 +72,11 @@ class EmbeddedModel(EmbeddedWeights):
         spread = True if settings.spread is None else settings.spread
         return replace(settings, steps=settings.steps or STEPS, samples=settings.samples or 1, spread=spread)
 
-    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> MemoryPlan:
+    def plan(
+        self, thick: Geometry, grid: Geometry, settings: ThinSettings, smaller_than: MemoryPlan | None = None
+    ) -> MemoryPlan:
         """The largest blocks that fit; see `ThinModel.plan`."""
-        return memory_plan(thick, grid, self, self.defaults(settings))
+        return memory_plan(thick, grid, self, self.defaults(settings), smaller_than)
 
     def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:
         """See `ThinModel.provenance`; the mean depends on nothing but the weights and their card."""

@@ -27,7 +27,7 @@ from lamella.errors import NonFiniteError, UsageError
 from lamella.latent_diffusion.condition import condition_latents, denoiser, first_state
 from lamella.latent_diffusion.memory_plan import HALO_CELLS, LatentPlan, latent_plan
 from lamella.latent_diffusion.weights import LatentWeights
-from lamella.machine.runtime import Runtime, runtime
+from lamella.machine.runtime import GIB, Runtime, runtime
 from lamella.physics.grid_pair import GridPair
 from lamella.physics.slice_operator import along_z, covering_grid, cubic_matrix
 from lamella.thinning.consistency import to_stored_hu
@@ -73,8 +73,12 @@ class LatentModel(LatentWeights):
         self.settings.require_samplable(steps)
         return replace(settings, steps=steps, sampler=sampler, samples=samples, spread=spread)
 
-    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> LatentPlan:
+    def plan(
+        self, thick: Geometry, grid: Geometry, settings: ThinSettings, smaller_than: LatentPlan | None = None
+    ) -> LatentPlan:
         """The largest tiles that fit; see `ThinModel.plan`."""
+        if smaller_than is not None:
+            settings = replace(settings, memory_gb=(smaller_than.peak_bytes - 1) / GIB)
         return latent_plan(thick, grid, self, self.defaults(settings))
 
     def provenance(self, settings: ThinSettings, sample: int = 0) -> Provenance:

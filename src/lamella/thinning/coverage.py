@@ -182,7 +182,7 @@ def _noise_hu(volume: Volume) -> float | None:
         if found >= LEAST_NOISE_VOXELS:
             measured.append(noise_sd_in_plane(block.hu, soft, "scan", window_px))
             weights.append(found)
-    if not measured:
+    if not any(measured):
         return None
     return float(np.average(measured, weights=weights)) * float(np.sqrt(volume.geometry.thickness_mm))
 

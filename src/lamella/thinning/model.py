@@ -90,12 +90,12 @@ class ThinModel(Protocol):
             UsageError: the model cannot do what is asked.
         """
 
-    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings) -> Plan:
-        """The largest pieces that fit the memory.
+    def plan(self, thick: Geometry, grid: Geometry, settings: ThinSettings, smaller_than: Any = None) -> Plan:
+        """The largest pieces that fit the memory, smaller than those of a plan of this model if one is given.
 
         Raises:
             UsageError: the model cannot do what is asked, or the device is not there.
-            RefusedInput: not even the smallest pieces fit; the message holds the plan.
+            RefusedInput: not even the smallest pieces fit, or there are none; the message holds the plan.
         """
 
     def thin(self, volume: Volume, grid: Geometry, settings: ThinSettings, plan: Any, progress: Progress) -> Thinned:

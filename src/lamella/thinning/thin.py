@@ -20,9 +20,6 @@ from lamella.thinning.result import Progress, Thinned, silent
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import AIR_HU, Geometry, Volume
 
-_LESS = 0.99
-"""Of what a plan needed, so that the next smaller one is made."""
-
 
 def thin(
     volume: Volume,
@@ -88,9 +85,8 @@ def _within_memory(
             if not _out_of_memory(error):
                 raise
         notes = ["memory: it ran out, and the volume was done again in smaller pieces"]
-        less = dataclasses.replace(settings, memory_gb=_LESS * plan.peak_bytes / 2**30)
         try:
-            plan = model.plan(volume.geometry, grid, less)
+            plan = model.plan(volume.geometry, grid, settings, smaller_than=plan)
         except RefusedInput:
             raise RefusedInput(
                 f"The memory ran out in the smallest pieces that there are. Found {plan.describe()}. Ask for fewer slices or a "
