@@ -220,7 +220,7 @@ def test_a_network_trains_for_its_minutes_goes_on_and_answers(tmp_path: Path, th
     assert 0 < steps[0] == steps[1] < steps[2]
     assert "processor" in run.ask(peer, question(thick), Path(sys.executable), tmp_path)
     record = json.loads((tmp_path / "results" / "ball_5-every-5" / "I3Net.json").read_text())
-    assert record["notes"].startswith("Trained for 0.06")
+    assert float(record["notes"].removeprefix("Trained for ").split()[0]) >= 0.06
 
 
 def test_batches_are_averages_of_the_thin_slices_they_hold() -> None:
