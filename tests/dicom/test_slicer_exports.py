@@ -6,6 +6,8 @@ calls: positions and cosines with six significant digits, a window of each slice
 
 from __future__ import annotations
 
+import locale
+
 import numpy as np
 import pytest
 from tests.derived_series import DERIVATION
@@ -20,6 +22,14 @@ from lamella.errors import RefusedInput
 itk = pytest.importorskip("SimpleITK")
 
 OBLIQUE = (0.96, 0.28, 0.0, -0.2688, 0.9216, 0.28)
+
+
+@pytest.fixture(autouse=True)
+def same_locale():
+    """ITK's writer leaves the process in the C locale, where the text of other processes is no UTF-8 any more."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
 
 
 def six(*values):
