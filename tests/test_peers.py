@@ -1,4 +1,4 @@
-"""Other tools beside Lamella (issue: peers in the same run, each with its own environment, results handed in as files)."""
+"""Other tools beside Lamella: each in an environment of its own, its results handed in as files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,11 @@ from lamella.evaluate.settings import EvaluationSettings
 from lamella.files.config import load
 from lamella.nifti.image import read_nifti, write_nifti
 from lamella.physics.simulate import simulate_thick
-from lamella.results.evidence import ToolRun
-from lamella.results.schema import Method, Results
 from lamella.volume import Geometry, Volume, round_hu
-from tests.result_records import blank_record
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
-NAMES = ("slabs", "saint", "tvsrn", "i3net", "kinds", "batches", "train", "thin", "run", "table")
+NAMES = ("slabs", "saint", "tvsrn", "i3net", "kinds", "batches", "train", "thin", "run")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -261,31 +258,6 @@ def test_peers_yaml_names_tools_that_are_there_and_an_evaluation_that_can_be_rea
         assert (PEERS / peer.folder / "requirements.txt").is_file()
         assert not peer.train or peer.train[0] in part("kinds").KINDS
     assert run.HERE == PEERS
-
-
-def test_the_page_says_what_each_tool_did_could_not_do_and_does_better() -> None:
-    peers = [{"name": name, "about": f"about {name}."} for name in ("fast", "slow", "never")]
-    figures = {
-        "mean": {"rmse_body_hu": 40.0, "vessel_found": 0.7, "seconds": 20.0},
-        "fast": {"rmse_body_hu": 50.0, "vessel_found": 0.8, "seconds": 3.0},
-    }
-    tools = {
-        "fast": ToolRun({"tool": "1.2"}, "thin.py THICK", 3.0, 812.4, "Told nothing."),
-        "slow": ToolRun({"tool": "0.1"}, could_not="Made for abutting slices alone."),
-    }
-    case = dataclasses.replace(blank_record("chest"), figures=figures, tools=tools)
-    methods = [
-        Method("mean", "Lamella mean", "model"),
-        Method("fast", "fast", "outside"),
-        Method("slow", "slow", "outside"),
-    ]
-    found = Results("0", "now", {}, (), tuple(methods), {}, (case,), {}, (), ())
-    page = part("table").page([found], peers)
-    assert "- **fast**: about fast.\n" in page
-    assert "- **never**: about never. *It has not been run yet.*" in page
-    assert "| fast | tool 1.2 | `thin.py THICK` | 3 | 812 | Told nothing. |" in page
-    assert "| slow | tool 0.1 | `` | - | - | Could not do it: Made for abutting slices alone. |" in page
-    assert "fast is better than Lamella mean in: Vessels found." in page
 
 
 def test_a_volume_is_computed_in_tiles_that_agree_and_goes_on_where_it_was_stopped(tmp_path: Path, thick: Path) -> None:

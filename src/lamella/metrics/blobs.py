@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.errors import LamellaError
-from lamella.metrics.checks import Hu, Mask, check_mask, finite
+from lamella.metrics.checks import Hu, Mask, check_mask, check_one_region, finite
 from lamella.metrics.foci import FOCUS_MM3
 from lamella.metrics.masks import box_around
 from lamella.volume import Geometry
@@ -98,11 +98,7 @@ def compare_blobs(prediction: Blobs, truth: Blobs) -> tuple[int, int]:
     Raises:
         LamellaError: the blobs come from different regions.
     """
-    if prediction.contrast_hu.shape != truth.contrast_hu.shape:
-        raise LamellaError(
-            f"The blobs were found in different regions. Found boxes of {prediction.contrast_hu.shape} and "
-            f"{truth.contrast_hu.shape} voxels. Use the truth's region for both."
-        )
+    check_one_region(prediction.contrast_hu, truth.contrast_hu, "blobs")
     return _alone(prediction, truth), _alone(truth, prediction)
 
 

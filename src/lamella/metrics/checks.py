@@ -25,6 +25,15 @@ def check_grid(prediction: Hu, truth: Hu, case: str) -> None:
         )
 
 
+def check_one_region(prediction: NDArray[Any], truth: NDArray[Any], what: str) -> None:
+    """Raise LamellaError unless both were cut out of one region, given what was found in it."""
+    if prediction.shape != truth.shape:
+        raise LamellaError(
+            f"The {what} were found in different regions. Found boxes of {prediction.shape} and {truth.shape} voxels. "
+            "Use the truth's region for both."
+        )
+
+
 def check_mask(mask: Mask | None, image: Hu, case: str) -> None:
     """Raise LamellaError unless the mask is None or bool of the image's 3-D shape."""
     if mask is not None and (image.ndim != 3 or mask.shape != image.shape or mask.dtype != np.bool_):

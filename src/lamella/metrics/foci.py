@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lamella.errors import LamellaError
-from lamella.metrics.checks import Hu, Mask, check_mask, finite
+from lamella.metrics.checks import Hu, Mask, check_mask, check_one_region, finite
 from lamella.metrics.masks import box_around
 from lamella.volume import Geometry
 
@@ -119,11 +119,7 @@ def compare_foci(prediction: DenseParts, truth: DenseParts) -> Foci:
     Raises:
         LamellaError: the parts come from different regions.
     """
-    if prediction.labels.shape != truth.labels.shape:
-        raise LamellaError(
-            f"The foci were found in different regions. Found boxes of {prediction.labels.shape} and "
-            f"{truth.labels.shape} voxels. Use the truth's region for both."
-        )
+    check_one_region(prediction.labels, truth.labels, "foci")
     unmatched = []
     for own, other in ((prediction, truth), (truth, prediction)):
         alone = own.is_focus.copy()

@@ -19,7 +19,7 @@ from lamella.thinning.model import Plan, ThinModel
 from lamella.thinning.result import Thinned
 from lamella.thinning.settings import ThinSettings
 from lamella.volume import Geometry, Volume
-from lamella.workflow.suits import DEFAULT_SPACING_MM, suitable_grid
+from lamella.workflow.suits import asked_spacing, suitable_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,15 +147,11 @@ def plan_study(
     Raises:
         UsageError, RefusedInput: see `suitable_grid` and `ThinModel.plan`.
     """
-    thick = source.geometry
-    if spacing_mm is None and slices is None and like is None:
-        spacing_mm = DEFAULT_SPACING_MM
-    grid, unusual = suitable_grid(
-        thick, model.limits, spacing_mm, slices, None if like is None else like.geometry, output_thickness_mm
-    )
+    thick, other = source.geometry, None if like is None else like.geometry
+    grid, unusual = suitable_grid(thick, model.limits, spacing_mm, slices, other, output_thickness_mm)
     unlike = like_warnings(source, like, grid)
     asked = {
-        "spacing_mm": spacing_mm,
+        "spacing_mm": asked_spacing(spacing_mm, slices, other),
         "slices": slices,
         "like": like is not None,
         "output_thickness_mm": output_thickness_mm,

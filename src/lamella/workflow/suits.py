@@ -17,6 +17,11 @@ _ANY = Derivation("any", "", "", "", "", "mean", "any")
 """What is refused of a source's header is refused whatever the labels of the result are."""
 
 
+def asked_spacing(spacing_mm: float | None, slices: int | None, like: Geometry | None) -> float | None:
+    """The spacing that is asked for: 1 mm where neither it nor anything else is."""
+    return DEFAULT_SPACING_MM if spacing_mm is None and slices is None and like is None else spacing_mm
+
+
 def suitable_grid(
     thick: Geometry,
     limits: Limits,
@@ -30,8 +35,7 @@ def suitable_grid(
     Raises:
         UsageError, RefusedInput: see `thin_grid` and `range_warnings`.
     """
-    if spacing_mm is None and slices is None and like is None:
-        spacing_mm = DEFAULT_SPACING_MM
+    spacing_mm = asked_spacing(spacing_mm, slices, like)
     grid = thin_grid(thick, spacing_mm=spacing_mm, slices=slices, like=like, thickness_mm=output_thickness_mm)
     return grid, range_warnings(thick, grid, limits)
 

@@ -233,7 +233,9 @@ def open_study(
         )
         derivation = study.derivation(precision="")
         if not is_nifti_name(request.output):
-            check_writable(source, study.grid, derivation)
+            # the labels, which are the same in every slice; what is copied from the source was checked above
+            one = study.grid.with_slices(1, study.grid.spacing_mm, 0.0, study.grid.thickness_mm)
+            check_writable(source, one, derivation)
         if request.spread is not None and not is_nifti_name(request.spread):
             check_map_writable(source, study.grid, derivation)
     return study, stopwatch
