@@ -99,6 +99,7 @@ def test_a_cluster_of_this_machine_gives_the_same_records(
     assert run(cohort, tmp_path / "out", *words).stdout.count(" kept ") == COUNT
 
 
+@pytest.mark.usefixtures("cluster")  # `local` is a cluster of its own, also beside one that runs on this machine
 def test_a_cluster_that_is_not_there_or_too_small_is_refused(cohort: Path, tmp_path: Path) -> None:
     told = run(cohort, tmp_path / "out", "--ray", "127.0.0.1:1")
     assert (told.returncode, "There is no Ray cluster at 127.0.0.1:1" in told.stderr) == (2, True)
