@@ -156,7 +156,10 @@ def _connected(address: str) -> Any:
     import ray
 
     own: dict[str, Any] = {"num_cpus": threads_of(1), "object_store_memory": _OBJECTS_BYTES, "include_dashboard": False}
-    where: dict[str, Any] = {"address": address, **(own if address == "local" else {})}  # without one, any that runs here
+    where: dict[str, Any] = {
+        "address": address,
+        **(own if address == "local" else {}),
+    }  # without one, any that runs here
     if found := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):  # ray.init waits for minutes
         try:
             socket.create_connection((found[1], int(found[2])), _ANSWER_S).close()
