@@ -45,7 +45,7 @@ def verbs() -> typer.Typer:
         cls=_RunByDefault,
         rich_markup_mode=None,
         no_args_is_help=True,
-        help="Thin many series with one model: lamella batch SOURCE... OUT is short for lamella batch run SOURCE... OUT.",
+        help="Thin many series.\n\n`lamella batch SOURCE... OUT` is short for `lamella batch run SOURCE... OUT`.",
     )
     app.command(RUN)(run)
     app.command("merge")(merge)
@@ -58,33 +58,43 @@ def run(
         list[Path], Argument(metavar="SOURCE...", help="Folders (searched recursively), ZIPs, DICOM or NIfTI files.")
     ],
     out: Annotated[
-        Path, Argument(metavar="OUT", help="Folder for all results: one folder a series, records and a page.")
+        Path, Argument(metavar="OUT", help="Folder for all results: one folder for each series, records and a page.")
     ],
     rules: Annotated[
         Path | None,
-        Option("--rules", metavar="FILE.yaml", help="Which series; the thickest CT of each study if not given."),
+        Option(
+            "--rules",
+            metavar="FILE.yaml",
+            help="Rules that choose series. Default: the thickest CT series of each study.",
+        ),
     ] = None,
     workers: Annotated[
-        int, Option("--workers", min=1, help="Processes, each with a model and its share of cores.")
+        int, Option("--workers", min=1, help="Number of processes. Each has a model and its share of the cores.")
     ] = 1,
     threads: Annotated[
         int | None,
         Option(
             "--threads",
             min=1,
-            help="Threads of each worker; OMP_NUM_THREADS or an equal share of the cores if not given.",
+            help="Threads of each worker. Default: OMP_NUM_THREADS, or an equal share of the cores.",
         ),
     ] = None,
     ray: Annotated[
         str | None,
-        Option("--ray", metavar="ADDRESS", help="Workers are actors of this Ray cluster; local starts one."),
+        Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Run the workers on this Ray cluster; local starts a cluster on this machine.",
+        ),
     ] = None,
     gpus: Annotated[
-        float, Option("--gpus", min=0.0, help="With --ray: GPUs of each worker; 0.5 lets two share one.")
+        float, Option("--gpus", min=0.0, help="With --ray: GPUs for each worker. 0.5 lets two workers share one GPU.")
     ] = 0.0,
     part: Annotated[
         str | None,
-        Option("--part", metavar="I/N", help="Do share I of N; Slurm arrays and indexed jobs set it by themselves."),
+        Option(
+            "--part", metavar="I/N", help="Do part I of N. In Slurm arrays and indexed jobs it is set automatically."
+        ),
     ] = None,
     spread: Annotated[
         bool, Option("--spread", help="Also write the predicted standard deviation of each series.")
@@ -93,9 +103,7 @@ def run(
     previews: Annotated[bool, Option("--previews", help="Also write a large picture of each series.")] = False,
     bids: Annotated[
         bool,
-        Option(
-            "--bids", help="Thin series of sub-*_ct.nii.gz also stand in OUT under the names that BIDS has for them."
-        ),
+        Option("--bids", help="Also give thin series of sub-*_ct.nii.gz their BIDS names in OUT."),
     ] = False,
     overwrite: Overwrite = False,
     dry_run: Annotated[
@@ -106,10 +114,10 @@ def run(
     debug: Debug = False,
     **asked: Any,
 ) -> None:
-    """Thin every suitable series below SOURCE, the next read while one is computed.
+    """Thin every suitable series below SOURCE.
 
-    The same command goes on after an interruption: a result that is there, whole and of the same content and settings is
-    kept. Exit code 8 where a series was refused or failed; the others are done.
+    After an interruption, run the same command again: it keeps complete results of the same content and settings. Exit
+    code 8: a series was refused or failed; the others are done.
     """
     from lamella.batch.making import Making
     from lamella.batch.parts import part_of
@@ -150,14 +158,14 @@ def run(
 
 def merge(
     outs: Annotated[
-        list[Path], Argument(metavar="OUT...", help="Folders of parts; records and page go into the first.")
+        list[Path], Argument(metavar="OUT...", help="Folders of the parts. Records and page go into the first.")
     ],
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Join the records of parts into batch.json, batch.csv and index.html.
+    """Join the records of parts.
 
-    Exit code 8 where a series was refused or failed.
+    Writes batch.json, batch.csv and index.html. Exit code 8: a series was refused or failed.
     """
     from lamella.batch.merge import merge_parts
 

@@ -25,12 +25,12 @@ from lamella.workflow.simulate_thick import ThickRequest, simulate_thick_study
 _OPTIONS = {
     "source": SOURCE,
     "output": OUTPUT,
-    "thickness_mm": Option("--thickness-mm", min=0.01, help="Width of a thick slice."),
-    "spacing_mm": Option("--spacing-mm", min=0.01, help="Distance between thick slices."),
-    "profile": Option("--profile", help="Shape of the slab; its full width at half maximum is the thickness."),
+    "thickness_mm": Option("--thickness-mm", min=0.01, help="Thickness of the thick slices."),
+    "spacing_mm": Option("--spacing-mm", min=0.01, help="Distance between the centres of the thick slices."),
+    "profile": Option("--profile", help="Slice profile; its full width at half maximum is the thickness."),
     "series": SERIES,
     "source_thickness_mm": Option(
-        "--source-thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it."
+        "--source-thickness-mm", help="Thickness of SOURCE's slices, if SOURCE does not state it."
     ),
     "strict": STRICT,
     "compress": COMPRESS,
@@ -44,7 +44,7 @@ _OPTIONS = {
 def degrade(quiet: Quiet = False, debug: Debug = False, **asked: Any) -> None:
     """Average thin slices into thick ones.
 
-    The slabs all lie within the thin series and are centred in it.
+    All thick slices lie within the thin series, and are centred in it.
     """
     request = ThickRequest(**asked)
     with Progress(quiet) as progress:

@@ -12,14 +12,14 @@ from lamella.cli.progress import Progress
 
 
 def demo(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the study and the results.")] = Path("demo"),
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the phantom and the results.")] = Path("demo"),
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Thin a phantom chest and measure against the truth.
+    """Thin a phantom chest and compare with its truth.
 
-    Writes a thin phantom study, the same thickened to 5 mm, the thinned series, a preview and a report.
+    Writes a thin phantom series, the same averaged to 5 mm, Lamella's thin series, a preview and a report.
     """
     from lamella.workflow.demo import run_demo
 

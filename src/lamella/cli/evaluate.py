@@ -22,28 +22,35 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="CONFIG",
-            help="YAML of the evaluation, such as configs/evaluate-phantom.yaml; with --series, the folder of the results.",
+            help="YAML of the evaluation, such as configs/evaluate-phantom.yaml. With --series: the folder for the results.",
         ),
     ],
     overrides: Overrides = None,
     series: Annotated[
         Path | None,
-        typer.Option("--series", metavar="FOLDER", help="Own thin series: one folder, ZIP or NIfTI file a person."),
+        typer.Option(
+            "--series", metavar="FOLDER", help="Your own thin series: one folder, ZIP or NIfTI file for each person."
+        ),
     ] = None,
     thickness_mm: Annotated[
-        float | None, typer.Option("--thickness-mm", help="With --series: thickness of the thick slices made of them.")
+        float | None,
+        typer.Option("--thickness-mm", help="With --series: thickness of the thick slices that are made from them."),
     ] = None,
     spacing_mm: Annotated[
-        float | None, typer.Option("--spacing-mm", help="With --series: distance between their centres.")
+        float | None,
+        typer.Option("--spacing-mm", help="With --series: distance between the centres of these thick slices."),
     ] = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Compare models, interpolations and other tools' results on cases whose truth is known.
+    """Compare methods on scans whose thin slices are known.
 
-    Writes results.json and table.md; `lamella report` makes a page of them. The same command goes on where it was interrupted.
-    With --series, no CONFIG is needed: every person's thinnest series is thickened, restored and measured, and the page
-    evaluation.html is written, too: lamella evaluate --series FOLDER --thickness-mm 5 --spacing-mm 5 RESULTS
+    Methods are models, interpolations, and results of other tools. Writes results.json and table.md; `lamella report` makes
+    a page of them. The same command continues where it was interrupted.
+
+    With --series, no CONFIG is needed: lamella evaluate --series FOLDER --thickness-mm 5 --spacing-mm 5 RESULTS. It averages
+    every person's thinnest series to thick slices, thins these, measures the errors, and also writes the page
+    evaluation.html.
     """
     from lamella.evaluate import EvaluationSettings
     from lamella.evaluate import evaluate as run

@@ -23,14 +23,17 @@ def info(
         typer.Option(
             "--model",
             metavar="PRESET",
-            help="Parameters, arithmetic and memory of a latent U-Net (medium, base, small, smoke) and its autoencoder.",
+            help="Instead: what a latent U-Net (medium, base, small, smoke) and its autoencoder cost.",
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Print versions, devices, models and the DICOM encodings that can be read; or what a network costs."""
+    """Print versions, devices, models and readable encodings.
+
+    With --model: parameters, arithmetic and memory of a network.
+    """
     found = gathered() if model is None else costed(model)
     text = _text(found) if model is None else _cost_text(found)
     print(json.dumps(found, indent=2) if as_json else text)

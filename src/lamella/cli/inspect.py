@@ -26,7 +26,7 @@ def inspect(
         Path,
         typer.Argument(
             metavar="SOURCE",
-            help="DICOM folder, ZIP or file, or NIfTI; or a prepared case, a model folder, a checkpoint (.ckpt).",
+            help="DICOM folder, ZIP or file, or NIfTI. Also a prepared case, a model folder, or a checkpoint (.ckpt).",
         ),
     ],
     thickness_mm: Annotated[float | None, THICKNESS] = None,
@@ -38,11 +38,12 @@ def inspect(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what SOURCE holds and what would be refused, and why.
+    """List the series of SOURCE, and say why one would be refused.
 
-    Exit code 3 where `lamella thin SOURCE OUTPUT` would refuse SOURCE: it cannot be read as one CT series, or the model
-    cannot thin it. Exit code 1 for a damaged model, case or checkpoint. How much memory it takes `--dry-run` says. One
-    line says where a series is outside what the model was trained for.
+    Notes say what may be wrong, and where a series is outside what the model was trained for. To see how much memory
+    thinning needs, use `lamella thin SOURCE OUTPUT --dry-run`. Exit code 3: `lamella thin SOURCE OUTPUT` would refuse
+    SOURCE, because it is not one readable CT series or the model cannot thin it. Exit code 1: a damaged model, case or
+    checkpoint.
     """
     if (source / _CARD).is_file() or (source.suffix == _CHECKPOINT and source.is_file()):
         from lamella.cli.inspect_model import of_checkpoint, of_model

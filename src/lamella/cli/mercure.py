@@ -11,14 +11,16 @@ from lamella.cli.options import Debug, Quiet
 
 
 def mercure(
-    source: Annotated[Path, Argument(envvar="MERCURE_IN_DIR", metavar="IN", help="Folder of a task.")],
-    output: Annotated[Path, Argument(envvar="MERCURE_OUT_DIR", metavar="OUT", help="Folder that mercure sends.")],
+    source: Annotated[Path, Argument(envvar="MERCURE_IN_DIR", metavar="IN", help="Folder of the task.")],
+    output: Annotated[
+        Path, Argument(envvar="MERCURE_OUT_DIR", metavar="OUT", help="Folder whose files mercure sends.")
+    ],
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Thin the series of a task of mercure.
+    """Thin the series of a mercure task.
 
-    mercure sets both folders. Settings (rules, thin) stand in task.json, or in the module's settings on mercure's page.
+    mercure sets both folders. The settings (rules, thin) come from task.json; set them on mercure's page of the module.
     """
     from lamella.batch.mercure import run_task
     from lamella.cli.progress import Progress

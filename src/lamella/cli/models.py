@@ -37,11 +37,16 @@ def list_(as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> 
 
 
 def verify(
-    model: Annotated[str, typer.Argument(metavar="NAME|FOLDER", help="Which model; all in the package if none.")] = "",
+    model: Annotated[
+        str, typer.Argument(metavar="NAME|FOLDER", help="Model to check. Default: all models in the package.")
+    ] = "",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Check a model's files: complete, unaltered (SHA-256), every weight finite."""
+    """Check the files of a model.
+
+    They must be complete and unaltered (SHA-256), and every weight must be finite.
+    """
     from lamella.models.registry import verify as verify_model
     from lamella.models.shipped import find_model, list_models
     from lamella.networks.folder import read_card
@@ -54,17 +59,23 @@ def verify(
 
 
 def import_(
-    family: Annotated[Literal["maisi"], typer.Argument(metavar="maisi", help="Whose weights: MAISI's autoencoder.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint (.pt), as published.")],
+    family: Annotated[
+        Literal["maisi"], typer.Argument(metavar="maisi", help="Origin of the weights: MAISI's autoencoder.")
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint (.pt), as its authors publish it.")],
     output: Annotated[Path, typer.Option("--output", metavar="FOLDER", help="Model folder to write.")] = Path("maisi"),
     accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="You have read the weights' own terms and accept them.")
+        bool,
+        typer.Option("--accept-licence", help="Confirm that you have read the licence of the weights and accept it."),
     ] = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Import an autoencoder's published weights as a model folder; nothing is downloaded."""
+    """Import published weights of an autoencoder.
+
+    Makes a model folder from a file that you have. Nothing is downloaded.
+    """
     from lamella.codecs.folder import load_codec, save_codec
     from lamella.codecs.maisi import LICENCE, REPOSITORY, TERMS, import_maisi
     from lamella.files.atomic import sha256_of

@@ -9,35 +9,40 @@ from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
-SOURCE = Argument(metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced file, or NIfTI.")
+SOURCE = Argument(
+    metavar="SOURCE", help="DICOM folder (searched recursively), ZIP, enhanced multi-frame file, or NIfTI."
+)
 OUTPUT = Argument(metavar="OUTPUT", help="Folder for a DICOM series, or a file ending in .nii or .nii.gz.")
-SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, where SOURCE holds several.")
-THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, where SOURCE does not say it.")
-STRICT = Option("--strict", help="Refuse a series that lacks parts which its headers promise.")
+SERIES = Option("--series", metavar="UID", help="SeriesInstanceUID to read, if SOURCE holds several series.")
+THICKNESS = Option("--thickness-mm", help="Thickness of SOURCE's slices, if SOURCE does not state it.")
+STRICT = Option("--strict", help="Refuse a series that has fewer images than its headers state.")
 COMPRESS = Option("--compress", help="Compress DICOM pixels without loss, as JPEG-LS or JPEG 2000.")
-REPAIR = Option("--repair", help="Repair SOURCE: a gantry tilt, a gap of one missing slice, or uneven spacing.")
-SPACING = Option("--spacing-mm", help="Distance between thin slices; 1.0 if nothing is asked for.")
-MODEL = Option("--model", metavar="NAME|FOLDER", help="Which model.")
+REPAIR = Option("--repair", help="Repair a gantry tilt, a gap of one missing slice, or uneven spacing of SOURCE.")
+SPACING = Option("--spacing-mm", help="Distance between thin slices. Default: 1.0.")
+MODEL = Option(
+    "--model", metavar="NAME|FOLDER", help="Model to use: the name of a model in the package, or a model folder."
+)
 DEIDENTIFY = Option(
-    "--deidentify", help="Keep nothing of the patient in the result: basic profile of DICOM PS3.15 annex E."
+    "--deidentify",
+    help="Remove the patient from the result's header (basic profile of DICOM PS3.15 annex E). Pixels stay.",
 )
 DEIDENTIFY_KEY = Option(
     "--deidentify-key",
     metavar="FILE",
-    help="Key of new UIDs and of the pseudonym, at least 16 bytes; the same key gives the same ones. Random if not given.",
+    help="Key for new UIDs and the pseudonym, at least 16 bytes. The same key gives the same ones. Default: a random key.",
 )
-OVERWRITE = Option("--overwrite", help="Replace earlier results.")
+OVERWRITE = Option("--overwrite", help="Replace an earlier result of Lamella.")
 
 Overwrite = Annotated[bool, OVERWRITE]
 Overrides = Annotated[
     list[str] | None,
-    Argument(metavar="KEY=VALUE", help="Settings that differ from CONFIG, such as out=results/mine or mean.steps=100."),
+    Argument(metavar="KEY=VALUE", help="Settings to override, such as out=results/mine or mean.steps=100."),
 ]
-Quiet = Annotated[bool, Option("--quiet", help="No progress, no summary.")]
+Quiet = Annotated[bool, Option("--quiet", help="Print no progress and no summary.")]
 Debug = Annotated[
     bool,
     # Read by `main` itself; the verbs declare it so that it may stand anywhere on the line.
-    Option("--debug", help="Show the traceback of a failure: places and types, no values."),
+    Option("--debug", help="Show the traceback of a failure: places and types of errors, no values."),
 ]
 Json = Annotated[bool, Option("--json", help="Print JSON.")]
 

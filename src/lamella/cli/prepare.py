@@ -17,10 +17,11 @@ def prepare(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Prepare a data set: find thick and thin series, check them, crop, cache, and share out patients.
+    """Prepare a data set for training.
 
-    Sources that do not fit are listed with the reason in rejects.csv; exit code 8 only where something failed. The same
-    command goes on, and may run several times at once.
+    It finds thick and thin series, checks, crops and caches them, and splits the patients into training, validation and
+    test. rejects.csv lists sources that do not fit, with the reason. Exit code 8: something failed. The same command
+    continues after an interruption, and may run several times at once.
     """
     from lamella.data.prepare import REJECTS
     from lamella.data.prepare import prepare as run

@@ -25,39 +25,51 @@ def verbs() -> typer.Typer:
 
 def make(
     studies: Annotated[
-        Path, typer.Argument(metavar="STUDIES", help="Folder: one folder a case, in it one source a method.")
+        Path,
+        typer.Argument(
+            metavar="STUDIES", help="Folder with one folder for each case; in it one source for each method."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the session pages and the key.")],
-    readers: Annotated[int, typer.Option("--readers", min=1, max=99, help="How many readers: a page each.")] = 1,
+    readers: Annotated[int, typer.Option("--readers", min=1, max=99, help="Number of readers. Each gets a page.")] = 1,
     kind: Annotated[
         KindName, typer.Option("--kind", help="Compare two methods, rate single volumes from 1 to 5, or both.")
     ] = "both",
     pairs: Annotated[
-        list[str] | None, typer.Option("--pairs", metavar="A:B", help="Compare these two methods; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--pairs", metavar="A:B", help="Compare only these two methods. May be repeated. Default: all pairs."
+        ),
     ] = None,
     question: Annotated[
-        list[str] | None, typer.Option("--question", metavar="TEXT", help="Rate this instead; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--question", metavar="TEXT", help="Question to rate, instead of the default ones. May be repeated."
+        ),
     ] = None,
     preference_question: Annotated[
-        str | None, typer.Option("--preference-question", metavar="TEXT", help="Ask this of two methods instead.")
+        str | None,
+        typer.Option(
+            "--preference-question", metavar="TEXT", help="Question about two images, instead of the default one."
+        ),
     ] = None,
     repeat: Annotated[float, typer.Option("--repeat", min=0.0, max=0.5, help="Share of items shown twice.")] = 0.1,
     slab_mm: Annotated[
         str | None,
-        typer.Option("--slab-mm", metavar="WIDTH|FROM:TO", help="Show the central so many mm, or this range."),
+        typer.Option("--slab-mm", metavar="WIDTH|FROM:TO", help="Show only the central WIDTH mm, or this range."),
     ] = None,
     megabytes: Annotated[
-        float, typer.Option("--megabytes", min=1.0, max=500.0, help="Room for the images in a page.")
+        float, typer.Option("--megabytes", min=1.0, max=500.0, help="Largest size of the images in a page.")
     ] = 100.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of order and sides. Keep it with the key.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of order and sides. Keep it with the key.")] = 0,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="Where the key goes; OUT/key/key.json if not given.")
+        Path | None, typer.Option("--key", metavar="FILE", help="File for the key. Default: OUT/key/key.json.")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make one blinded session page a reader, and the key.
+    """Make a blinded page for each reader, and the key.
 
     The pages open from disk, without a network. Keep the key from the readers.
     """
@@ -86,15 +98,18 @@ def make(
 
 def score(
     key: Annotated[Path, typer.Argument(metavar="KEY", help="key.json of the study.")],
-    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS", help="What the readers' pages saved.")],
+    answers: Annotated[list[Path], typer.Argument(metavar="ANSWERS", help="Files that the readers' pages saved.")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON too.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all scores as JSON.")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Score the answers of a reader study: preferences, ratings, agreement."""
+    """Score the readers' answers.
+
+    Prints preferences, ratings and agreement.
+    """
     if json_file is not None and not json_file.name.endswith(".json"):
         raise UsageError(f"--json writes a .json file. Found {json_file.name}. Choose a name that ends in .json.")
     from lamella.files.atomic import staged_file

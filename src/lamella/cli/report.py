@@ -17,7 +17,10 @@ PAGE, DOCUMENT = ".html", ".md"
 def report(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="Folder that `lamella evaluate` wrote.")],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="FILE.html: one page to look at. FILE.md: tables, plots and limits.")
+        Path,
+        typer.Argument(
+            metavar="OUT", help="FILE.html: one page with images. FILE.md: a document with tables, plots and limits."
+        ),
     ],
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -25,8 +28,7 @@ def report(
 ) -> None:
     """Turn the results of an evaluation into a page or a document.
 
-    A page holds everything it shows: it opens from disk, without network. A document has its pictures beside it, and shows
-    none of a person.
+    A page opens from disk, without a network. A document has its pictures in files beside it, and shows no images of persons.
     """
     from lamella.files.output_checks import check_output
 

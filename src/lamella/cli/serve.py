@@ -15,9 +15,10 @@ def serve(
     overrides: Overrides = None,
     debug: Debug = False,
 ) -> None:
-    """Run a DICOM node: receive studies, thin what the rules choose, send the results to named peers.
+    """Run a DICOM node: receive, thin and send studies.
 
-    It runs until SIGTERM or Ctrl-C. What was begun then goes on at the next start.
+    It thins the series that its rules choose, and sends results to the peers that CONFIG names. It runs until SIGTERM or
+    Ctrl-C. Unfinished studies continue at the next start.
     """
     from lamella.files.config import load
     from lamella.machine.extras import require

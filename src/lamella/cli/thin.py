@@ -35,39 +35,51 @@ OPTIONS = {
     "source": SOURCE,
     "output": OUTPUT,
     "spacing_mm": SPACING,
-    "slices": Option("--slices", help="Number of thin slices, instead of a spacing."),
+    "slices": Option("--slices", help="Number of thin slices, instead of --spacing-mm."),
     "output_thickness_mm": Option(
-        "--output-thickness-mm", help="Thickness of thin slices that overlap; as thick as they are apart if not given."
+        "--output-thickness-mm", help="Thickness of thin slices that overlap. Default: as thick as they are apart."
     ),
-    "like": Option("--like", metavar="SOURCE2", help="Slices where another series of this scan has them."),
-    "like_series": Option("--like-series", metavar="UID", help="Which series of SOURCE2, where it holds several."),
+    "like": Option("--like", metavar="SOURCE2", help="Use the slice positions of another series of the same scan."),
+    "like_series": Option(
+        "--like-series", metavar="UID", help="SeriesInstanceUID to use, if SOURCE2 holds several series."
+    ),
     "like_thickness_mm": Option(
-        "--like-thickness-mm", help="Thickness of SOURCE2's slices, where SOURCE2 does not say it."
+        "--like-thickness-mm", help="Thickness of SOURCE2's slices, if SOURCE2 does not state it."
     ),
     "mode": Option(
-        "--mode", help="Least error; the scan's own noise put back; or one random sample of all that is unknown."
+        "--mode",
+        help="mean: least error. texture: mean with noise like the scan's. sample: one of the possible thin scans.",
     ),
-    "steps": Option("--steps", help="Steps of a sample; 4, or 20 for a latent diffusion model."),
-    "sampler": Option("--sampler", help="Of a latent diffusion model: ddim, or ddpm with fresh noise in every step."),
+    "steps": Option("--steps", help="Number of sampling steps. Default: 4; with a latent diffusion model, 20."),
+    "sampler": Option(
+        "--sampler", help="Only with a latent diffusion model: ddim, or ddpm, which adds new noise in every step."
+    ),
     "samples": Option(
-        "--samples", help="Samples of texture or sample, 1. In mode mean of a latent model: samples averaged, 4."
+        "--samples",
+        help="Number of samples to write (default 1). Mode mean of a latent diffusion model averages them (default 4).",
     ),
     "spread": Option(
         "--spread",
         metavar="FILE",
-        help="Also write the predicted standard deviation in HU: .nii.gz, or .dcm for a map.",
+        help="Also write the predicted standard deviation in HU: .nii.gz, or .dcm for a Parametric Map.",
     ),
     "model": MODEL,
     "series": SERIES,
     "thickness_mm": THICKNESS,
     "strict": STRICT,
     "repair": REPAIR,
-    "seed": Option("--seed", help="Of texture and sample; the same seed gives the same voxels."),
-    "device": Option("--device", help="auto, cpu, mps, cuda or cuda:N."),
-    "precision": Option("--precision", help="Number format of the networks: bf16 where the processor has it, or fp32."),
-    "memory_gb": Option("--memory-gb", help="Plan for at most this much memory, in GiB; what is free if not given."),
-    "report": Option("--report", metavar="FILE", help="Write what was done, and how well: .json, or .html to look at."),
-    "preview": Option("--preview", metavar="FILE.png", help="Write a picture of thick, cubic and thin side by side."),
+    "seed": Option("--seed", help="Seed of texture and sample. The same seed gives the same voxels."),
+    "device": Option(
+        "--device", help="Where the networks run: auto, cpu, mps, cuda or cuda:N. auto uses a GPU if there is one."
+    ),
+    "precision": Option(
+        "--precision", help="Number format of the networks. auto: bf16 if the processor supports it, otherwise fp32."
+    ),
+    "memory_gb": Option("--memory-gb", help="Memory to use at most, in GiB. Default: what is free."),
+    "report": Option("--report", metavar="FILE", help="Also write a report: .json, or .html as a page to look at."),
+    "preview": Option(
+        "--preview", metavar="FILE.png", help="Also write a picture: thick, cubic and thin slices side by side."
+    ),
     "compress": COMPRESS,
     "overwrite": OVERWRITE,
     "deidentify": DEIDENTIFY,
@@ -75,14 +87,14 @@ OPTIONS = {
 }
 """Words for the fields of `ThinRequest` and `ThinSettings`."""
 
-DryRun = Annotated[bool, Option("--dry-run", help="Check everything and say what would be done; write nothing.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Check the input, print what would be done, and write nothing.")]
 
 
 @options_of(OPTIONS, ThinRequest, ThinSettings)
 def thin(dry_run: DryRun = False, quiet: Quiet = False, debug: Debug = False, **asked: Any) -> None:
     """Turn thick slices into thin ones.
 
-    The measured slices are kept: averaging the thin result over each thick slice gives that slice back.
+    The measurement is kept: the thin slices, averaged over each thick slice, give that slice back.
     """
     request = ThinRequest.of(**asked)
     with Progress(quiet) as progress:

@@ -20,10 +20,10 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a model. The same command resumes a run that was stopped.
+    """Train a model.
 
-    The config's `kind` says what is trained: embedded (if it names none), autoencoder (a codec) or latent (the reference
-    system's diffusion model).
+    The same command resumes a stopped run. `kind` in CONFIG says what is trained: embedded (the default), autoencoder (a
+    codec) or latent (the reference system's diffusion model).
     """
     from lamella.files.config import load, plain, save
     from lamella.machine.extras import require
