@@ -108,7 +108,8 @@ def config() -> str:
     for place, title in CONFIGS.items():
         module, _, name = place.partition(":")
         kind = getattr(importlib.import_module(module), name)
-        sections.append(f"## {title}\n\n" + "\n\n".join(tables(kind, done)))
+        found = list(tables(kind, done)) or [f"The keys are those of [{kind.__name__}](#{anchor(kind)})."]
+        sections.append(f"## {title}\n\n" + "\n\n".join(found))
     rows = "\n".join(f"| `{old}` | `{new}` |" for old, new in ALIASES.items())
     sections.append(f"## Keys of earlier versions\n\n| old key, still read | key |\n|---|---|\n{rows}")
     return "\n\n".join(sections) + "\n"

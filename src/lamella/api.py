@@ -56,15 +56,15 @@ def thin(
     progress: Progress = silent,
     **settings: Any,
 ) -> StudyResult:
-    """Thin a volume; 1 mm slices if nothing else is asked for.
+    """Thin a volume. Without `spacing_mm`, `slices` and `like`, the slices are 1 mm apart.
 
     Args:
         volume: thick slices.
-        spacing_mm: between thin slices.
-        slices: their number instead.
-        like: a series of the same scan whose slice positions are wanted instead.
-        output_thickness_mm: of slices that overlap, more than the spacing; as thick as they are apart if None.
-        model: what `load_model` returns, to use it many times; or the name of a shipped model, or a model folder.
+        spacing_mm: distance between thin slices.
+        slices: number of thin slices, instead of `spacing_mm`.
+        like: a series of the same scan whose slice positions are used, instead of `spacing_mm`.
+        output_thickness_mm: thickness of thin slices that overlap, larger than the spacing; None: as thick as they are apart.
+        model: name of a shipped model, or a model folder; or what `load_model` returns, to load it only once.
         progress: called with (stage, fraction done).
         **settings: fields of `ThinSettings`: `mode` ("mean", "texture" or "sample"), `steps`, `samples`, `seed`, `spread`,
             `device`, `precision`, `memory_gb` and more.
@@ -74,7 +74,7 @@ def thin(
         `output` has the UID of the series that `write` makes.
 
     Raises:
-        LamellaError: one of its children; see `lamella.errors`.
+        LamellaError: one of its subclasses; see `lamella.errors`.
     """
     for given in (volume, *([] if like is None else [like])):
         if not isinstance(given, Volume):
@@ -104,19 +104,17 @@ def write(
     compress: Compression | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a result as `lamella thin` does: labelled, checked, whole or not at all.
+    """Write a result as `lamella thin` does: labelled and checked; the whole result or nothing.
 
     Args:
         result: what `thin` returned; or a volume, which can only become NIfTI.
-        path: a folder for a DICOM series beside the source's, or a name that ends in .nii or .nii.gz; its JSON sidecar
-            appears beside it.
+        path: a folder for a DICOM series, or a file name that ends in .nii or .nii.gz. NIfTI gets a JSON sidecar beside it.
         spread: a file for the result's spread: NIfTI, or a name that ends in .dcm for a DICOM Parametric Map.
         compress: "jpegls" or "j2k" compresses the pixels of a DICOM series without loss.
         overwrite: replace an earlier result.
 
     Raises:
-        UsageError: something is at `path` already, or the source is; or a DICOM series is asked for that nothing is known
-            about.
+        UsageError: `path` exists already, or is the source; or `path` is a folder, and the volume has no DICOM header.
         RefusedInput: the source's header cannot be copied.
         LamellaError: no room on the disk, or the source has no DICOM header.
     """

@@ -20,8 +20,8 @@ class CaseThin(ThinSettings):
     Attributes:
         spacing_mm: distance between thin slices.
         model: name of a shipped model, or a model folder.
-        deidentify: nothing of the patient in the result; see `lamella thin`.
-        deidentify_key: file with the key of new UIDs and pseudonyms; needed then.
+        deidentify: remove the patient from the result's header, as `--deidentify` of `lamella thin` does.
+        deidentify_key: file with the key for new UIDs and pseudonyms; required with `deidentify`.
 
     Raises:
         UsageError: `deidentify` without a key.

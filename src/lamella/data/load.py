@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """One of the two.
+    """What to learn from: a data set that `lamella prepare` made (`index`), or series (`folder`). One of the two.
 
     Attributes:
         index: folder that `lamella prepare` made; its splits `train` and `validation` are used.

@@ -21,10 +21,10 @@ class TlsSettings:
     """Certificates for DICOM TLS; PEM files.
 
     Attributes:
-        certificate: of this node, with what leads to its authority.
-        key: of the certificate, without a password.
-        ca: authorities that the certificates of peers must come from.
-        client_certificate: a peer that connects must show a certificate of `ca`.
+        certificate: certificate of this node, with its chain up to the authority.
+        key: private key of the certificate, without a password.
+        ca: authorities that must have signed the certificates of peers.
+        client_certificate: whether a peer that connects must present a certificate signed by `ca`.
     """
 
     certificate: Path
@@ -38,12 +38,12 @@ class DicomSettings:
     """Where the node listens for DICOM.
 
     Attributes:
-        aet: its AE title.
-        host: address to listen on; the default is this machine alone.
+        aet: AE title of the node.
+        host: address to listen on; by default only this machine can connect.
         port: port to listen on.
-        calling: AE titles that may connect; empty allows every one.
-        called: other AE titles that the node answers to; a call by any other title is rejected.
-        tls: DICOM TLS, for peers that connect and for peers with `tls: true`; null for none.
+        calling: AE titles that may connect; empty: all.
+        called: further AE titles of the node; a call to any other title is rejected.
+        tls: DICOM TLS for all peers that connect, and for sending to peers with `tls: true`; null for none.
     """
 
     aet: str
@@ -64,10 +64,10 @@ class HttpSettings:
     """Where the node answers HTTP.
 
     Attributes:
-        host: address to listen on; any but this machine alone needs `token_file`.
+        host: address to listen on; any address that other machines can reach needs `token_file`.
         port: port to listen on.
-        token_file: file with a secret of at least 16 characters, which every request but /health must bring as
-            "Authorization: Bearer SECRET"; the page asks people for it.
+        token_file: file with a secret of at least 16 characters. Every request but /health must send it as "Authorization:
+            Bearer SECRET"; the page asks its users for it.
     """
 
     port: int
@@ -85,17 +85,17 @@ class HttpSettings:
 
 @dataclass(frozen=True)
 class Peer:
-    """Who may be sent results: a DICOM node (`aet`, `host`, `port`) or a DICOMweb server (`stow`).
+    """Where results may be sent: a DICOM node (`aet`, `host`, `port`) or a DICOMweb server (`stow`).
 
     Attributes:
-        name: how `send_to` calls it.
+        name: name of the peer in `send_to`.
         aet: its AE title.
         host: its address.
         port: its port.
         tls: connect by DICOM TLS with the certificates of `dicom.tls`.
         stow: its DICOMweb address; studies are stored at this address + "/studies".
         token_file: file with a secret that is sent to `stow` as "Authorization: Bearer SECRET".
-        ca: PEM file of the authority of an https address; null for those of the system.
+        ca: PEM file of the authority that signed the certificate of an https address; null for the authorities of the system.
     """
 
     name: str
@@ -123,16 +123,17 @@ class Peer:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the node takes at most. What is beyond is answered with "out of resources" (A700), so that the sender keeps it.
+    """The most that the node accepts. Beyond it the answer is "out of resources" (A700), so the sender keeps what it has.
 
     Attributes:
-        associations: open at a time; further ones are rejected for now.
-        pdu_kb: largest PDU in KiB; one that claims more ends its association.
-        instance_mb: largest instance in MiB; a larger one ends its association. Memory: this times `associations` at most.
-        study_instances: instances of one study.
-        study_gb: size of one study in GiB.
-        queue: studies that are received or wait; then new ones are not begun.
-        disk_free_gb: room in GiB that is left on the disk of `state`.
+        associations: associations open at the same time; further ones are rejected for now.
+        pdu_kb: largest PDU in KiB; a larger one ends its association.
+        instance_mb: largest instance in MiB; a larger one ends its association. The node needs memory for this times
+            `associations`.
+        study_instances: largest number of instances of one study.
+        study_gb: largest size of one study in GiB.
+        queue: largest number of studies that are being received or wait; beyond it no new study is accepted.
+        disk_free_gb: space in GiB to keep free on the disk of `state`.
         idle_s: seconds after which a silent association ends.
     """
 
@@ -151,13 +152,13 @@ class WorkSettings:
     """How studies are worked on.
 
     Attributes:
-        threads: of the process that thins; null for OMP_NUM_THREADS or, where that is not set, all processors of this machine
-            or container. Give less where other programs compute on the same processors.
-        hours: [from, to], such as ["20:00", "06:00"] in local time, in which work begins; null for always.
-        attempts: how often a study is begun whose worker dies, before it counts as failed.
-        study_s: seconds that a study may take.
-        parse_s: seconds that its headers and pixels may take to be looked through, in a process of its own.
-        parse_gb: memory in GiB that this process may take.
+        threads: threads of the process that thins; null for OMP_NUM_THREADS or, if that is not set, all processors of this
+            machine or container. Give less if other programs compute on the same processors.
+        hours: [from, to] in local time, such as ["20:00", "06:00"]; studies are begun only within these hours. null: always.
+        attempts: number of times that the worker may die on a study before the study counts as failed.
+        study_s: seconds that thinning a study may take.
+        parse_s: seconds that reading the headers and pixels of a study may take, in a process of its own.
+        parse_gb: memory in GiB that this process may use.
     """
 
     threads: int | None = None
@@ -179,9 +180,9 @@ class RetrySettings:
     """When sending is tried again.
 
     Attributes:
-        first_s: seconds after the first failure; doubled after each further one.
-        longest_s: seconds between two tries at most.
-        days: after which a study that could not be sent counts as failed.
+        first_s: seconds to wait after the first failure; doubled after each further one.
+        longest_s: longest wait between two tries, in seconds.
+        days: days after which a study that could not be sent counts as failed.
         timeout_s: seconds that a peer may take for one answer.
     """
 
@@ -193,28 +194,28 @@ class RetrySettings:
 
 @dataclass(frozen=True)
 class NodeThin(CaseThin):
-    """How to thin, as the options of `lamella thin`."""
+    """How to thin. The keys mean what the options of `lamella thin` mean."""
 
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """A node.
+    """Everything that a node is told.
 
     Attributes:
         state: folder that holds all studies, by state; made if missing.
-        dicom: where it listens.
-        http: health, metrics and pages; null for no web server.
-        peers: who may be sent results. No other connection is ever opened.
-        send_to: names of the peers that every result is sent to.
-        close_after_s: seconds without a new instance after which a study counts as whole.
-        rules: which of its series are thinned.
-        thin: how.
-        pages: also write report.html, a page that shows the result, into the folder of each.
-        limits: what is taken at most.
-        work: when, and how often.
-        retry: of sending.
-        expire_days: days after which a finished study is removed, with its pixels; null for never.
-        audit_uids: how UIDs stand in the audit log, "hashed" or "plain".
+        dicom: where the node listens for DICOM.
+        http: where the web page, health and metrics are; null for no web server.
+        peers: where results may be sent. The node opens no other connection.
+        send_to: names of the peers that get every result.
+        close_after_s: seconds without a new instance after which a study counts as complete.
+        rules: which series of a study are thinned.
+        thin: how they are thinned.
+        pages: also write report.html, a page that shows the result, into the folder of each result.
+        limits: the most that the node accepts.
+        work: when studies are worked on, and how long and how often.
+        retry: when sending is tried again.
+        expire_days: days after which a finished study is deleted, with its pixels; null for never.
+        audit_uids: whether UIDs in the audit log are "hashed" or "plain".
     """
 
     state: Path

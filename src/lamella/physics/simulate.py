@@ -11,7 +11,7 @@ from lamella.volume import Volume, round_hu
 
 
 def simulate_thick(thin: Volume, thickness_mm: float, spacing_mm: float, profile: Profile = "box") -> Volume:
-    """Average thin slices into thick ones, in whole HU; the slabs all lie within the thin series and are centred in it.
+    """Average thin slices into thick ones, in whole HU. All thick slices lie within the thin series, and are centred in it.
 
     `thickness_mm` is the full width at half maximum of the slice profile.
 

@@ -17,17 +17,17 @@ _PATTERNS = ("kernel", "description", "body_part", "image_type")
 
 @dataclass(frozen=True)
 class SeriesRules:
-    """What a series must be to be thinned. A rule that is null allows everything.
+    """Which series are thinned: those that every rule allows. A rule that is null allows everything.
 
     Attributes:
-        modality: list of Modality values, one of which it must be exactly; NIfTI states none and is allowed.
-        thickness_mm: least and greatest slice thickness, both allowed.
-        spacing_mm: least and greatest distance between slices, both allowed.
-        kernel: regular expression, searched in ConvolutionKernel; here and below case does not count.
-        description: regular expression, searched in SeriesDescription; "^(?!.*angio)" forbids a word.
-        body_part: regular expression, searched in BodyPartExamined.
-        image_type: regular expression, searched in ImageType, whose values are joined by a backslash.
-        take: "thickest" series of each study (the one of most slices where several are), or "all" that fit.
+        modality: values of Modality that are allowed. NIfTI states no modality, and is allowed.
+        thickness_mm: smallest and largest slice thickness that are allowed.
+        spacing_mm: smallest and largest distance between slices that are allowed.
+        kernel: regular expression that must occur in ConvolutionKernel. Here and below, upper and lower case are the same.
+        description: regular expression that must occur in SeriesDescription. "^(?!.*angio)" forbids the word angio.
+        body_part: regular expression that must occur in BodyPartExamined.
+        image_type: regular expression that must occur in ImageType, with its values joined by a backslash.
+        take: of the allowed series of each study, the "thickest" (of several, that with most slices), or "all".
 
     Raises:
         UsageError: no regular expression, or a range whose end lies before its start.

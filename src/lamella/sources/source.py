@@ -50,21 +50,23 @@ def read_source(
     """Read one CT: a DICOM folder (searched recursively), ZIP or file, or NIfTI.
 
     Args:
-        path: where it is; several files are those of a DICOM series.
-        series_uid: SeriesInstanceUID; needed where the source holds several CT series.
+        path: the source; or a list of files of one DICOM series.
+        series_uid: SeriesInstanceUID to read; needed if the source holds several CT series.
         progress: called with (slices done, slices in all).
-        thickness_mm: of the slabs, where the source does not say it: NIfTI without a sidecar, DICOM without SliceThickness.
-        strict: refuse a DICOM series that lacks parts which its headers promise.
+        thickness_mm: thickness of the slices, if the source does not state it: NIfTI without a sidecar, DICOM without
+            SliceThickness.
+        strict: refuse a DICOM series that has fewer images than its headers state.
         repair: what is repaired, and nothing else: "tilt" (slices sheared by a gantry tilt), "gap" (one slice missing between
             others) or "uneven" (slices at uneven distances); see `lamella.physics.mend`. The notes of the header say what
             was done.
-        deidentify: nothing of the patient stays in the header, so none can be in what is made of the volume (basic profile
-            of PS3.15 annex E); files go by numbers.
-        deidentify_key: file with the key of new UIDs and pseudonyms, the same for all series of a study; random if None.
+        deidentify: leave the patient out of the header, and so out of everything that is made from the volume (basic
+            profile of PS3.15 annex E). Messages number the files instead of naming them.
+        deidentify_key: file with the key for new UIDs and pseudonyms, the same for all series of a study; None: a random
+            key.
 
     Raises:
-        UsageError: the source does not exist, or it states another thickness than `thickness_mm`; no such key.
-        RefusedInput: it cannot be read rightly; the message says why and where.
+        UsageError: the source or the key does not exist, or the source states another thickness than `thickness_mm`.
+        RefusedInput: the source cannot be read correctly; the message says why and where.
     """
     _check_thickness(thickness_mm)
     if repair not in (None, *get_args(RepairKind)):
@@ -103,16 +105,16 @@ def inspect_source(
     repair: RepairKind | None = None,
     suits: Suits | None = None,
 ) -> Inspection:
-    """Read everything in a source as `read_source` would: what it holds, what is refused.
+    """List the series of a source, and say for each whether it can be read, or why it is refused.
 
     Args:
-        path, thickness_mm, strict, repair: as for `read_source`.
-        suits: called with every volume that can be read; says what is unusual about it, or raises RefusedInput where it is
-            refused all the same.
+        path, thickness_mm, strict, repair: as for `lamella.read`.
+        suits: called with every volume that can be read. It returns notes on what is unusual, or raises RefusedInput to
+            refuse the series.
 
     Raises:
         UsageError: the source does not exist, or a series states another thickness than `thickness_mm`.
-        RefusedInput: it cannot be opened, or nothing in it is an image.
+        RefusedInput: the source cannot be opened, or holds no image.
     """
     path = Path(path)
     _check_thickness(thickness_mm)

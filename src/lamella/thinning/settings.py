@@ -18,20 +18,20 @@ class ThinSettings:
     """How to thin. `ThinModel.defaults` fills in what is None.
 
     Attributes:
-        mode: "mean" (least error), "texture" (the mean with the scan's own noise put back) or "sample" (a sample of
-            everything the measurement leaves open).
-        steps: of the sampler; None for the model's own number.
-        sampler: of latent diffusion models: "ddim" (no noise after the first) or "ddpm" (fresh noise at every step); None
-            for the model's own.
-        samples: how many; None for the model's own number.
-        seed: of the samples; the same seed gives the same voxels.
-        device: "auto", "cpu", "mps", "cuda" or "cuda:N".
-        spread: also return the predicted standard deviation; None: if the model has one without further samples.
-        memory_gb: plan for at most this much memory; None for what the machine has free.
-        precision: "auto" (bf16 where the processor multiplies it natively, else fp32), "bf16" (many times slower where it
-            does not) or "fp32".
-        project: for studies of latent diffusion models: False leaves the answer as it was decoded, so that averaging it
-            does not give the thick slices back.
+        mode: "mean" (least error), "texture" (the mean with noise like the scan's) or "sample" (a random sample of everything
+            that the measurement leaves open).
+        steps: number of sampling steps; None for the model's default.
+        sampler: only for latent diffusion models: "ddim" (no noise after the first step) or "ddpm" (new noise in every step);
+            None for the model's default.
+        samples: number of samples; None for the model's default.
+        seed: seed of the samples; the same seed gives the same voxels.
+        device: where the networks run: "auto", "cpu", "mps", "cuda" or "cuda:N".
+        spread: also return the predicted standard deviation. None: only if the model predicts it without further samples.
+        memory_gb: memory to use at most, in GiB; None for what the machine has free.
+        precision: "auto" (bf16 if the processor multiplies it natively, otherwise fp32), "bf16" (many times slower if it does
+            not) or "fp32".
+        project: only for experiments with latent diffusion models. False leaves the result as it was decoded; averaging it
+            then does not give the thick slices back.
 
     Raises:
         UsageError: a value out of its range.

@@ -112,7 +112,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class FitSettings(OptimiserSettings, LoopSettings):
-    """Both, and a seed.
+    """Optimiser, steps, devices and seed of a training.
 
     Attributes:
         seed: of everything drawn in training.

@@ -49,7 +49,7 @@ Preset = Literal["medium", "base", "small", "smoke"]
 
 @dataclass(frozen=True)
 class LatentRun:
-    """A whole run.
+    """Training of a latent diffusion model.
 
     Attributes:
         run: folder for checkpoints, curves and the finished model, `run`/model.

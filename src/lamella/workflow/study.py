@@ -97,7 +97,7 @@ class Study:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StudyResult(Thinned):
-    """The answer, with all that is needed to write it.
+    """The result of `lamella.thin`, with everything that is needed to write it.
 
     Attributes:
         source: the thick slices.
