@@ -11,15 +11,18 @@ _CODE_BITS = 5
 _CATEGORIES = 17
 
 
-def encode(image: NDArray[np.uint16], precision: int, predictor: int) -> bytes:
-    """image (rows, columns) of `precision` bits -> code stream. Every category has a code of five bits."""
+def encode(image: NDArray[np.uint16], precision: int, predictor: int, point_transform: int = 0) -> bytes:
+    """image (rows, columns) of `precision` bits -> code stream. Every category has a code of five bits.
+
+    The `point_transform` lowest bits are left out (H.1.2.1).
+    """
     rows, columns = image.shape
     counts = bytes([0, 0, 0, 0, _CATEGORIES] + [0] * 11)
     table = b"\x00" + counts + bytes(range(_CATEGORIES))
     frame = bytes([precision]) + rows.to_bytes(2) + columns.to_bytes(2) + bytes([1, 1, 0x11, 0])
-    scan = bytes([1, 1, 0x00, predictor, 0, 0])
+    scan = bytes([1, 1, 0x00, predictor, 0, point_transform])
     head = b"\xff\xd8" + _segment(0xC4, table) + _segment(0xC3, frame) + _segment(0xDA, scan)
-    bits = "".join(_difference_bits(image.astype(int), precision, predictor))
+    bits = "".join(_difference_bits(image.astype(int) >> point_transform, precision - point_transform, predictor))
     bits += "1" * (-len(bits) % 8)
     data = int(bits, 2).to_bytes(len(bits) // 8)
     return head + data.replace(b"\xff", b"\xff\x00") + b"\xff\xd9"

@@ -155,6 +155,14 @@ def test_a_zip_without_files(tmp_path):
         read_series(path)
 
 
+def test_a_folder_that_holds_nothing_but_a_linked_one(tmp_path):
+    build_series(tmp_path / "elsewhere", phantom_hu(2))
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(RefusedInput, match=r"study holds no files.* give the folder that they lead to"):
+        read_series(tmp_path / "study")
+
+
 def test_links_in_a_folder(tmp_path):
     """A link to a file is a file; a linked folder could run in a circle and is noted instead."""
     build_series(tmp_path / "elsewhere", phantom_hu())

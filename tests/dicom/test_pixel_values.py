@@ -245,7 +245,7 @@ def test_images_of_attenuation_from_two_energies_are_read(tmp_path, word):
     np.testing.assert_array_equal(read_series(tmp_path).hu, body_hu())
 
 
-@pytest.mark.parametrize("unit", ["hu", "HU ", "US", "us"])
+@pytest.mark.parametrize("unit", ["hu", "HU ", "US", "us", "Hounsfield", "HOUNSFIELD UNITS", "unspecified"])
 def test_units_that_are_hu_or_left_open_are_read(tmp_path, unit):
     build_series(tmp_path, body_hu(), tags={"RescaleType": unit})
     np.testing.assert_array_equal(read_series(tmp_path).hu, body_hu())

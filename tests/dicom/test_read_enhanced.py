@@ -60,6 +60,26 @@ def test_frames_keep_their_number_whatever_they_were_converted_from(tmp_path):
     assert [one.InstanceNumber for one in read_series(tmp_path).header.slices] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_what_a_conversion_found_no_place_for_counts_least(tmp_path, shared):
+    hu = phantom_hu(4)
+    build_enhanced(tmp_path / "e.dcm", hu)
+    dataset = pydicom.dcmread(tmp_path / "e.dcm")
+    left_over = pydicom.Dataset()
+    left_over.Rows, left_over.PixelSpacing, left_over.SliceThickness, left_over.RescaleIntercept = 3, [1, 1], 2, 0
+    left_over.ImagePositionPatient, left_over.AcquisitionNumber = [0, 0, 0], 77
+    for group in dataset.SharedFunctionalGroupsSequence if shared else dataset.PerFrameFunctionalGroupsSequence:
+        kind = "Shared" if shared else "PerFrame"
+        setattr(group, f"Unassigned{kind}ConvertedAttributesSequence", [left_over])
+    dataset.save_as(tmp_path / "e.dcm")
+    volume = read_series(tmp_path)
+    np.testing.assert_array_equal(volume.hu, hu)
+    assert volume.geometry.pixel_mm == (0.75, 0.5)
+    assert volume.geometry.thickness_mm == 5
+    np.testing.assert_allclose(volume.geometry.position(1), (-120, -100, -45))
+    assert volume.header.slices[0].AcquisitionNumber == 1
+
+
 def test_listing(tmp_path):
     build_enhanced(tmp_path / "e.dcm", phantom_hu(6), 5.0, 5.0)
     (summary,) = list_series(tmp_path)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from pydicom import uid
 from pydicom.encaps import encapsulate
-from tests.dicom_builder import build_series, phantom_hu
+from tests.dicom_builder import body_hu, build_series, phantom_hu
 from tests.jpeg_lossless import encode
 
 from lamella.dicom import read_series
+from lamella.errors import RefusedInput
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,36 @@ def test_jpeg_lossless_with_every_predictor(tmp_path, predictor, bits):
     data = {k: {"PixelData": encapsulate([encode(stored[k], bits, predictor)])} for k in range(2)}
     build_series(tmp_path, hu, syntax=uid.JPEGLossless, bits=bits, per_slice=data)
     np.testing.assert_array_equal(read_series(tmp_path).hu, hu)
+
+
+@pytest.mark.parametrize(("shift", "signed", "bits"), [(1, False, 12), (2, True, 16), (4, False, 16)])
+def test_jpeg_lossless_with_a_point_transform(tmp_path, shift, signed, bits):
+    """The encoder left the lowest bits out; bone is not halved for that."""
+    hu = body_hu(2)
+    words = (hu.astype(np.int32) + (0 if signed else 1024)).astype(np.uint16)
+    data = {k: {"PixelData": encapsulate([encode(words[k], bits, 1, shift)])} for k in range(2)}
+    build_series(tmp_path, hu, syntax=uid.JPEGLossless, signed=signed, bits=bits, per_slice=data)
+    np.testing.assert_array_equal(read_series(tmp_path).hu, hu >> shift << shift)
+
+
+@pytest.mark.parametrize("syntax", [uid.RLELossless, uid.JPEGLSLossless])
+@pytest.mark.parametrize("stated", [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian])
+def test_compressed_pixels_under_an_uncompressed_syntax_are_refused(tmp_path, syntax, stated):
+    """Those of run lengths are longer than the pixels, so that their number of bytes does not tell."""
+    build_series(tmp_path, phantom_hu(3, 64, 64), syntax=syntax, signed=True, bits=16)
+    for path in tmp_path.iterdir():
+        data = path.read_bytes()
+        path.write_bytes(
+            data.replace(syntax.encode().ljust(22, b"\0")[: len(syntax) + len(syntax) % 2], _padded(stated, syntax))
+        )
+    with pytest.raises(
+        RefusedInput, match=r"The pixels of 0000.dcm are compressed. Its transfer syntax says that they are not"
+    ):
+        read_series(tmp_path)
+
+
+def _padded(stated, syntax):
+    return stated.encode().ljust(len(syntax) + len(syntax) % 2, b"\0")
 
 
 def test_a_signed_jpeg_2000_code_stream(tmp_path):

@@ -45,7 +45,10 @@ WRONG_SLICES = [
     ({"StudyInstanceUID": "1.2.3.8"}, "StudyInstanceUID differs within the series, in 0003.dcm"),
     ({"PixelSpacing": [0.76, 0.5]}, r"PixelSpacing differs within the series, in 0003.dcm. Found 0.76\\0.5 mm"),
     ({"ImageOrientationPatient": [1, 0, 0, 0, 0.98, 0.199]}, "ImageOrientationPatient differs .* in 0003.dcm"),
-    ({"SliceThickness": 2.0}, "SliceThickness differs within the series, in 0003.dcm. Found 2 mm; expected 5 mm"),
+    (
+        {"SliceThickness": 2.0},
+        "SliceThickness differs within the series, in 0003.dcm. Found 2 mm; expected 5 mm .* put them in a folder of their own",
+    ),
     ({"FrameOfReferenceUID": "1.2.3.9"}, "FrameOfReferenceUID differs within the series, in 0003.dcm"),
     (
         {"Rows": 8, "PixelData": bytes(8 * 20 * 2)},
@@ -78,6 +81,20 @@ WRONG_SERIES = [
 def test_a_whole_series_with_a_wrong_header(tmp_path, tags, message):
     build_series(tmp_path, phantom_hu(), tags=tags)
     with pytest.raises(RefusedInput, match=message):
+        read_series(tmp_path)
+
+
+def test_two_halves_of_other_thickness_are_quoted_as_they_are(tmp_path):
+    build_series(tmp_path, phantom_hu(), per_slice={k: {"SliceThickness": 2.5} for k in range(4)})
+    with pytest.raises(RefusedInput, match=r"SliceThickness differs within .* Found (5|2.5) mm; expected (2.5|5) mm"):
+        read_series(tmp_path)
+
+
+@pytest.mark.parametrize("spacing_mm", [2.5, 1.25])
+def test_positions_that_may_be_rounded_to_whole_millimetres(tmp_path, spacing_mm):
+    rounded = [(-120.0, -100.0, float(round(spacing_mm * k))) for k in range(20)]
+    build_series(tmp_path, phantom_hu(20), spacing_mm, spacing_mm, positions_mm=rounded)
+    with pytest.raises(RefusedInput, match=r"The positions are whole millimetres: they may have been rounded"):
         read_series(tmp_path)
 
 

@@ -8,7 +8,7 @@ import gzip
 import nibabel as nib
 import numpy as np
 import pytest
-from tests.nifti_builder import affine_for, ct, save
+from tests.nifti_builder import affine_for, ct, patch, save
 
 from lamella.errors import RefusedInput
 from lamella.nifti.image import read_nifti
@@ -100,11 +100,23 @@ def test_a_pixdim_of_nought_says_nothing(tmp_path):
     assert read_nifti(path).geometry.spacing_mm == pytest.approx(5.0)
 
 
-def test_an_unknown_unit_is_said(tmp_path):
-    image = nib.Nifti1Image(ct(), affine_for())
-    image.header.set_xyzt_units("unknown")
-    nib.save(image, tmp_path / "in.nii")
+@pytest.mark.parametrize("code", [0, 4, 7])
+def test_an_unknown_unit_is_said(tmp_path, code):
+    patch(save(tmp_path / "in.nii", ct()), xyzt_units=code)
     assert "unit of length is unknown: millimetres assumed" in read_nifti(tmp_path / "in.nii").header.notes
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 1), (0, 2, 1)])
+def test_a_slice_dim_from_before_axes_were_exchanged_is_refused(tmp_path, axes):
+    """As `nibabel.Nifti1Image(array.transpose(axes), affine[:, [*axes, 3]], old.header)` leaves it."""
+    array, affine = ct((20, 20, 6)), affine_for(spacing=(0.8, 0.8, 5.0))
+    path = save(tmp_path / "in.nii", array.transpose(axes), affine[:, [*axes, 3]])
+    assert read_nifti(path).geometry.spacing_mm == pytest.approx(5.0)
+    patch(path, dim_info=3 << 4)
+    with pytest.raises(
+        RefusedInput, match=rf"in in.nii. Found slices along axis 3.* set its slice_dim to {axes.index(2) + 1}"
+    ):
+        read_nifti(path)
 
 
 @pytest.mark.parametrize("name", ["in.nii", "in.nii.gz"])

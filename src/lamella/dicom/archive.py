@@ -132,7 +132,10 @@ def _folder(folder: Path) -> Archive:
             else:
                 special += 1
     if not entries:
-        raise RefusedInput(f"The folder {shown_name(folder)} holds no files. Expected DICOM files in it or below it.")
+        aside = " Links to folders are not followed: give the folder that they lead to." if linked else ""
+        raise RefusedInput(
+            f"The folder {shown_name(folder)} holds no files. Expected DICOM files in it or below it.{aside}"
+        )
     notes = []
     if linked:
         notes.append(f"{linked} linked folder{'s were' if linked > 1 else ' was'} not followed")

@@ -38,6 +38,8 @@ PIXEL_RELATIVE = 1e-4
 THICKNESS_MM = 0.01
 """SliceThickness may differ by this much within the series."""
 
+_NOT_ONE_STACK = "These slices do not belong to one stack: take them out, or put them in a folder of their own."
+
 MAX_SIDE_PX = 8192
 """Most rows or columns; CT has 512 to 2,048."""
 
@@ -154,7 +156,7 @@ def _check_same(
     values: Sequence[str],
     *,
     shown: bool = False,
-    why: str = "These slices do not belong to one stack.",
+    why: str = _NOT_ONE_STACK,
 ) -> None:
     """Different values are refused; they are quoted only where they cannot name a patient (`shown`)."""
     if len(set(values)) > 1:
@@ -168,7 +170,10 @@ def _check_close(
     slices: Sequence[Slice], what: str, of: Callable[[Slice], tuple[float, ...]], tolerance: float, unit: str
 ) -> None:
     values = np.array([of(one) for one in slices])
-    usual = np.median(values, axis=0)
+    middle = np.median(values, axis=0)
+    usual = values[
+        np.abs(values - middle).sum(axis=1).argmin()
+    ]  # a slice's own: of two halves there is none in between
     odd = np.flatnonzero(np.abs(values - usual).max(axis=1) > tolerance).tolist()
     if odd:
         found, expected = ("\\".join(f"{item:g}" for item in row) for row in (values[odd[0]], usual))
@@ -176,7 +181,7 @@ def _check_close(
             _differs(what, [slices[i] for i in odd])
             + f" Found {found} {unit}".rstrip()
             + f"; expected {expected} {unit}".rstrip()
-            + f" (within {tolerance:.2g}). These slices do not belong to one stack."
+            + f" (within {tolerance:.2g}). {_NOT_ONE_STACK}"
         )
 
 

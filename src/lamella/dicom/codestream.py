@@ -23,6 +23,8 @@ _SIZ_EXTENT = 8
 _FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """SOFn of ISO/IEC 10918-1 and SOF55 of ISO/IEC 14495-1 (JPEG-LS)."""
 
+_LOSSLESS, _SCAN = 0xC3, 0xDA
+
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
@@ -34,11 +36,13 @@ class StreamFormat:
         bits: of a sample.
         signed: None where the format has no word for it (JPEG, JPEG-LS).
         shape: (rows, columns).
+        shift: lowest bits that JPEG lossless left out, which decoders leave to whoever reads (ISO/IEC 10918-1 H.1.2.1).
     """
 
     bits: int
     signed: bool | None
     shape: tuple[int, int]
+    shift: int = 0
 
     def __str__(self) -> str:
         sign = {None: "", True: " signed", False: " unsigned"}[self.signed]
@@ -78,10 +82,21 @@ def _of_jpeg(frame: bytes) -> StreamFormat | None:
             at += 1 if marker == 0xFF else 2
         elif marker in _FRAME_HEADERS:
             rows, columns = (int.from_bytes(frame[k : k + 2], "big") for k in (at + 5, at + 7))
-            return StreamFormat(frame[at + 4], None, (rows, columns))
+            shift = _point_transform(frame, at) if marker == _LOSSLESS else 0
+            return StreamFormat(frame[at + 4], None, (rows, columns), shift)
         else:
             at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     return None
+
+
+def _point_transform(frame: bytes, at: int) -> int:
+    """Al of the first scan behind the segment at `at` (ISO/IEC 10918-1 B.2.3): the last four bits of its header."""
+    while at + 4 <= len(frame) and frame[at] == 0xFF:
+        end = at + 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+        if frame[at + 1] == _SCAN:
+            return frame[end - 1] & 0xF if end <= len(frame) else 0
+        at = end
+    return 0
 
 
 def signed_by_stream(

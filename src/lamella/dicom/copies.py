@@ -29,7 +29,8 @@ def without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], list[str]]:
             continue
         if _meaning(twin) != _meaning(one) or not np.array_equal(_stored(twin, frames), _stored(one, frames)):
             raise RefusedInput(
-                f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out."
+                f"Two different images share one SOPInstanceUID: {twin.name} and {one.name}. Take the wrong one out; where "
+                "all slices share one, export the series again, with a UID of its own for each."
             )
         dropped.append(one.name)
     return list(kept.values()), dropped

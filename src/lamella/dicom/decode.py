@@ -29,6 +29,8 @@ Frame = bytes | memoryview
 Decoder = Callable[[Frame, "PixelFormat"], NDArray[np.uint16]]
 
 _END_OF_IMAGE = b"\xff\xd9"
+_ITEM = b"\xfe\xff\x00\xe0"
+"""Begins encapsulated pixel data (PS3.5 A.4)."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,11 @@ def frames_of(data: bytes, form: PixelFormat, count: int) -> Iterator[Frame]:
     """
     if not SYNTAXES[form.syntax].encapsulated:
         expected = form.frame_bytes * count
+        if bytes(data[: len(_ITEM)]) == _ITEM:  # -2 and -8192, which no two pixels of a CT are
+            raise RefusedInput(
+                f"The pixels of {form.name} are compressed. Its transfer syntax says that they are not "
+                f"({uid_name(uid.UID(form.syntax))}). Export the series again."
+            )
         # Bytes behind the last frame mean nothing (PS3.5 8.1.1 pads to even length); a whole frame would.
         if not expected <= len(data) < expected + form.frame_bytes:
             raise RefusedInput(
@@ -184,6 +191,7 @@ def stored_values(frame: Frame, form: PixelFormat) -> Stored:
     except (RuntimeError, ValueError, TypeError, IndexError, OSError, NotImplementedError, AttributeError) as error:
         raise _undecodable(form, error) from None
     if stream is not None:
+        raw = (raw << stream.shift).astype(np.uint16, copy=False)
         raw = signed_by_stream(raw, stream, form.bits, form.signed, form.name)
     return _in_range(raw, form, stream)
 

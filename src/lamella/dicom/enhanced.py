@@ -29,6 +29,9 @@ _CLASSIC_TAGS = {"FrameType": Tag("ImageType"), "FrameAcquisitionNumber": Tag("A
 _WHOLE = {"ContrastBolusUsageSequence"}
 """Functional groups that are kept as sequences, too: one item for each contrast agent (PS3.3 C.7.6.16.2.12)."""
 
+_UNASSIGNED = {"UnassignedSharedConvertedAttributesSequence", "UnassignedPerFrameConvertedAttributesSequence"}
+"""What a conversion found no place for (PS3.3 C.7.6.16.2.25): whatever has a place counts for more."""
+
 
 def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     """One data set a frame, in file order, with shared and then per-frame functional groups laid on the top level.
@@ -36,11 +39,12 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
     Raises:
         RefusedInput: fewer or more per-frame items than NumberOfFrames says.
     """
-    common = Dataset()
+    common, left_over = Dataset(), Dataset()
     for element in dataset:
         if element.keyword not in _GROUPS:
             common.add(element)
     for group in items_of(dataset, "SharedFunctionalGroupsSequence"):
+        _lay(left_over, group, unassigned=True)
         _lay(common, group)
     per_frame = items_of(dataset, "PerFrameFunctionalGroupsSequence")
     frames = frame_count(dataset)
@@ -51,6 +55,8 @@ def flattened(dataset: Dataset, name: str) -> Iterator[Dataset]:
         )
     for index, group in enumerate(per_frame):
         header = Dataset()
+        header.update(left_over)
+        _lay(header, group, unassigned=True)
         header.update(common)
         _lay(header, group)
         # The frame's number, last: a legacy converted frame may bring its old InstanceNumber along. A new element, for
@@ -68,10 +74,10 @@ def frame_count(dataset: Dataset) -> int:
     return whole_number(dataset, "NumberOfFrames") or 0
 
 
-def _lay(header: Dataset, group: Dataset) -> None:
-    """Copies what every macro's first item holds to the top level; private macros stay out."""
+def _lay(header: Dataset, group: Dataset, *, unassigned: bool = False) -> None:
+    """Copies what every macro's first item holds to the top level: of `_UNASSIGNED` ones, or of all others but private ones."""
     for macro in group:
-        if macro.VR != "SQ" or macro.tag.is_private or not macro.value:
+        if macro.VR != "SQ" or macro.tag.is_private or not macro.value or (macro.keyword in _UNASSIGNED) != unassigned:
             continue
         if macro.keyword in _WHOLE:
             header.add(macro)

@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset
 
 from lamella.dicom.archive import Entry
 from lamella.dicom.body_part import body_part_of
-from lamella.dicom.elements import numbers, value_of
+from lamella.dicom.elements import numbers, text_of, value_of
 from lamella.errors import RefusedInput
 from lamella.physics.repair import Repair
 from lamella.volume import GIVE_THICKNESS, agreed_thickness
@@ -21,7 +21,10 @@ NEEDED = {
         "The width of the slab cannot be guessed from the spacing: if you know it, " + GIVE_THICKNESS,
     ),
     "PixelSpacing": (2, "Without it there are no millimetres in the plane"),
-    "ImagePositionPatient": (3, "Without it the slice has no place in space"),
+    "ImagePositionPatient": (
+        3,
+        "Without it the slice has no place in space: if it is a picture of something else, take it out",
+    ),
     "ImageOrientationPatient": (6, "Without it the slice has no direction"),
     "Rows": (1, "An image needs it"),
     "Columns": (1, "An image needs it"),
@@ -98,8 +101,8 @@ class Slice:
 
     @property
     def instance_uid(self) -> str:
-        """SOPInstanceUID, made unique per frame."""
-        return f"{self.header.get('SOPInstanceUID', self.name)}#{self.frame}"
+        """SOPInstanceUID, or the file where it is missing or empty, made unique per frame."""
+        return f"{text_of(self.header, 'SOPInstanceUID') or self.entry.path}#{self.frame}"
 
 
 def slice_of(

@@ -7,18 +7,25 @@ import re
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
-from lamella.dicom.elements import shown, text_of, uid_of
+from lamella.dicom.elements import items_of, shown, text_of, uid_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES
 
 CT_CLASSES = {CTImageStorage, *ENHANCED_CLASSES}
 
-_PROJECTION = re.compile(r"(?<![A-Z])(MIP|MINIP|MAXIP|MIN_IP|MAX_IP)(?![A-Z])")
+_PROJECTION = re.compile(
+    r"(?<![A-Z])(MIPS?|M(AX|IN)[ _-]?IPS?|M(AX|IN)IMUM([ _-](INTENSITY|VALUE|PIXEL))?([ _-]PROJECTIONS?)?)(?![A-Z])"
+)
+_PROJECTION_CODES = {"113078": "Maximum intensity projection", "113079": "Minimum intensity projection"}
+"""PS3.16 CID 7203."""
 
 _MATERIAL = re.compile(
     r"(?<![A-Z0-9])(IODINE|MD|RHO|EFF_?Z|Z_?EFF|(Z_?EFFECTIVE|EFFECTIVE_?Z|EFF_?ATOMIC_?NUM)\w*|(REL_?)?ELECTRON_?DENSITY|"
     r"MAT_(SPECIFIC|FRACTIONAL|VALUE_BASED)|MATERIAL_?(DENSITY|MAP)|URIC_?ACID|CBF|CBV|MTT|TTP|TMAX|PBV)(?![A-Z0-9])"
 )
 _HU_DESPITE_MATERIAL = re.compile(r"REMOV|SUPPRESS|SUBTRACT|(?<![A-Z])VNC|VIRTUAL_?NON|NON_?IODINE|NO_?IODINE")
+_UNITS = {
+    "HOUNSFIELD": "HU", "HOUNSFIELDS": "HU", "HOUNSFIELD UNIT": "HU", "HOUNSFIELD UNITS": "HU", "UNSPECIFIED": "US",
+}  # fmt: skip
 
 
 def is_image(header: Dataset) -> bool:
@@ -28,19 +35,33 @@ def is_image(header: Dataset) -> bool:
 
 def is_localizer(header: Dataset) -> bool:
     """Whether ImageType (value 3; PS3.3 C.8.2.1.1.1) says localizer: a projection, not a slice."""
-    return "LOCALIZER" in text_of(header, "ImageType").upper().split("\\")
+    return "LOCALIZER" in map(str.strip, text_of(header, "ImageType").upper().split("\\"))
 
 
 def projection_of(header: Dataset) -> str:
     """The element that marks a projection, slices that hold the extreme values of a slab; empty where there is none.
 
-    Scanners write it in VolumeBasedCalculationTechnique (PS3.3 C.8.16.2.1.5) or as a word of ImageType.
+    Scanners write it in VolumeBasedCalculationTechnique (PS3.3 C.8.16.2.1.5), as a word of ImageType or as a code of the
+    derivation; workstations, in derived images, as a word of a description, of which nothing else is quoted.
     """
     technique = text_of(header, "VolumeBasedCalculationTechnique").upper()
     if technique in ("MAX_IP", "MIN_IP"):
         return f"VolumeBasedCalculationTechnique {technique}"
     kind = text_of(header, "ImageType")
-    return f"ImageType {shown(kind)}" if _PROJECTION.search(kind.upper()) else ""
+    if _PROJECTION.search(kind.upper()):
+        return f"ImageType {shown(kind)}"
+    for item in items_of(header, "DerivationCodeSequence"):
+        if meaning := _PROJECTION_CODES.get(text_of(item, "CodeValue").strip()):
+            return f"DerivationCodeSequence {meaning}"
+    return projection_word(header) if kind.upper().startswith("DERIVED") else ""
+
+
+def projection_word(header: Dataset) -> str:
+    """The word for a projection in a description; empty where there is none. It proves nothing where images are original."""
+    for keyword in ("DerivationDescription", "SeriesDescription"):
+        if found := _PROJECTION.search(text_of(header, keyword).upper()):
+            return f"the word {found.group()} in {keyword}"
+    return ""
 
 
 def material_map_of(header: Dataset) -> str:
@@ -57,5 +78,6 @@ def material_map_of(header: Dataset) -> str:
 
 
 def rescale_unit(header: Dataset) -> str:
-    """RescaleType in capitals without blanks; "HU", "US" (unspecified), empty or another unit."""
-    return text_of(header, "RescaleType").strip().upper()
+    """RescaleType in capitals without blanks; "HU", "US" (unspecified), empty or another unit. Words in full count."""
+    unit = text_of(header, "RescaleType").strip().upper()
+    return _UNITS.get(re.sub(r"[^A-Z]+", " ", unit), unit)

@@ -33,9 +33,11 @@ MAX_ITEMS = 200_000
 _GZIP = b"\x1f\x8b"
 _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "an archive", b"Rar!\x1a\x07": "an archive", b"\xfd7zXZ\0": "an archive", b"BZh": "an archive",
-    b"NRRD000": "another format", b"ObjectType": "another format",
+    b"NRRD000": "another format", b"ObjectType": "another format", b"\x89HDF": "another format", b"CDF": "another format",
+    b"# vtk": "another format", b"\x93NUMPY": "another format", b"II*\0": "another format", b"MM\0*": "another format",
+    b"\x5c\x01\0\0": "another format", b"\0\0\x01\x5c": "another format",
 }  # fmt: skip
-"""First bytes -> what the file is; a tar archive has its mark elsewhere."""
+"""First bytes -> what the file is (Analyze begins with its length, 348); a tar archive has its mark elsewhere."""
 
 _TAR, _TAR_AT = b"ustar", 257
 _PREAMBLE_BYTES = 128
@@ -44,7 +46,7 @@ _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
 _FIRST_GROUPS = {0x0002, 0x0008}
 _MAX_FIRST_VALUE_BYTES = 1024
 _DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
-_MARKS = {"Icon\r", "LOCKFILE", "VERSION"}
+_MARKS = {"DICOMDIR", "Icon\r", "LOCKFILE", "VERSION"}
 
 
 class NotDicom(Exception):

@@ -25,7 +25,7 @@ from lamella.dicom.mixture import INCOMPLETE
 from lamella.dicom.parse import quiet_pydicom, read_pixel_data
 from lamella.dicom.series import RawSeries, Scan, scan, stack_of_series
 from lamella.dicom.tags import left_out
-from lamella.dicom.values import SliceValues, check_hu, to_hu
+from lamella.dicom.values import SliceValues, check_hu, check_scale, to_hu
 from lamella.errors import RefusedInput, printable
 from lamella.physics.repair import RepairKind
 from lamella.volume import Volume
@@ -271,6 +271,7 @@ def _pixels(
         finish(0)
     names = [one.name for one in stack.slices]
     unspecified = next((one.name for one in stack.slices if rescale_unit(one.header) == "US"), "")
+    check_scale(hu, stack.slices)
     doubts = check_hu(hu, counts, series_uid, unspecified, names)
     padded, below = sum(one.padded for one in counts), sum(one.below for one in counts)
     notes = [f"padding: {padded:,} pixels without a measurement set to air (-1024 HU)"] if padded else []

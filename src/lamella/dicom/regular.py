@@ -158,6 +158,9 @@ def _spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], rounded_mm:
         too_wide = f"a step of {steps.max():.2f} mm is wider than {WIDEST_STEP:g} times the mean, {spacing:.2f} mm"
     else:
         too_wide = ""
+    whole = all(value == round(value) for one in ordered for value in one.position_mm)
+    rounding = " The positions are whole millimetres: they may have been rounded." if whole else ""
+    rounding = rounding if len(wrong) and np.abs(steps[wrong] - usual).max() <= 1 else ""
     if len(wrong):
         worst = int(wrong[np.abs(steps[wrong] - usual).argmax()])
         between = f"between {ordered[worst].name} and {ordered[worst + 1].name}: {steps[worst]:.2f} mm"
@@ -169,14 +172,14 @@ def _spacing(ordered: Sequence[Slice], heights: NDArray[np.float64], rounded_mm:
                 alone = "at least three measured slices are needed on one side, to know what bridging errs"
             return _Fault(
                 "gap",
-                f"{count} slice{'s are' if count > 1 else ' is'} missing {between}, everywhere else {usual:.2f} mm.",
+                f"{count} slice{'s are' if count > 1 else ' is'} missing {between}, everywhere else {usual:.2f} mm.{rounding}",
                 acquisitions or " Export the whole series again.",
                 mixed or alone,
                 worst + 1,
             )
         return _Fault(
             "uneven",
-            f"The slice spacing is uneven {between}, median {usual:.2f} mm, allowed difference {allowed:.2f} mm.",
+            f"The slice spacing is uneven {between}, median {usual:.2f} mm, allowed difference {allowed:.2f} mm.{rounding}",
             acquisitions or " Export a series of one even spacing.",
             mixed or too_wide,
         )

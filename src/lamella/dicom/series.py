@@ -16,7 +16,15 @@ from lamella.dicom.decode import SYNTAXES, pixel_format, syntax_of
 from lamella.dicom.elements import shown, text_of, uid_name, uid_of, value_of
 from lamella.dicom.enhanced import ENHANCED_CLASSES, flattened, frame_count
 from lamella.dicom.header import Slice, slice_of
-from lamella.dicom.kind import CT_CLASSES, is_image, is_localizer, material_map_of, projection_of, rescale_unit
+from lamella.dicom.kind import (
+    CT_CLASSES,
+    is_image,
+    is_localizer,
+    material_map_of,
+    projection_of,
+    projection_word,
+    rescale_unit,
+)
 from lamella.dicom.mixture import missing_parts
 from lamella.dicom.parse import NotDicom, read_header
 from lamella.errors import RefusedInput
@@ -71,6 +79,14 @@ class RawSeries:
         )
 
     @property
+    def is_placed(self) -> bool:
+        """Whether any image says where it lies; sheets of dose or protocol, which may be CT images, do not."""
+        return any(
+            uid_of(header, "SOPClassUID") in ENHANCED_CLASSES or value_of(header, "ImagePositionPatient") is not None
+            for _, header in self.images
+        )
+
+    @property
     def slice_count(self) -> int:
         """Frames of all images."""
         return sum(max(1, frame_count(header)) for _, header in self.images)
@@ -119,6 +135,7 @@ class Scan:
                 "Give one of these as --series (series_uid in Python)."
             )
         stacks = [one for one in self.series if one.is_ct]
+        stacks = [one for one in stacks if one.is_placed] or stacks
         if len(stacks) > 1:
             raise RefusedInput(
                 f"SOURCE holds {len(stacks)} CT series and none was chosen: {_listing(stacks)}. "
@@ -257,6 +274,8 @@ def _remarks(slices: Sequence[Slice]) -> list[str]:
         or ((syntax := SYNTAXES.get(syntax_of(one.header))) and syntax.loss != "none")
     ]
     notes = [f"lossy compression: {len(lossy)} slices were or may have been compressed with loss"] if lossy else []
+    if word := next(filter(None, (projection_word(one.header) for one in slices)), ""):
+        notes.append(f"{word}: slices of original images are taken for averages, which intensity projections are not")
     if not all(text_of(one.header, "FrameOfReferenceUID") for one in slices):
         notes.append("FrameOfReferenceUID is missing")
     return notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,15 @@ from scipy import ndimage
 from lamella.dicom.decode import Stored
 from lamella.dicom.header import Slice
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import AIR_BELOW_HU, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
+from lamella.physics.hounsfield import AIR_BELOW_HU, airy, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
 from lamella.volume import AIR_HU, MAX_HU
 
 _AIR_TOP_HU = -900
 """Padding whose own value lies between `AIR_HU` and this is air wherever it lies."""
+
+_LEVELS, _LEAST_PIXELS = tuple(range(5, 100, 10)), 1024
+_SCALE_APART_HU, _SCALE_ALIKE = 100, 0.25
+"""Neighbours whose percentiles differ by so much on average, and by less than this part of it under one scale, have one."""
 
 _RING_PX = 5
 """Side of the neighbourhood that decides whether a hole lies in tissue."""
@@ -30,7 +35,7 @@ class SliceValues:
     Attributes:
         padded: pixels that were padding.
         below: other pixels below -1024.
-        measured, above, airy: pixels that are no padding; of these above 3071 HU and below -500 HU.
+        measured, above, airy: pixels that are no padding; of these above 3071 HU, and air (`lamella.physics.hounsfield.airy`).
         sunken: of these, see `lamella.physics.hounsfield.sunken`.
         lowest, highest: HU; inf and -inf where nothing was measured.
     """
@@ -52,8 +57,9 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
     -1024; nothing is cut off above.
 
     Raises:
-        RefusedInput: padding inside the body, or nothing but padding.
+        RefusedInput: padding inside the body, or nothing but padding; unsigned values under a header that says signed.
     """
+    _check_sign(stored, one)
     hu: NDArray[np.int32] | NDArray[np.float64]
     if out.dtype == np.int16:
         hu = stored.astype(np.int32)
@@ -81,7 +87,7 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
         below=below,
         measured=measured.size,
         above=int(np.count_nonzero(measured > MAX_HU)),
-        airy=int(np.count_nonzero(measured < AIR_BELOW_HU)),
+        airy=airy(measured),
         sunken=sunken(measured),
         lowest=max(float(measured.min()), AIR_HU) if measured.size else np.inf,
         highest=float(measured.max()) if measured.size else -np.inf,
@@ -90,6 +96,30 @@ def to_hu(stored: Stored, one: Slice, out: NDArray[np.generic]) -> SliceValues:
         np.maximum(hu, AIR_HU, out=hu)
     out[...] = hu
     return found
+
+
+def _check_sign(stored: Stored, one: Slice) -> None:
+    """Refuses numbers whose highest bit was taken for a sign: bone, as if it lay 1024 HU and more below air.
+
+    With a RescaleIntercept of -1024 or less no signed number below zero is a measurement, apart from noise. One value at the
+    border of the image may be padding.
+    """
+    half = (one.highest_stored + 1) // 2
+    if stored.dtype.kind == "u" or one.highest_stored == np.iinfo(np.int16).max or one.intercept > AIR_HU:
+        return
+    low = stored < -half
+    if one.padding is not None:
+        low &= (stored < one.padding[0]) | (stored > one.padding[1])
+    if not low.any():
+        return
+    edges = np.concatenate([low[0], low[-1], low[:, 0], low[:, -1]])
+    wrong = int(np.count_nonzero(low & (stored > stored[low].min()))) if edges.any() else int(low.sum())
+    if wrong:
+        raise RefusedInput(
+            f"The pixels of {one.name} look unsigned, and its header says that they are signed. Found PixelRepresentation 1, "
+            f"RescaleIntercept {one.intercept:g} and {wrong:,} stored values below {-half}; expected PixelRepresentation 0, "
+            f"with which they are above {one.highest_stored}, as in bone. Export the series again with the right header."
+        )
 
 
 def _check_padding(mask: NDArray[np.bool_], own: NDArray[Any], one: Slice) -> None:
@@ -126,6 +156,30 @@ def _check_padding(mask: NDArray[np.bool_], own: NDArray[Any], one: Slice) -> No
     )
 
 
+def check_scale(hu: NDArray[Any], slices: Sequence[Slice]) -> None:
+    """Refuses neighbours of different scale whose stored values say that they have one and the same.
+
+    Args:
+        hu: (z, y, x) HU.
+        slices: of this volume.
+    """
+    for k, (one, other) in enumerate(pairwise(slices)):
+        if (one.slope, one.intercept) == (other.slope, other.intercept):
+            continue
+        here, there = (plane[plane > AIR_HU] for plane in hu[k : k + 2])
+        if min(here.size, there.size) < _LEAST_PIXELS:
+            continue
+        levels, beside = np.percentile(here, _LEVELS), np.percentile(there, _LEVELS)
+        apart = np.abs(levels - beside).mean()
+        under_one = (beside - other.intercept) / other.slope * one.slope + one.intercept
+        if apart > _SCALE_APART_HU and np.abs(levels - under_one).mean() < _SCALE_ALIKE * apart:
+            raise RefusedInput(
+                f"RescaleSlope and RescaleIntercept of {one.name} and {other.name} contradict their pixels. Found "
+                f"{one.slope:g} and {one.intercept:g}, then {other.slope:g} and {other.intercept:g}, which leaves the "
+                f"neighbours {apart:.0f} HU apart; with one scale they are alike. Export the series again."
+            )
+
+
 def check_hu(
     hu: NDArray[Any], found: Sequence[SliceValues], series_uid: str, unspecified: str, names: Sequence[str]
 ) -> list[str]:
@@ -140,9 +194,9 @@ def check_hu(
     """
     measured = max(1, sum(one.measured for one in found))
     lowest, highest = min(one.lowest for one in found), max(one.highest for one in found)
-    above, airy, sunk = (sum(getattr(one, name) for one in found) / measured for name in ("above", "airy", "sunken"))
-    why = why_not_hu(lowest, highest) or why_not_hu_volume(hu, above, airy, sunk)
-    if why is None and unspecified and airy == 0:
+    above, air, sunk = (sum(getattr(one, name) for one in found) / measured for name in ("above", "airy", "sunken"))
+    why = why_not_hu(lowest, highest) or why_not_hu_volume(hu, above, air, sunk)
+    if why is None and unspecified and air == 0:
         why = f"RescaleType of {unspecified} is US, unspecified, and nothing lies below {AIR_BELOW_HU}"
     if why:
         raise RefusedInput(

@@ -48,7 +48,10 @@ EQUAL_SPACING = 1e-3
 
 # (LPS axis, sign) that slices, rows and columns of a DICOM series run along, by the LPS axis its slices stack up on.
 _DICOM_LIKE = {2: ((2, 1), (1, 1), (0, 1)), 1: ((1, 1), (2, -1), (0, 1)), 0: ((0, -1), (2, -1), (1, 1))}
-_METRE, _MICRON = 1, 3
+_METRE, _MILLIMETRE, _MICRON = 1, 2, 3
+
+SQUARE = 1.6
+"""Pixels whose sides differ more than this are no plane of a CT slice where another axis leaves square ones."""
 
 Matrix = NDArray[np.float64]
 
@@ -62,8 +65,13 @@ def affine_of(
     Raises:
         RefusedInput: missing, contradictory, singular or sheared; `name` is for the message.
     """
-    if int(header["xyzt_units"]) & 7 in (_METRE, _MICRON):
-        raise RefusedInput(f"The NIfTI {name} is not in millimetres. Found unit code {int(header['xyzt_units']) & 7}.")
+    unit_code = int(header["xyzt_units"]) & 7
+    if unit_code in (_METRE, _MICRON):
+        raise RefusedInput(
+            f"The NIfTI {name} is not in millimetres. Found unit code {unit_code} "
+            f"({'metres' if unit_code == _METRE else 'micrometres'}); expected {_MILLIMETRE}. Where the numbers are "
+            "millimetres all the same, correct xyzt_units; else convert them."
+        )
     affine, code, notes = _stated(name, header, shape)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     stated = np.abs(header["pixdim"][1:4].astype(np.float64))
@@ -84,7 +92,7 @@ def affine_of(
     if cosines.max() > SHEAR_COSINE and drift <= SHEAR_VOXELS:
         affine = _perpendicular(affine, shape)
         notes = (*notes, f"shear of {drift:.2g} voxels over the whole volume taken out as rounding")
-    if not int(header["xyzt_units"]) & 7:
+    if unit_code != _MILLIMETRE:
         notes = (*notes, "unit of length is unknown: millimetres assumed")
     return LPS_RAS @ _with_decimals(affine, header["pixdim"][1:4]), code, notes
 
@@ -108,14 +116,24 @@ def unshear_of(name: str, shape: tuple[int, int, int], affine: Matrix, repair: R
     return found
 
 
-def axes_of(affine: Matrix, slice_axis: int | None) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+def axes_of(affine: Matrix, slice_axis: int | None, name: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
     """Which file axis becomes (slice, row, column), and which of these are turned round.
 
     `slice_axis` is slice_dim of nifti1.h, which says it; many files leave it out.
+
+    Raises:
+        RefusedInput: slice_dim is that of a file whose axes were in another order; `name` is for the message.
     """
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     unit = affine[:3, :3] / lengths
     z = _slice_axis(lengths) if slice_axis is None else slice_axis
+    plane, other = np.delete(lengths, z), _slice_axis(lengths)
+    if other != z and _alike(*np.delete(lengths, other)) and plane.max() > SQUARE * plane.min():
+        raise RefusedInput(
+            f"slice_dim and the size of a voxel contradict each other in {name}. Found slices along axis {z + 1}, with pixels "
+            f"of {_mm(plane)} mm; expected square ones, as slices along axis {other + 1} have. Where axes were exchanged and "
+            f"dim_info was kept, set its slice_dim to {other + 1}, or dim_info to 0."
+        )
     _, (row_axis, row_sign), (column_axis, column_sign) = _DICOM_LIKE[int(np.abs(unit[:, z]).argmax())]
     rest = [axis for axis in range(3) if axis != z]
     y = max(rest, key=lambda axis: abs(unit[row_axis, axis]))
@@ -131,11 +149,14 @@ def _slice_axis(lengths: NDArray[np.float64]) -> int:
 
     Where all three are alike it is the third, as scanners write it.
     """
-    others = [np.delete(lengths, axis) for axis in range(3)]
-    alike = [bool(abs(a - b) <= EQUAL_SPACING * max(a, b)) for a, b in others]
+    alike = [_alike(*np.delete(lengths, axis)) for axis in range(3)]
     if sum(alike) == 1:
         return alike.index(True)
     return 2 if lengths[2] >= lengths.max() * (1 - EQUAL_SPACING) else int(lengths.argmax())
+
+
+def _alike(one: float, other: float) -> bool:
+    return bool(abs(one - other) <= EQUAL_SPACING * max(one, other))
 
 
 def _stated(name: str, header: Any, shape: tuple[int, int, int]) -> tuple[Matrix, int, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import AIR_BELOW_HU, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
+from lamella.physics.hounsfield import airy, doubts, odd_slice, sunken, why_not_hu, why_not_hu_volume
 from lamella.volume import AIR_HU, MAX_HU
 
 MAX_VOXELS = 2**32
@@ -107,7 +107,7 @@ class Values:
         self.voxels += plane.size
         self.below += int(np.count_nonzero(plane < AIR_HU))
         self.above += int(np.count_nonzero(plane > MAX_HU))
-        self.airy += int(np.count_nonzero(plane < AIR_BELOW_HU))
+        self.airy += airy(plane)
         self.sunken += sunken(plane)
 
 

@@ -172,7 +172,7 @@ def _placed(
     """Where the voxels lie, how the axes turn, and what repairs them; the notes are what was assumed about that."""
     shape = shape_of(name, header)
     affine, code, assumed = affine_of(name, header, shape, sheared=repair == "tilt")
-    axes, flipped = axes_of(affine, header.get_dim_info()[2])
+    axes, flipped = axes_of(affine, header.get_dim_info()[2], name)
     turned = (shape[axes[0]], shape[axes[1]], shape[axes[2]])
     if turned[0] < 2:
         raise RefusedInput(f"The NIfTI {name} holds a single slice. Expected at least 2: one has no spacing.")

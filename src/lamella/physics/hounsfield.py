@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lamella.volume import MAX_HU
+from lamella.volume import AIR_HU, MAX_HU
 
 MAX_ABS_HU = 32767
 """CT with the extended scale reaches 30,710 HU."""
@@ -24,6 +24,10 @@ _AIR_SHARE = 1e-4
 
 _DENSE_HU = 1500
 """Nothing that dense fills all corners of all slices; air does where its sign was lost."""
+
+_PADDED_SHARE, _RIM_PX, _RIM_HIGH = 0.01, 2, 75
+"""Where so much of a volume is padding, what lies this near to it shows what lies around the body, as corners else do; but a
+body may reach it: the highest of these values is that percentile."""
 
 _CORNER = 16
 """The corners of a slice are squares of this part of its shorter side."""
@@ -75,14 +79,14 @@ def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float, sunken: float
 
     Args:
         hu: (z, y, x) values.
-        above, airy: shares of the measured voxels above `MAX_HU` and below `AIR_BELOW_HU`.
+        above, airy: shares of the measured voxels above `MAX_HU`, and of those that `airy` counts.
         sunken: share of those below `SUNKEN_HU`, but for their lowest value.
     """
     if sunken > _SUNKEN_SHARE:
         return f"{100 * sunken:.0f} % of the voxels, of many values, lie below {SUNKEN_HU}"
     if above > 0.5:
         return f"{100 * above:.0f} % of the voxels lie above {MAX_HU}"
-    corners = _corners(hu)
+    corners, highest = _corners(hu), 99
     level = float(np.median(corners))
     if np.percentile(corners, 1) > _DENSE_HU:
         return f"what lies around the body is near {level:.0f}, denser than bone"
@@ -95,17 +99,27 @@ def why_not_hu_volume(hu: NDArray[Any], above: float, airy: float, sunken: float
     if airy >= _AIR_SHARE and soft < _SOFT_SHARE and np.median(dense) > _MIDDLE_HU:
         return f"what is denser than fat is near {np.median(dense):.0f}, where water should be near 0"
     if level <= AIR_BELOW_HU:
-        return None
-    if airy >= _AIR_SHARE:
+        if airy >= _AIR_SHARE:
+            return None
+        corners, highest, sample = _rim(hu), _RIM_HIGH, sample[sample > AIR_HU]  # all that is as dark as air is padding
+        if min(corners.size, sample.size) < _LEAST_PIXELS:
+            return None
+        level = float(np.median(corners))
+    elif airy > max(_AIR_SHARE, float((corners < AIR_BELOW_HU).mean())):
         return f"everything around the body is {level:g}" if _surround(hu) == "masked" else None
-    if corners.min() == corners.max() and hu.min() < hu.max():
+    elif corners.min() == corners.max() and hu.min() < hu.max():
         return f"everything around the body is {level:g}, and nothing lies below {AIR_BELOW_HU}"
-    low, high = np.percentile(corners, (1, 99))
+    low, high = np.percentile(corners, (1, highest))
     darkest = np.percentile(sample, 1) >= low - (high - low)
     body = min(np.percentile(sample, 80), np.percentile(_middle(hu), 75))
     if darkest and high + _AIR_TO_BODY_HU <= body:
-        return f"what lies around the body is near {level:.0f}, and nothing lies below {AIR_BELOW_HU}"
+        return f"what lies around the body is near {level:.0f}, and hardly anything lies below {AIR_BELOW_HU}"
     return None
+
+
+def airy(hu: NDArray[Any]) -> int:
+    """How many of these values are those of air, lung or gas; padding that no header names lies below them."""
+    return int(np.count_nonzero((hu < AIR_BELOW_HU) & (hu >= SUNKEN_HU)))
 
 
 def sunken(hu: NDArray[Any]) -> int:
@@ -209,6 +223,15 @@ def _corners(hu: NDArray[Any]) -> NDArray[Any]:
     side = max(1, min(hu.shape[1:]) // _CORNER)
     ends = (slice(None, side), slice(-side, None))
     return np.concatenate([hu[:, rows, columns].ravel() for rows in ends for columns in ends])
+
+
+def _rim(hu: NDArray[Any]) -> NDArray[Any]:
+    """What lies beside the padding around a scanned field; nothing where there is hardly any."""
+    padding = hu[:: max(1, len(hu) // _LOOKED_AT)] == AIR_HU
+    if padding.mean() < _PADDED_SHARE:
+        return np.empty(0)
+    near = ndimage.binary_dilation(padding, np.ones((1, 3, 3)), iterations=_RIM_PX) & ~padding
+    return np.asarray(hu[:: max(1, len(hu) // _LOOKED_AT)][near])
 
 
 def _middle(hu: NDArray[Any]) -> NDArray[Any]:
