@@ -53,6 +53,26 @@ def test_like_says_when_the_kernels_differ(thin_command: list[str], thin_study: 
     assert "and B70f): sharpness, noise, texture and spread of the result are those of the thick series" in said[1][0]
 
 
+@pytest.mark.parametrize("keyword", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
+def test_like_says_when_it_is_of_another_scan(
+    thin_command: list[str], thin_study: Path, tmp_path: Path, keyword: str
+) -> None:
+    other, report = tmp_path / "other", tmp_path / "report.json"
+    other.mkdir()
+    for file in thin_study.iterdir():
+        header = pydicom.dcmread(file)
+        setattr(header, keyword, "1.2.3.4")
+        header.save_as(other / file.name)
+    command = [*thin_command, str(tmp_path / "out"), "--report", str(report), "--like"]
+    said = []
+    for like in (thin_study, other):
+        assert main([*command, str(like), "--overwrite"]) == 0
+        said.append([text for text in json.loads(report.read_text())["warnings"] if "differ" in text])
+    assert said[0] == []
+    assert len(said[1]) == 1
+    assert "1.2.3.4" not in said[1][0]
+
+
 def test_like_says_when_its_slices_are_thicker_than_those_made(
     thin_command: list[str], thin_study: Path, tmp_path: Path
 ) -> None:

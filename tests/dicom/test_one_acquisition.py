@@ -35,6 +35,11 @@ ALTERNATING = [
     ("SeriesNumber", (2, 3)),
     ("ImageType", ("ORIGINAL", "DERIVED")),
     ("FilterType", ("A", "B")),
+    ("StudyDate", ("20200101", "20210101")),
+    ("Manufacturer", ("ACME", "OTHER")),
+    ("DeviceSerialNumber", ("1", "2")),
+    ("ScanOptions", ("HELICAL", "AXIAL")),
+    ("ReconstructionDiameter", (300, 400)),
 ]
 """Element -> its values in every second slice."""
 
@@ -78,9 +83,9 @@ def test_acquisitions_that_take_turns_with_numbers_of_their_own_are_refused(tmp_
     )
 
 
-@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate"])
+@pytest.mark.parametrize("keyword", ["PatientName", "PatientBirthDate", "PatientSex"])
 def test_two_patients_of_one_number_are_refused(tmp_path, keyword):
-    other = {"PatientName": "Other^Name", "PatientBirthDate": "19800101"}[keyword]
+    other = {"PatientName": "Other^Name", "PatientBirthDate": "19800101", "PatientSex": "M"}[keyword]
     build_series(tmp_path, phantom_hu(), per_slice={4: {keyword: other}})
     assert f"{keyword} differs within the series, in 0004.dcm. Two patients or studies are mixed" in refused(tmp_path)
 
@@ -90,10 +95,11 @@ def test_other_spellings_of_a_name_are_one_patient(tmp_path):
     np.testing.assert_array_equal(read_series(tmp_path).hu, phantom_hu())
 
 
-def test_descriptions_that_alternate_are_not_quoted(tmp_path):
-    names = {k: {"SeriesDescription": ("arterial Mustermann", "venous")[k % 2]} for k in range(8)}
+@pytest.mark.parametrize("keyword", ["SeriesDescription", "DerivationDescription", "AccessionNumber", "StationName"])
+def test_descriptions_that_alternate_are_not_quoted(tmp_path, keyword):
+    names = {k: {keyword: ("Mustermann 1", "venous")[k % 2]} for k in range(8)}
     build_series(tmp_path, phantom_hu(), per_slice=names)
-    assert "SeriesDescription (text not shown)" in refused(tmp_path)
+    assert f"{keyword} (text not shown)" in refused(tmp_path)
 
 
 def clock(seconds):

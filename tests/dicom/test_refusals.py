@@ -72,6 +72,11 @@ WRONG_SERIES = [
     ({"Modality": "MR"}, "0000.dcm is not CT. Found Modality MR"),
     ({"ImageOrientationPatient": [1, 0, 0, 0, 2, 0]}, "not two perpendicular unit vectors in 0000.dcm"),
     ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "holds localizers only: 0000.dcm"),
+    (
+        {"PixelSpacing": [0.00075, 0.0005]},
+        "PixelSpacing of 0000.dcm cannot be in millimetres. Found 0.00075 and 0.0005",
+    ),
+    ({"PixelSpacing": [750, 500]}, "PixelSpacing of 0000.dcm cannot be in millimetres. .* expected 0.5 to 2000 mm"),
     ({"Rows": 60000, "Columns": 60000}, "matrix size of 0000.dcm is not that of a CT. Found 60000 x 60000"),
 ]
 """Elements of every slice, and what is said."""

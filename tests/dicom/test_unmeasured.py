@@ -10,7 +10,7 @@ from tests.nifti_builder import save
 
 from lamella.dicom import read_series
 from lamella.errors import RefusedInput
-from lamella.physics.hounsfield import doubts, odd_slice, why_not_hu_volume
+from lamella.physics.hounsfield import doubts, odd_slice, take_turns, why_not_hu_volume
 from lamella.sources.source import inspect_source, read_source
 
 # SPEC C6
@@ -36,6 +36,7 @@ def masked(hu, value, margin=2):
 def read_both(tmp_path, hu):
     """The same values as DICOM and as NIfTI: what each reader says, refusal or notes."""
     build_series(tmp_path / "dicom", hu, **SIGNED)
+    tmp_path.mkdir(exist_ok=True)
     path = save(tmp_path / "in.nii", np.transpose(hu, (2, 1, 0)))
     said = []
     for source in (tmp_path / "dicom", path):
@@ -101,6 +102,24 @@ def test_a_slice_that_is_a_copy_of_its_neighbour_is_noted(tmp_path):
     hu[3] = hu[2]
     for said in read_both(tmp_path, hu):
         assert "1 slices hold the same pixels as the one before, the first " in said
+
+
+@pytest.mark.parametrize("second", ["contrast", "moved"])
+def test_slices_that_take_turns_are_noted_without_a_word_in_any_header(tmp_path, second):
+    hu = lungs_in_a_body(8)
+    for k, plane in enumerate(hu):
+        plane[10 + k : 40, 20:30] += 5  # an anatomy that changes
+    for said in read_both(tmp_path / "one", hu):
+        assert "take turns" not in said
+    hu[1::2] = np.roll(hu[1::2], 4, axis=2) if second == "moved" else np.where(hu[1::2] > 0, hu[1::2] + 90, hu[1::2])
+    for said in read_both(tmp_path / "two", hu):
+        assert "two scans, times or phases may take turns along the stack" in said
+
+
+def test_slices_of_nothing_but_noise_take_no_turns():
+    noise = np.random.default_rng(3).normal(0, 30, (12, 64, 64))
+    assert not take_turns(noise)
+    assert not take_turns(np.full((12, 64, 64), 40))
 
 
 @pytest.mark.parametrize("value", [0, -100, 40, 1000])

@@ -40,6 +40,9 @@ THICKNESS_MM = 0.01
 
 _NOT_ONE_STACK = "These slices do not belong to one stack: take them out, or put them in a folder of their own."
 
+FIELD_MM = (0.5, 2000.0)
+"""Sides of an image in mm: of micro-CT a few, of the widest bore 900. What lies beyond is in another unit."""
+
 MAX_SIDE_PX = 8192
 """Most rows or columns; CT has 512 to 2,048."""
 
@@ -135,7 +138,7 @@ def _check_alike(slices: Sequence[Slice], rounding: Rounding) -> None:
     _check_close(slices, "PixelSpacing", lambda one: one.pixel_mm, PIXEL_RELATIVE * min(slices[0].pixel_mm), "mm")
     _check_close(slices, "ImageOrientationPatient", lambda one: one.orientation, max(COSINE, rounding.angle), "")
     _check_close(slices, "SliceThickness", lambda one: (one.thickness_mm,), THICKNESS_MM, "mm")
-    for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate"):
+    for keyword in ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate", "PatientSex"):
         # Empty components of a name, and capitals, are spellings.
         stated = {id(one): text_of(one.header, keyword).strip(" ^=\0").casefold() for one in slices}
         stating = [one for one in slices if stated[id(one)]]
@@ -147,6 +150,12 @@ def _check_alike(slices: Sequence[Slice], rounding: Rounding) -> None:
         raise RefusedInput(
             f"The matrix size of {one.name} is not that of a CT. Found {one.rows} x {one.columns}; expected 1 to "
             f"{MAX_SIDE_PX}."
+        )
+    field = one.rows * one.pixel_mm[0], one.columns * one.pixel_mm[1]
+    if min(field) < FIELD_MM[0] or max(field) > FIELD_MM[1]:
+        raise RefusedInput(
+            f"PixelSpacing of {one.name} cannot be in millimetres. Found {one.pixel_mm[0]:g} and {one.pixel_mm[1]:g}, a field "
+            f"of {field[0]:.4g} x {field[1]:.4g} mm; expected {FIELD_MM[0]:g} to {FIELD_MM[1]:g} mm. Export the series again."
         )
 
 

@@ -25,14 +25,16 @@ _SINGLE_CHANGE = {
     "NominalPercentageOfCardiacPhase": True, "TriggerTime": False, "NominalCardiacTriggerDelayTime": False,
     "EchoNumbers": True, "KVP": True, "ContrastBolusAgent": False, "ContrastBolusStartTime": False,
     "ContrastBolusVolume": False, "ConvolutionKernel": False, "IrradiationEventUID": True, "SeriesNumber": True,
-    "ImageType": False, "FilterType": False, "SeriesDescription": False, "ProtocolName": False, "ImageComments": False,
-    "StackID": True, "ContrastBolusAgentAdministered": False, "ContrastBolusUsageSequence": False,
-    "ContrastBolusAgentSequence": False, "ContrastBolusRoute": False, "ContrastBolusStopTime": False,
-    "ContrastBolusTotalDose": False, "ContrastFlowRate": False, "ContrastFlowDuration": False,
-    "ContrastBolusIngredient": False, "ContrastBolusIngredientConcentration": False, "SeriesDate": False,
-    "SeriesTime": False, "AcquisitionUID": False, "TemporalPositionTimeOffset": False,
+    "ImageType": False, "FilterType": False, "SeriesDescription": False, "ProtocolName": False,
+    "ImageComments": False, "StackID": True, "ContrastBolusAgentAdministered": False,
+    "ContrastBolusUsageSequence": False, "ContrastBolusAgentSequence": False, "ContrastBolusRoute": False,
+    "ContrastBolusStopTime": False, "ContrastBolusTotalDose": False, "ContrastFlowRate": False,
+    "ContrastFlowDuration": False, "ContrastBolusIngredient": False, "ContrastBolusIngredientConcentration": False,
+    "SeriesDate": False, "SeriesTime": False, "AcquisitionUID": False, "TemporalPositionTimeOffset": False,
     "NominalPercentageOfRespiratoryPhase": True, "NominalRespiratoryTriggerDelayTime": False, "FrameLabel": False,
-    "FrameComments": False,
+    "FrameComments": False, "DerivationDescription": False, "StudyDate": False, "AccessionNumber": False,
+    "Manufacturer": False, "StationName": False, "DeviceSerialNumber": False, "ScanOptions": False,
+    "ReconstructionDiameter": False,
 }  # fmt: skip
 """What tells acquisitions apart -> whether a single slice that differs from those around it already counts."""
 
@@ -42,8 +44,9 @@ _DIMENSION = "DimensionIndexValues"
 _CONTRAST = "Contrast"
 """Elements that begin so tell something where they are missing, too."""
 
-_FREE_TEXT = {"SeriesDescription", "ProtocolName", "ImageComments", "FrameLabel", "FrameComments"}
-"""Not quoted in messages: it may hold a name."""
+_FREE_TEXT = {"SeriesDescription", "ProtocolName", "ImageComments", "FrameLabel", "FrameComments", "StationName",
+              "DerivationDescription", "AccessionNumber"}  # fmt: skip
+"""Not quoted in messages: it may hold or lead to a name."""
 
 _JOINED = {
     "ConvolutionKernel", "KVP", "PatientPosition", "EchoNumbers", "TemporalPositionIdentifier", "TemporalPositionIndex",
@@ -53,7 +56,7 @@ _JOINED = {
 """Noted where they change from one part of the stack to the next."""
 
 _COUNTED = ("InstanceNumber", "AcquisitionNumber", "AcquisitionTime", "ContentTime", "AcquisitionDateTime")
-_MOST_ROWS, _LEAST_IN_ROW = 24, 4
+_MOST_ROWS, _LEAST_IN_ROW, _LEAST_CHANGES = 24, 4, 3
 """Acquisitions that are told apart by numbers that take turns: a heart has 10 or 20 phases."""
 
 _SHOWN = 32
@@ -71,8 +74,6 @@ _TIMES = {
 
 _SLOW_S, _TURN_S = 30.0, 0.5
 """Reconstructions run side by side and end in any order; acquisitions that take turns do not, and lie this far apart."""
-
-_LEAST_CHANGES = 3
 
 INCOMPLETE = "incomplete"
 """Begins every note of `missing_parts`."""

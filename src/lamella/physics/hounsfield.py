@@ -56,6 +56,9 @@ _AIRY_NEIGHBOURS, _AIRY_NEIGHBOUR = 0.1, 0.3
 _TORN_ROWS, _BODY_SHARE = 4, 0.1
 """Rows of one value beside rows of which this share is body: as many are no measurement."""
 
+_LEAST_IN_TURN, _TURN_HU, _TURN_SHARE, _TURN_ALIKE, _BLOCKS = 6, 2.0, 0.8, 0.85, 32
+"""Slices take turns where so many are more like the next but one than like their neighbours, which differ by so much."""
+
 _MASKED_SHARE, _LOOKED_AT = 0.75, 16
 """No measured value fills so much of the corners; the border of what does is looked at in so many slices."""
 
@@ -181,6 +184,11 @@ def doubts(hu: NDArray[Any], names: Sequence[str]) -> list[str]:
             f"{len(empty)} slices hold a single value each, the first {empty[0]}: nothing was measured there, and the result "
             "has nothing there that was"
         )
+    if take_turns(hu):
+        notes.append(
+            f"every second slice, {names[0]}, {names[2]} and so on, is more like the next but one than like its neighbour: two "
+            "scans, times or phases may take turns along the stack"
+        )
     same = [k for k, (one, other) in enumerate(pairwise(hu)) if one.min() < one.max() and np.array_equal(one, other)]
     if same:
         notes.append(
@@ -188,6 +196,20 @@ def doubts(hu: NDArray[Any], names: Sequence[str]) -> list[str]:
             "images were computed"
         )
     return notes
+
+
+def take_turns(hu: NDArray[Any]) -> bool:
+    """Whether slices are more like the next but one than like their neighbours, which no single scan's slices are."""
+    side = max(2, min(hu.shape[1:]) // _BLOCKS)
+    rows, columns = hu.shape[1] // side, hu.shape[2] // side
+    if len(hu) < _LEAST_IN_TURN or not rows * columns:
+        return False
+    means = np.stack(
+        [p[: rows * side, : columns * side].reshape(rows, side, columns, side).mean(axis=(1, 3)) for p in hu]
+    )
+    one, two = (np.abs(means[step:] - means[:-step]).mean(axis=(1, 2)) for step in (1, 2))
+    nearest = np.minimum(one[:-1], one[1:])
+    return bool((two < _TURN_ALIKE * nearest).mean() >= _TURN_SHARE and np.median(nearest) > _TURN_HU)
 
 
 def _surround(hu: NDArray[Any]) -> str:

@@ -38,11 +38,14 @@ def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[s
     from lamella.sources.source import other_kernel
 
     warnings = []
-    frames = [_frame_uid(source), _frame_uid(like)]
-    if None not in frames and frames[0] != frames[1]:
+    if len({_text(source, "FrameOfReferenceUID"), _text(like, "FrameOfReferenceUID")} - {""}) > 1:
         warnings.append(
             "like: the two series have different frames of reference; their positions may not mean the same place."
         )
+    for keyword in ("PatientID", "StudyInstanceUID"):
+        stated = {_text(source, keyword), _text(like, keyword)} - {""}
+        if len(stated) > 1:
+            warnings.append(f"like: {keyword} differs between the two series; are they of the same scan?")
     if (kernels := other_kernel(source, like)) is not None:
         warnings.append(f"like: {kernels}")
     if getattr(like.header, "warnings", ()):
@@ -61,6 +64,9 @@ def like_warnings(source: Volume, like: Volume | None, grid: Geometry) -> list[s
     return warnings
 
 
-def _frame_uid(volume: Volume) -> str | None:
+def _text(volume: Volume, keyword: str) -> str:
+    """What the header of a DICOM series says; empty where it says nothing, or there is none."""
+    from lamella.dicom.elements import text_of
+
     slices = getattr(volume.header, "slices", ())
-    return str(slices[0].get("FrameOfReferenceUID", "")) or None if slices else None
+    return text_of(slices[0], keyword).strip() if slices else ""
