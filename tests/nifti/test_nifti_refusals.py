@@ -12,6 +12,7 @@ from tests.nifti_builder import affine_for, ct, patch, save
 
 from lamella.errors import RefusedInput
 from lamella.nifti.image import read_nifti
+from lamella.sources.source import inspect_source, read_source
 
 # SPEC C6
 
@@ -168,6 +169,17 @@ def test_colour_and_pairs_and_units(tmp_path):
     nib.save(image, tmp_path / "small.nii")
     with pytest.raises(RefusedInput, match=r"small.nii is not in millimetres"):
         read_nifti(tmp_path / "small.nii")
+
+
+@pytest.mark.parametrize("name", ["in.nii", "in.nii.gz", "IN.NII"])
+@pytest.mark.parametrize("data", [b"", b"hello", bytes(700), gzip.compress(b"hello")])
+def test_what_is_called_nifti_and_is_none(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(
+        RefusedInput, match=rf"{name} is no NIfTI file: it (is empty|does not begin as one)|{name} is cut off"
+    ):
+        read_source(tmp_path / name)
+    assert inspect_source(tmp_path / name).kind == "nifti"
 
 
 def test_a_header_that_is_none(tmp_path):

@@ -33,6 +33,9 @@ def header_of(name: str, head: bytes) -> Any:
     kind = nib.Nifti2Header if head[4:7] in (b"n+2", b"ni2") else nib.Nifti1Header
     if head[344:347] == b"ni1" or head[4:7] == b"ni2":
         raise RefusedInput(f"The NIfTI {name} is a .hdr/.img pair. Expected a single .nii or .nii.gz file: convert it.")
+    if head[344:347] != b"n+1" and head[4:7] != b"n+2":
+        what = "is empty" if not head else "does not begin as one"
+        raise RefusedInput(f"{name} is no NIfTI file: it {what}. Copy or export it again.")
     try:
         # Unchecked: nibabel's own check repairs zero spacings and prints to standard error.
         return kind(head[: kind.sizeof_hdr], check=False)

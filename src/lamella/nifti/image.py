@@ -86,15 +86,21 @@ _PLAIN = NiftiHeader("", (2, 1, 0), (False, False, False), 1, ())
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the file's first bytes, inflated where they are gzip, are a NIfTI header (also of a .hdr/.img pair)."""
+    """Whether the file's first bytes, inflated where they are gzip, are a NIfTI header (also of a .hdr/.img pair).
+
+    What is called NIfTI and is nothing else that is read counts, too: its reader says what is wrong with it.
+    """
     with path.open("rb") as file:
         head = file.read(2)
         file.seek(0)
         try:
             head = gzip.GzipFile(fileobj=file).read(_HEADER_BYTES) if head == _GZIP else file.read(_HEADER_BYTES)
         except (OSError, EOFError, zlib.error):
-            return path.name.endswith((".nii", ".nii.gz"))
-    return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
+            head = b""
+    if head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
+        return True
+    other = head[:2] == b"PK" or head[128:132] == b"DICM"
+    return path.name.lower().endswith((".nii", ".nii.gz")) and not other
 
 
 def read_nifti(path: Path, thickness_mm: float | None = None, repair: RepairKind | None = None) -> Volume:
