@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from pydicom import uid
@@ -56,6 +58,23 @@ def test_padding_around_a_right_scale_is_air(tmp_path, inside):
     hu = body_hu(4, 64) if inside == "air" else np.rint(plane[inside] + noise).astype(np.int16)
     build_series(tmp_path, in_a_circle(hu, -2000), **SIGNED)
     np.testing.assert_array_equal(read_series(tmp_path).hu, in_a_circle(hu, -1024))
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"RescaleIntercept": -824}, "everything around the body is near -80[0-9] HU, where air should be near -1000"),
+        ({"RescaleIntercept": -600}, "everything around the body is near -57[0-9] HU, where air should be near -1000"),
+        ({"RescaleSlope": 0.5}, "hardly anything in the body is denser than -300 HU"),
+    ],
+)
+def test_a_scale_that_is_possible_and_unlikely_is_noted(tmp_path, tags, said):
+    hu = np.where(body_hu(4, 64) > 300, 40, body_hu(4, 64))
+    build_series(tmp_path / "right", hu)
+    build_series(tmp_path / "wrong", hu, tags=tags)
+    assert not any("RescaleIntercept" in note for note in read_series(tmp_path / "right").header.notes)
+    (note,) = [one for one in read_series(tmp_path / "wrong").header.notes if "RescaleIntercept may be wrong" in one]
+    assert re.search(said, note)
 
 
 def test_noise_of_air_that_is_too_high_is_no_lung(tmp_path):

@@ -59,6 +59,9 @@ _TORN_ROWS, _BODY_SHARE = 4, 0.1
 _LEAST_IN_TURN, _TURN_HU, _TURN_SHARE, _TURN_ALIKE, _BLOCKS = 6, 2.0, 0.8, 0.85, 32
 """Slices take turns where so many are more like the next but one than like their neighbours, which differ by so much."""
 
+_NOT_AIR_HU, _NOISE_HU, _DENSER_SHARE = -920, 300, 0.05
+"""Air without much noise is not above this; of what is denser than air in a body, more than this share is denser than fat."""
+
 _MASKED_SHARE, _LOOKED_AT = 0.75, 16
 """No measured value fills so much of the corners; the border of what does is looked at in so many slices."""
 
@@ -178,6 +181,7 @@ def doubts(hu: NDArray[Any], names: Sequence[str]) -> list[str]:
             f"everything around the body is {level:g} HU, where air should be near -1000: if it was masked or filled, set it "
             "to -1000; edges beside it are made thin as if it had been measured"
         )
+    notes += _scale_doubts(hu)
     empty = [name for name, plane in zip(names, hu, strict=True) if plane.min() == plane.max()]
     if 0 < len(empty) < len(hu):
         notes.append(
@@ -196,6 +200,24 @@ def doubts(hu: NDArray[Any], names: Sequence[str]) -> list[str]:
             "images were computed"
         )
     return notes
+
+
+def _scale_doubts(hu: NDArray[Any]) -> list[str]:
+    """Notes on a scale that is possible and unlikely: air that is not near -1000, a body that is hardly denser than air."""
+    corners, step = _corners(hu), max(1, min(hu.shape[1:]) // _SAMPLED_PX)
+    sample = hu[:, ::step, ::step]
+    level, low, high = (float(one) for one in np.percentile(corners, (50, 1, 99)))
+    wrong = "RescaleSlope or RescaleIntercept may be wrong"
+    if (
+        _NOT_AIR_HU < level <= AIR_BELOW_HU
+        and high - low < _NOISE_HU
+        and np.percentile(sample, 1) >= low - (high - low)
+    ):
+        return [f"everything around the body is near {level:.0f} HU, where air should be near -1000: {wrong}"]
+    dense = sample[sample > _NOT_AIR_HU]
+    if high < _SURROUND_HU and dense.size >= _LEAST_PIXELS and (dense > _FAT_HU).mean() < _DENSER_SHARE:
+        return [f"hardly anything in the body is denser than {_FAT_HU} HU, as fat, water and muscle are: {wrong}"]
+    return []
 
 
 def take_turns(hu: NDArray[Any]) -> bool:
