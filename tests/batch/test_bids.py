@@ -9,11 +9,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.batch.cohort import run
 from tests.dicom_builder import body_hu
 
 from lamella.batch.bids import describe_data_set, place_result
 from lamella.batch.making import Making
 from lamella.batch.worker import Worker
+from lamella.files.lock import lock
 from lamella.nifti.image import read_nifti
 from lamella.selection.bids import bids_name
 from lamella.selection.find import find_series
@@ -74,6 +76,18 @@ def test_a_cohort_of_bids_becomes_a_derived_one(tmp_path: Path, tiny_model: Path
     described = json.loads((out / "dataset_description.json").read_text())
     assert (described["DatasetType"], described["GeneratedBy"][0]["Name"]) == ("derivative", "Lamella")
     assert [one.verdict for one in choose(find_series([out]), SeriesRules(take="all"))] == ["passed over"] * 2
+
+
+def test_a_run_that_is_refused_leaves_nothing_that_keeps_the_next_one_out(tmp_path: Path, tiny_model: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write(source / "sub-01" / "ct" / "sub-01_ct.nii.gz", 1)
+    out.mkdir()
+    held = lock(out / ".batch.lock")
+    assert held is not None
+    told = run(source, out, "--bids", "--model", tiny_model, "--device", "cpu")
+    held.release()
+    assert (told.returncode, "Another run is at work" in told.stderr) == (2, True)
+    assert [one.name for one in out.iterdir() if not one.name.startswith(".")] == []
 
 
 def test_a_result_that_was_made_again_is_placed_again(tmp_path: Path) -> None:

@@ -75,3 +75,20 @@ def test_a_port_that_is_taken_is_said(state: Path) -> None:
     with pytest.raises(LamellaError, match=rf"cannot listen at 127.0.0.1:{http.port}"):
         HttpServer(build_app(state, http), http).start()
     one.stop()
+
+
+def test_the_node_answers_under_any_address_that_is_this_machine_alone(state: Path) -> None:
+    for host, name in (("::1", "[::1]:80"), ("127.0.0.2", "127.0.0.2")):
+        assert client(state, HttpSettings(80, host), host=name).get("/").text == "a page"
+        assert client(state, HttpSettings(80, host), host="evil.example").get("/").status_code == 400
+
+
+def test_behind_a_proxy_of_this_machine_the_token_is_what_counts(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(SECRET)
+    one = client(state, HttpSettings(80, token_file=tmp_path / "token"), host="thin.hospital.example")
+    assert one.get("/").status_code == 401
+    assert one.get("/", headers={"Authorization": f"Bearer {SECRET}"}).text == "a page"
+    given = one.post("/login", data={"token": SECRET}, headers={"Origin": "https://thin.hospital.example"})
+    assert given.text == "a page"
+    evil = {"Origin": "https://evil.example"}
+    assert one.post("/login", data={"token": SECRET}, headers=evil).status_code == 403

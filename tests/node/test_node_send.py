@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_a_clock_that_goes_back_keeps_nothing_waiting(tmp_path: Path, monkeypatc
     monkeypatch.setattr(time, "time", lambda: now - 1e6)
     assert sender.step()
     assert read_json(states.rounds("working")[0].folder / "send.json")["away"]["tries"] == 2
+    states.close()
+
+
+def test_a_round_that_cannot_be_finished_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """Somebody copied a round to where it goes."""
+    states, sender = waiting_round(tmp_path, RetrySettings())
+    (one,) = states.rounds("working")
+    write_json(one.folder / "send.json", {"away": {"sent": ["k"]}})
+    other = states.root / "working" / f"{KEY[:-1]}1-0001"
+    shutil.copytree(one.folder, other)
+    shutil.copytree(one.folder, states.root / "sent" / one.name)
+    sender.step()
+    assert [left.name for left in states.rounds("working")] == [one.name]
+    assert other.name in [done.name for done in states.rounds("sent")]
+    assert read_json(one.folder / "send.json") == {"away": {"sent": ["k"]}}  # as it was
     states.close()
 
 

@@ -55,6 +55,7 @@ def test_peers_of_both_kinds() -> None:
         ),
         ({"work": {"threads": 0}}, "work.threads must be 1 or more, or null. Found 0"),
         ({"work": {"hours": ["8", "9"]}}, 'work.hours must be two times such as "20:00"'),
+        ({"work": {"hours": ["20:00", "20:00"]}}, "work.hours must be two different times"),
         ({"close_after_s": 0}, "close_after_s must be above 0"),
         ({"rules": {"kernel": "("}}, "The rule kernel is no regular expression"),
         ({"rules": {"thicknes_mm": [1, 2]}}, "Unknown key rules.thicknes_mm. Nearest: rules.thickness_mm"),

@@ -15,6 +15,7 @@ from lamella.node.closing import OpenStudies
 from lamella.node.journal import Journal, hashed
 from lamella.node.settings import DicomSettings, NodeSettings
 from lamella.node.states import FINAL, STATES, Round, States, read_json, write_json
+from lamella.node.studies import overview
 
 KEY = hashed("1.2.3")
 
@@ -186,3 +187,33 @@ def test_what_else_lies_in_the_folders_is_left_alone(tmp_path: Path) -> None:
     assert places(states) == {}
     assert all((states.root / name / "Thumbs.db").is_file() for name in STATES)
     states.close()
+
+
+def test_a_study_that_somebody_put_into_incoming_is_not_taken_away(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "incoming" / "DOE" / "slice.dcm"
+    file.parent.mkdir(parents=True)
+    file.write_text("whatever")
+    states = States(tmp_path / "state")
+    settings = NodeSettings(state=states.root, dicom=DicomSettings("LAMELLA", 104))
+    assert OpenStudies(settings, states, Journal(states.root)).close_quiet() == []
+    assert file.is_file()
+    assert "DOE" not in str(overview(settings, states, None, ""))  # it may be somebody's name
+    states.close()
+
+
+def test_a_round_that_was_put_back_by_hand_keeps_no_study_open(states: States) -> None:
+    receive(states, "a")
+    back = states.close_study(KEY)
+    aside = states.root.parent / back.name
+    back.folder.rename(aside)
+    after = States(states.root.parent / "restored")
+    aside.rename(after.root / "sent" / back.name)
+    receive(after, "b")
+    late = after.close_study(KEY)
+    assert (late.number, names(late)) == (2, ["a", "b"])
+    after.close()
+
+
+def test_nobody_else_on_the_machine_reads_a_new_state_folder(tmp_path: Path) -> None:
+    States(tmp_path / "new" / "state").close()
+    assert (tmp_path / "new" / "state").stat().st_mode & 0o777 == 0o700

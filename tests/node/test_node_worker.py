@@ -170,3 +170,34 @@ def test_a_model_that_is_not_there_is_said_at_the_start(settings: NodeSettings) 
     worker = Worker(replace(settings, thin=NodeThin(model="nowhere")))
     with pytest.raises(LamellaError, match="There is no model 'nowhere'"):
         worker.start()
+
+
+def test_a_worker_that_cannot_start_costs_no_study_its_place(
+    settings: NodeSettings, states: States, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's disk is away for a while, after the worker died: studies wait, and are made when it is back."""
+    monkeypatch.setattr("lamella.node.dispatch._START_AGAIN_S", 0.01, raising=False)
+    put(states, 1)
+    away = tmp_path / "away"
+    one = dispatcher(replace(settings, thin=replace(settings.thin, model=str(away))), states)
+    assert not one.step()
+    (waiting,) = states.rounds("ready")
+    assert "attempts" not in waiting.facts()
+    shutil.copytree(tiny_model, away)
+    assert one.step()
+    assert [made.made for made in states.rounds("working")] == [True]
+    one.stop()
+
+
+def test_a_round_that_cannot_be_moved_keeps_no_other_waiting(settings: NodeSettings, states: States) -> None:
+    """Somebody copied a round back into the queue, and it is still in work."""
+    put(states, 1)
+    put(states, 2)
+    copied, other = states.rounds("ready")
+    shutil.copytree(copied.folder, states.root / "working" / copied.name)
+    one = dispatcher(settings, states)
+    one.step()
+    one.step()
+    assert [left.name for left in states.rounds("ready")] == [copied.name]
+    assert states.find(other.name).made  # type: ignore[union-attr]
+    one.stop()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +16,7 @@ from tests.dicom_builder import body_hu, build_series
 
 from lamella.cli import main
 from lamella.dicom import read_series
-from lamella.errors import UsageError
+from lamella.errors import RefusedInput, UsageError
 from lamella.selection.find import Reading, find_series
 from lamella.selection.rules import SeriesRules, choose
 from lamella.sources.source import read_source
@@ -145,3 +147,51 @@ def test_what_will_be_repaired_is_not_refused(tmp_path: Path) -> None:
     assert "1 slice is missing" in (find_series([tmp_path])[0].summary.refusal or "")
     assert find_series([tmp_path], reading=Reading(repair="gap"))[0].summary.refusal is None
     assert find_series([tmp_path], reading=Reading(thickness_mm=3.0))[0].summary.refusal is not None
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Path]:
+    """A folder below `tmp_path / "studies"` that this user may not list, whoever it is."""
+    study(tmp_path / "studies" / "one", 1)
+    closed = tmp_path / "studies" / "closed"
+    study(closed, 2)
+    closed.chmod(0)
+    root, above = os.geteuid() == 0, [folder for folder in tmp_path.parents if folder.stat().st_mode & 0o5 != 0o5]
+    modes = {folder: folder.stat().st_mode for folder in (*above, tmp_path)}
+    if root:  # may list everything
+        for folder in modes:
+            folder.chmod(0o755)
+        os.seteuid(65534)
+    yield closed
+    if root:
+        os.seteuid(0)
+    for folder, mode in modes.items():
+        folder.chmod(mode & 0o7777)
+    closed.chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over_in_silence(private: Path) -> None:
+    decisions = choose(find_series([private.parent]), SeriesRules())
+    assert [(one.series.id, one.verdict) for one in decisions] == [
+        (f"{ROOT}.1.1", "chosen"),
+        ("unlisted-folders", "refused"),
+    ]
+    assert "1 folder, which this user may not list" in decisions[1].reason
+    with pytest.raises(RefusedInput, match=r"closed cannot be listed: Permission denied"):
+        read_series(private.parent)
+
+
+def test_linked_folders_that_lead_elsewhere_are_said(tmp_path: Path) -> None:
+    study(tmp_path / "studies" / "one", 1)
+    study(tmp_path / "elsewhere", 2)
+    (tmp_path / "studies" / "latest").symlink_to(tmp_path / "studies" / "one", target_is_directory=True)
+    (tmp_path / "studies" / "circle").symlink_to(tmp_path / "studies", target_is_directory=True)
+    assert [one.id for one in find_series([tmp_path / "studies"])] == [f"{ROOT}.1.1"]
+    (tmp_path / "studies" / "two").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    decisions = choose(find_series([tmp_path / "studies"]), SeriesRules())
+    assert [(one.series.id, one.verdict) for one in decisions] == [
+        (f"{ROOT}.1.1", "chosen"),
+        ("linked-folders", "refused"),
+    ]
+    both = find_series([tmp_path / "studies", tmp_path / "elsewhere"])
+    assert [one.id for one in both] == [f"{ROOT}.1.1", f"{ROOT}.2.1"]

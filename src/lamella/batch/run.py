@@ -116,8 +116,6 @@ def run_batch(
         decisions = plan_batch(request, progress)
         making.ready()
         out.mkdir(parents=True, exist_ok=True)
-        if request.making.bids:
-            describe_data_set(out)
         cases = [_unwanted(one) for one in decisions if one.verdict != "chosen"]
         todo = [one.series for one in decisions if one.verdict == "chosen"]
 
@@ -128,6 +126,9 @@ def run_batch(
 
         with _alone(request, out):
             try:
+                write()  # first of all: by its records a folder is known as a batch
+                if request.making.bids:
+                    describe_data_set(out)
                 _make(making, todo, cases, told, write)
             except BaseException:
                 write()
@@ -143,7 +144,6 @@ def _make(
     write: Callable[[], object],
 ) -> None:
     """Make what is to do, note it in `cases`, and `write` now and then."""
-    write()
     began = written = time.monotonic()
     computed = 0
     for ended, finished in enumerate(making.run(todo), 1):

@@ -121,7 +121,7 @@ def is_zip(head: bytes) -> bool:
 def _folder(folder: Path) -> Archive:
     entries: list[Entry] = []
     linked, special = 0, 0
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_refuse_unlisted):
         folders.sort()
         linked += sum(os.path.islink(os.path.join(root, name)) for name in folders)
         for name in sorted(names):
@@ -143,6 +143,14 @@ def _folder(folder: Path) -> Archive:
         what = "entries are not regular files" if special > 1 else "entry is not a regular file"
         notes.append(f"{special} {what} (broken link, pipe), ignored")
     return Archive(tuple(entries), tuple(notes))
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    """Slices may lie there."""
+    raise RefusedInput(
+        f"The folder {shown_name(Path(error.filename))} cannot be listed: {error.strerror}. Expected one that this user may "
+        "read. Change its permissions."
+    )
 
 
 def _path_entry(path: Path) -> Entry:

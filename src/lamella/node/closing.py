@@ -32,10 +32,9 @@ class OpenStudies:
     def __init__(self, settings: NodeSettings, states: States, journal: Journal) -> None:
         self._settings, self._states, self._journal = settings, states, journal
         self._open: dict[str, _Open] = {}
-        for folder in (states.root / "incoming").iterdir():
-            if folder.is_dir():
-                files = [entry.stat().st_size for entry in os.scandir(states.incoming(folder.name))]
-                self._open[folder.name] = _Open(len(files), sum(files), time.monotonic())
+        for key in states.receiving():
+            files = [entry.stat().st_size for entry in os.scandir(states.incoming(key))]
+            self._open[key] = _Open(len(files), sum(files), time.monotonic())
 
     def full(self, key: str, size: int) -> str | None:
         """Why an instance of so many bytes has no place; None where it has."""

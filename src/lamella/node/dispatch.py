@@ -13,12 +13,15 @@ from typing import Any
 
 from lamella.dicom.read import SeriesSummary
 from lamella.errors import LamellaError
+from lamella.node.aside import Aside
 from lamella.node.journal import Journal
 from lamella.node.processes import Died, Worker, look_through
 from lamella.node.send import hand_over, take_back
 from lamella.node.settings import NodeSettings
 from lamella.node.states import Round, State, States
 from lamella.node.worker import EARLIER, Done, Job
+
+_START_AGAIN_S = 5.0
 
 
 class Dispatcher:
@@ -32,24 +35,24 @@ class Dispatcher:
 
     def __init__(self, settings: NodeSettings, states: States, journal: Journal) -> None:
         self._settings, self._states, self._journal = settings, states, journal
-        self.worker, self._stopping = Worker(settings), False
+        self.worker, self._stopping, self._aside = Worker(settings), False, Aside()
 
     def step(self) -> bool:
         """Work on the study that waits longest; returns whether there was one, and it was time for it."""
         hours = self._settings.work.hours
         if hours is not None and not _within(hours, datetime.now().strftime("%H:%M")):
             return False
-        with self._states.guard:
-            waiting = self._states.rounds("ready")
-            if not waiting:
-                return False
-            one = self._states.move(waiting[0], "working")
+        one = self._next()
+        if one is None or not self._worker_runs():
+            return False
         try:
+            one = self._states.move(one, "working")
             self._do(one)
-        except OSError as error:  # a full disk, or somebody moved the folder
+        except OSError as error:  # a full disk, or somebody moved, copied or owns the folder
             self._journal.note(
                 "not worked on", level=logging.ERROR, round=one.name, reason=os.strerror(error.errno or 0)
             )
+            self._aside.put(one)
             self._wait_again(one)
             return False
         return True
@@ -58,6 +61,22 @@ class Dispatcher:
         """End the worker; the study that it was working on waits again, as if it had not been begun."""
         self._stopping = True
         self.worker.end()
+
+    def _next(self) -> Round | None:
+        return next((one for one in self._states.rounds("ready") if not self._aside.holds(one)), None)
+
+    def _worker_runs(self) -> bool:
+        """Start the worker where it does not run. What keeps it from starting is no fault of the studies, so these wait."""
+        if self._stopping:
+            return False
+        try:
+            self.worker.start()
+        except (LamellaError, Died, TimeoutError) as error:
+            reason = str(error) or "it took too long"
+            self._journal.note("worker does not start", level=logging.ERROR, reason=reason)
+            time.sleep(_START_AGAIN_S)
+            return False
+        return True
 
     def _do(self, one: Round) -> None:
         attempts = int(one.facts().get("attempts", 0)) + 1

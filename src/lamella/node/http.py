@@ -26,7 +26,7 @@ from lamella import __version__
 from lamella.errors import LamellaError, UsageError
 from lamella.node.access import PlainHeaders, SameOrigin, TokenCheck, login_routes
 from lamella.node.journal import LOG
-from lamella.node.settings import HttpSettings, is_loopback
+from lamella.node.settings import HttpSettings
 from lamella.node.states import STATES
 
 _SHORTEST_TOKEN = 16
@@ -66,8 +66,10 @@ def build_app(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     checks = [Middleware(PlainHeaders)]
-    if is_loopback(http.host):  # no page of another site may ask under a name of its own
-        checks.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"]))
+    if http.token_file is None:  # no page of another site may ask under a name of its own
+        checks.append(
+            Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", in_address(http.host)])
+        )
     checks.append(Middleware(SameOrigin))
     routes = [Route("/health", health), Route("/ready", ready), Route("/metrics", metrics), *pages]
     if http.token_file is not None:
@@ -75,6 +77,11 @@ def build_app(
         checks.append(Middleware(TokenCheck, token=token))
         routes += login_routes(token)
     return Starlette(routes=routes, middleware=checks, exception_handlers={Exception: _unexpected})
+
+
+def in_address(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

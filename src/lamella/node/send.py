@@ -7,11 +7,13 @@ that broke off is sent again as a whole: its UIDs are the same, so the peer has 
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 from lamella.batch.record import RECORD
+from lamella.node.aside import Aside
 from lamella.node.journal import Journal
 from lamella.node.send_dicom import Unsent, store
 from lamella.node.send_web import stow
@@ -31,21 +33,33 @@ class Sender:
 
     def __init__(self, settings: NodeSettings, states: States, journal: Journal, peer: Peer | None) -> None:
         self._settings, self._states, self._journal, self._peer = settings, states, journal, peer
+        self._aside = Aside()
 
     def step(self) -> bool:
         """Send what is due; returns whether there was anything."""
         acted = False
         for one in self._states.rounds("working"):
-            if not one.made:
+            if not one.made or self._aside.holds(one):
                 continue
-            peer = self._peer if self._peer in _wanted(one, self._settings) else None
-            if peer is not None and not self._due(one, peer):
-                continue
-            if peer is not None and (unsent := self._unsent(one, peer)):
-                self._send(one, peer, unsent)
-                acted = True
-            self._finish_if_sent(one)
+            try:
+                acted = self._hand_on(one) or acted
+            except OSError as error:  # a full disk, or somebody moved, copied or owns the folder
+                reason = os.strerror(error.errno or 0)
+                self._journal.note("not handed on", level=logging.ERROR, round=one.name, reason=reason)
+                self._aside.put(one)
         return acted
+
+    def _hand_on(self, one: Round) -> bool:
+        """Send a round to the peer if it is due, and finish it if all have it; returns whether there was anything to send."""
+        known, peer = read_json(one.folder / SENT), self._peer
+        wanted = _wanted(known, self._settings)
+        if wanted and (peer is None or peer not in wanted or not self._due(known, peer)):
+            return False
+        unsent = self._unsent(one, peer) if wanted and peer is not None else {}
+        if peer is not None and unsent:
+            self._send(one, peer, unsent)
+        self._finish_if_sent(one)
+        return bool(unsent)
 
     def _unsent(self, one: Round, peer: Peer) -> dict[str, Path]:
         """Key and folder of each series that the peer does not have."""
@@ -53,8 +67,8 @@ class Sender:
         cases = {read_json(case / RECORD).get("key", ""): case for case in sorted(one.result.iterdir())}
         return {key: folder for key, folder in cases.items() if key not in there}
 
-    def _due(self, one: Round, peer: Peer) -> bool:
-        wait = read_json(one.folder / SENT).get(peer.name, {}).get("next", 0) - time.time()
+    def _due(self, known: dict[str, Any], peer: Peer) -> bool:
+        wait = known.get(peer.name, {}).get("next", 0) - time.time()
         return bool(wait <= 0 or wait > self._settings.retry.longest_s)  # later than that: somebody set the clock back
 
     def _send(self, one: Round, peer: Peer, unsent: dict[str, Path]) -> None:
@@ -65,13 +79,17 @@ class Sender:
             except Unsent as error:
                 self._failed(one, peer, str(error))
                 return
+            except Exception as error:  # what a peer's answer did to a library; the text may quote a header
+                self._failed(one, peer, f"an error that was not expected ({type(error).__name__})")
+                return
             self._note(one, peer, sent=key, tries=0, next=0)
             seconds = round(time.monotonic() - began, 1)
             self._journal.note("sent", round=one.name, peer=peer.name, instances=len(files), seconds=seconds)
 
     def _finish_if_sent(self, one: Round) -> None:
         with self._states.guard:  # whoever sent last finishes it
-            if one.made and not any(self._unsent(one, peer) for peer in _wanted(one, self._settings)):
+            wanted = _wanted(read_json(one.folder / SENT), self._settings)
+            if one.made and not any(self._unsent(one, peer) for peer in wanted):
                 self._states.finish(one, "sent", str(one.facts().get("reason", "")))
                 self._journal.note("finished", round=one.name)
 
@@ -112,9 +130,9 @@ def send_again(states: States, one: Round, peer: str | None = None) -> None:
             states.move(one, "working")
 
 
-def _wanted(one: Round, settings: NodeSettings) -> list[Peer]:
-    """Who gets a round: the peers of `send_to`, and those that somebody asked for."""
-    asked = {name for name, facts in read_json(one.folder / SENT).items() if facts.get("asked")}
+def _wanted(known: dict[str, Any], settings: NodeSettings) -> list[Peer]:
+    """Who gets a round: the peers of `send_to`, and those that somebody asked for, as its `send.json` says."""
+    asked = {name for name, facts in known.items() if facts.get("asked")}
     return [peer for peer in settings.peers if peer.name in asked or peer in settings.receivers]
 
 

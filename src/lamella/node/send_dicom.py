@@ -14,6 +14,7 @@ from lamella.node.settings import NodeSettings, Peer
 _TAKEN = {0x0000, 0x0111, 0xB000, 0xB006, 0xB007}
 """PS3.4 B.2.3: success and warnings; duplicate SOP instance (PS3.7 C.5.6): the peer has it."""
 
+_NO_CONTEXT = "it takes no CT images in the transfer syntax of the result"
 _REJECTED = {1: "for good", 2: "for now"}
 
 
@@ -45,13 +46,15 @@ def store(files: Sequence[Path], peer: Peer, settings: NodeSettings) -> None:
         if association.is_rejected:
             result = getattr(association.acceptor.primitive, "result", 0)
             raise Unsent(f"it rejected the association {_REJECTED.get(result, '')}".strip())
+        if association.rejected_contexts:
+            raise Unsent(_NO_CONTEXT)
         raise Unsent("no association: it is not there, or speaks no TLS as we do")
     try:
         for number, file in enumerate(files, start=1):
             try:
                 status = association.send_c_store(file, msg_id=number % 65536).get("Status")
             except ValueError:
-                raise Unsent("it takes no CT images in the transfer syntax of the result") from None
+                raise Unsent(_NO_CONTEXT) from None
             except RuntimeError:
                 status = None
             if status is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import requests
 from dicomweb_client.api import DICOMwebClient
@@ -16,6 +17,8 @@ from lamella.node.settings import NodeSettings, Peer
 
 _HAS_IT = 0x0111
 """FailureReason of an instance that the server has already (PS3.7 C.5.6)."""
+
+_ANSWERS = ("application/dicom+json", "application/json", "application/dicom+xml", "application/xml")
 
 
 class _Bearer(AuthBase):
@@ -36,6 +39,7 @@ def stow(files: Sequence[Path], peer: Peer, settings: NodeSettings) -> None:
     logging.getLogger("dicomweb_client").setLevel(logging.CRITICAL)
     session = requests.Session()
     session.trust_env = False  # no proxy, and no password from a file that nobody thinks of
+    session.hooks["response"].append(_check)
     if peer.ca is not None:
         session.verify = str(peer.ca)
     if peer.token_file is not None:
@@ -56,4 +60,18 @@ def stow(files: Sequence[Path], peer: Peer, settings: NodeSettings) -> None:
         if item.get("FailureReason") != _HAS_IT
     ]
     if failed:
-        raise Unsent(f"it did not take {len(failed)} of {len(files)} instances (FailureReason {failed[0]:04X})")
+        raise Unsent(f"it did not take {len(failed)} of {len(files)} instances (FailureReason {failed[0] or 0:04X})")
+
+
+def _check(response: requests.Response, *_: Any, **__: Any) -> None:
+    """Before the client sees an answer: it would follow to another host, and take for success what it cannot read.
+
+    Raises:
+        Unsent: the answer leads elsewhere, or is none of DICOMweb.
+    """
+    if 300 <= response.status_code < 400:
+        raise Unsent(f"it answered HTTP {response.status_code}; the node connects to no other address")
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if response.ok and response.content and kind not in _ANSWERS:
+        raise Unsent(f"it answered HTTP {response.status_code} with something that is no DICOMweb answer")
+    response.headers["Content-Type"] = kind  # the client knows it without parameters alone

@@ -19,7 +19,7 @@ from lamella.errors import LamellaError, UsageError
 from lamella.machine.extras import require
 from lamella.node.closing import OpenStudies
 from lamella.node.dispatch import Dispatcher
-from lamella.node.http import HttpServer, build_app, read_token
+from lamella.node.http import HttpServer, build_app, in_address, read_token
 from lamella.node.journal import LOG, Journal
 from lamella.node.pages import Pages
 from lamella.node.processes import Died
@@ -96,7 +96,7 @@ class Node:
             thread = threading.Thread(target=self._repeat, args=(name, step), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
-        page = None if http is None else f"http://{http.host}:{http.port}/"
+        page = None if http is None else f"http://{in_address(http.host)}:{http.port}/"
         self.journal.note("started", aet=dicom.aet, host=dicom.host, port=dicom.port, page=page)
 
     def not_ready(self) -> str:

@@ -173,6 +173,11 @@ class WorkSettings:
             raise UsageError(f"work.threads must be 1 or more, or null. Found {self.threads}.")
         if self.hours is not None and not all(map(_TIME.fullmatch, self.hours)):
             raise UsageError(f'work.hours must be two times such as "20:00". Found {list(self.hours)}.')
+        if self.hours is not None and self.hours[0] == self.hours[1]:
+            raise UsageError(
+                f"work.hours must be two different times; with equal ones nothing would ever begin. Found {list(self.hours)}. "
+                "Leave hours out to work all day."
+            )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ STATES: tuple[State, ...] = ("incoming", "ready", "working", "sent", "refused", 
 FINAL: tuple[State, ...] = ("sent", "refused", "failed")
 SOURCE, RESULT, FACTS, SENT = "source", "result", "round.json", "send.json"
 
-_ROUND = re.compile(r"([0-9a-f]{32}s?)-(\d{4,})")
+_KEY = re.compile(r"[0-9a-f]{32}s?")
+_ROUND = re.compile(rf"({_KEY.pattern})-(\d{{4,}})")
 _TEMPORARY = "tmp"
 
 
@@ -87,6 +88,7 @@ class States:
 
     def __init__(self, root: Path) -> None:
         self.root, self.guard = root, threading.RLock()
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds patients; an existing one stays as open as it is
         for name in (*STATES, _TEMPORARY):
             (root / name).mkdir(parents=True, exist_ok=True)
         try:
@@ -118,6 +120,14 @@ class States:
         """Folder of a study that is being received."""
         return self.root / "incoming" / key / SOURCE
 
+    def receiving(self) -> list[str]:
+        """Keys of the studies that are being received; whatever else somebody put there is left alone."""
+        return sorted(
+            folder.name
+            for folder in (self.root / "incoming").iterdir()
+            if _KEY.fullmatch(folder.name) and folder.is_dir()
+        )
+
     def begin(self, key: str) -> None:
         """Make `incoming(key)`. Hold `guard`."""
         folder = self.incoming(key)
@@ -139,7 +149,10 @@ class States:
 
     def latest(self, key: str) -> Round | None:
         """The newest round of a study that is still there."""
-        for number in range(self._latest.get(key, 0), 0, -1):
+        newest = self._latest.get(key, 0)
+        while self.find(f"{key}-{newest + 1:04d}"):  # somebody put it there by hand
+            newest = self._latest[key] = newest + 1
+        for number in range(newest, 0, -1):
             if found := self.find(f"{key}-{number:04d}"):
                 return found
         return None
@@ -207,9 +220,9 @@ class States:
         for state in STATES[1:]:
             for one in self.rounds(state):
                 self._latest[one.key] = max(one.number, self._latest.get(one.key, 0))
-        for folder in (self.root / "incoming").iterdir():
-            if folder.is_dir() and not any((folder / SOURCE).glob("*")):  # begun, and killed before the first instance
-                shutil.rmtree(folder)
+        for key in self.receiving():
+            if not any(self.incoming(key).glob("*")):  # begun, and killed before the first instance
+                shutil.rmtree(self.root / "incoming" / key)
         for one in self.rounds("working"):
             if not one.made:
                 self.move(one, "ready")

@@ -28,7 +28,7 @@ def overview(settings: NodeSettings, states: States, progress: Progress | None, 
         not_ready: why the node cannot work; empty where it can.
     """
     rounds: dict[State, list[Round]] = {state: states.rounds(state) for state in STATES[1:]}
-    incoming = [_incoming(folder) for folder in sorted((states.root / "incoming").iterdir())]
+    incoming = [_incoming(states.root / "incoming" / key) for key in states.receiving()]
     sending = [one for one in rounds["working"] if one.made]
     shown = [one for state in STATES[1:] for one in (rounds[state][-SHOWN:] if state in FINAL else rounds[state])]
     counts = {"incoming": len(incoming), **{state: len(found) for state, found in rounds.items()}}

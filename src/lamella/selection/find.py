@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,12 @@ Progress = Callable[[int], None]
 _NIFTI = (".nii", ".nii.gz")
 _HIDDEN = "."
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
+_MISSED = {
+    "unlisted": "Not looked into: {}, which this user may not list. Change the permissions; find SOURCE -type d ! -readable "
+    "shows where.",
+    "linked": "Not looked into: {}, which a link leads to. Give the folders themselves as SOURCE, too; find SOURCE -type l "
+    "shows the links.",
+}
 _KINDS: dict[str, Kind] = {"zip": "zip", "nifti": "nifti"}
 
 
@@ -54,7 +61,8 @@ def find_series(
 
     Folders are searched recursively for loose DICOM, ZIPs and NIfTI, hidden folders left out. The loose files of a series may
     lie in several folders. Where a file is damaged, the series beside it in its folder or ZIP are refused, since it may
-    belong to one of them. What is found twice with the same content is listed once.
+    belong to one of them. What is found twice with the same content is listed once. Folders that cannot be listed, and linked
+    ones that lead out of the sources, are not looked into: one entry of each kind is refused, and counts them.
 
     Args:
         sources: folders, ZIPs, DICOM files and NIfTI files.
@@ -66,10 +74,11 @@ def find_series(
     """
     found: list[FoundSeries] = []
     damage: dict[Path, str] = {}
+    missed, within = Counter[str](), [source.resolve() for source in sources]
     for source in sources:
         if not source.exists():
             raise UsageError(f"SOURCE does not exist: {source}. Expected a folder, a ZIP, a DICOM or a NIfTI file.")
-        for paths in _folders(source):
+        for paths in _folders(source, within, missed):
             loose = []
             for path in paths:
                 kind = _kind(path, source)
@@ -79,18 +88,22 @@ def find_series(
                     found += _nifti(path, reading) if kind == "nifti" else _zip(path, path == source, reading)
             found += _loose(tuple(loose), damage, source.is_file(), reading) if loose else []
             progress(len(paths))
+    found += [_missed(kind, count) for kind, count in missed.items() if count]
     groups: dict[str, list[FoundSeries]] = {}
     for one in found:
         groups.setdefault(one.id, []).append(one)
     return sorted((_joined(group, damage, reading) for group in groups.values()), key=lambda one: (one.study, one.id))
 
 
-def _folders(source: Path) -> Iterator[list[Path]]:
-    """The regular files of each folder of a source, in order; or the file that it is."""
+def _folders(source: Path, within: Sequence[Path], missed: Counter[str]) -> Iterator[list[Path]]:
+    """The regular files of each folder of a source, in order; or the file that it is. Folders of `_MISSED` are counted."""
     if source.is_file():
         yield [source]
-    for root, folders, names in os.walk(source):
+        return
+    for root, folders, names in os.walk(source, onerror=lambda error: missed.update(["unlisted"])):
         folders[:] = sorted(name for name in folders if not name.startswith(_HIDDEN))
+        places = (Path(root, name).resolve() for name in folders if os.path.islink(os.path.join(root, name)))
+        missed["linked"] += sum(not any(place.is_relative_to(one) for one in within) for place in places)
         yield [path for path in (Path(root, name) for name in sorted(names)) if path.is_file()]
 
 
@@ -261,6 +274,12 @@ def _unreadable(kind: Kind, reason: str, files: tuple[Path, ...]) -> FoundSeries
     identity = f"unreadable-{content[:16]}"
     summary = _empty(reason)
     return FoundSeries(summary, identity, identity, kind, content, ct=False, files=files)
+
+
+def _missed(kind: str, count: int) -> FoundSeries:
+    identity = f"{kind}-folders"
+    reason = _MISSED[kind].format(f"{count} folder{'' if count == 1 else 's'}")
+    return FoundSeries(_empty(reason), identity, identity, "dicom", _digest([identity, str(count)]), ct=False)
 
 
 def _empty(refusal: str | None) -> SeriesSummary:
