@@ -36,8 +36,8 @@ def test_a_peer_that_comes_later_gets_it_from_the_next_node(tmp_path: Path, tiny
         running_node(tmp_path / "node", tiny_model, **peers_at(away, there)) as node,
     ):
         node.store(study_at(tmp_path / "in"))
-        wait_for(lambda: sum(line["event"] == "not sent" for line in node.audit()) >= 2, "two tries")
-        (waiting,) = node.folders("working")
+        (waiting,) = wait_for(lambda: node.folders("working"), "a study in work")
+        wait_for(lambda: read_json(waiting / "send.json").get("p0", {}).get("tries", 0) >= 2, "two tries")
         assert len(list((tmp_path / "there").iterdir())) == 16  # the other peer did not wait
         tries = json.loads((waiting / "send.json").read_text())["p0"]["tries"]
         node.end(signal.SIGKILL)
