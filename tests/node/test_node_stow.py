@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.running_node import study_at
@@ -19,7 +20,13 @@ from lamella.node.states import States, read_json, write_json
 
 KEY = "0" * 32
 REFUSED = json.dumps({"00081198": {"vr": "SQ", "Value": [{"00081197": {"vr": "US", "Value": [0xA700]}}]}})
+HAS_ONE = {"00081197": {"vr": "US", "Value": [0x0111]}}
 NO_REASON = json.dumps({"00081198": {"vr": "SQ", "Value": [{}]}})
+
+
+def has(failed: list[dict[str, Any]]) -> str:
+    """An answer that says what was not stored, and why."""
+    return json.dumps({"00081198": {"vr": "SQ", "Value": failed}})
 
 
 @contextmanager
@@ -80,6 +87,11 @@ def sent_to(address: str, folder: Path) -> tuple[bool, str, int]:
         (200, "application/dicom+json", "no JSON", "HTTP 200|no answer|not expected"),
         (200, "text/html; charset=utf-8", "<p>Please log in", "no DICOMweb answer"),
         (503, "text/plain", "later", "it answered HTTP 503"),
+        (409, "application/dicom+json", REFUSED, "it answered HTTP 409"),
+        (409, "application/dicom+json", has([HAS_ONE]), "it answered HTTP 409"),
+        (409, "application/dicom+json", has([HAS_ONE, {}]), "it answered HTTP 409"),
+        (409, "application/dicom+json", "[]", "it answered HTTP 409"),
+        (409, "application/dicom+json", "no JSON", "it answered HTTP 409"),
     ],
 )
 def test_what_is_not_stored_is_tried_again_later(
@@ -94,6 +106,11 @@ def test_what_is_not_stored_is_tried_again_later(
 @pytest.mark.parametrize("kind", ["application/dicom+json", "Application/JSON;charset=UTF-8"])
 def test_what_is_stored_counts_as_sent(tmp_path: Path, kind: str) -> None:
     with server(200, {"Content-Type": kind}, "{}") as (address, _):
+        assert sent_to(address, tmp_path)[0]
+
+
+def test_a_server_that_has_all_already_counts_as_sent(tmp_path: Path) -> None:
+    with server(409, {"Content-Type": "application/dicom+json"}, has([HAS_ONE, HAS_ONE])) as (address, _):
         assert sent_to(address, tmp_path)[0]
 
 
