@@ -197,6 +197,7 @@ def build_enhanced(
     spacing_mm: float = 5.0,
     thickness_mm: float = 5.0,
     *,
+    pixel_mm: tuple[float, float] = (0.75, 0.5),
     origin_mm: Sequence[float] = (-120.0, -100.0, -50.0),
     order: Sequence[int] | None = None,
     shared_measures: bool = True,
@@ -217,7 +218,7 @@ def build_enhanced(
     order = list(range(len(hu))) if order is None else order
     dataset.InstanceNumber, dataset.NumberOfFrames = 1, len(order)
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    measures = _item(PixelSpacing=[0.75, 0.5], SliceThickness=thickness_mm, SpacingBetweenSlices=spacing_mm)
+    measures = _item(PixelSpacing=list(pixel_mm), SliceThickness=thickness_mm, SpacingBetweenSlices=spacing_mm)
     shared = Dataset()
     shared.PlaneOrientationSequence = Items([_item(ImageOrientationPatient=list(AXIAL))])
     shared.CTReconstructionSequence = Items([_item(ConvolutionKernel="B30f")])

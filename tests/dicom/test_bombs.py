@@ -34,7 +34,9 @@ ENCODERS = {
 
 
 def compressed(folder, syntax, stream, shape=(4, 6)):
-    build_series(folder, np.zeros((2, 4, 6)), syntax=syntax, tags={"PixelData": encapsulate([stream])})
+    build_series(
+        folder, np.zeros((2, 4, 6)), pixel_mm=(0.2, 0.2), syntax=syntax, tags={"PixelData": encapsulate([stream])}
+    )
     for path in folder.iterdir():
         data = path.read_bytes()
         for tag, size in ((b"\x28\0\x10\0US\2\0", shape[0]), (b"\x28\0\x11\0US\2\0", shape[1])):
@@ -64,7 +66,7 @@ def test_a_frame_far_too_short_for_its_size_is_refused(tmp_path):
 
 
 def test_a_series_far_too_short_for_its_volume_is_refused(tmp_path):
-    build_enhanced(tmp_path / "e.dcm", phantom_hu(9, 2, 2), tags={"Rows": 8000, "Columns": 8000})
+    build_enhanced(tmp_path / "e.dcm", phantom_hu(9, 2, 2), pixel_mm=(0.2, 0.2), tags={"Rows": 8000, "Columns": 8000})
     with pytest.raises(RefusedInput, match=r"looks like a bomb: .* bytes of files claim 1,152,000,000 bytes of pixels"):
         read_series(tmp_path)
 
