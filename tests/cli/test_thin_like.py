@@ -16,6 +16,23 @@ from lamella.dicom import read_series
 Capture = pytest.CaptureFixture[str]
 
 
+def said_of_other(command: list[str], study: Path, folder: Path, keyword: str, value: str, word: str) -> str:
+    """The one warning with a word that `--like` gives for a study with another value of an element, and not for the study."""
+    other, report = folder / "other", folder / "report.json"
+    other.mkdir()
+    for file in study.iterdir():
+        header = pydicom.dcmread(file)
+        setattr(header, keyword, value)
+        header.save_as(other / file.name)
+    said = []
+    for like in (study, other):
+        words = [*command, str(folder / "out"), "--report", str(report), "--like", str(like), "--overwrite"]
+        assert main(words) == 0
+        said.append([text for text in json.loads(report.read_text())["warnings"] if word in text])
+    assert (said[0], len(said[1])) == ([], 1)
+    return str(said[1][0])
+
+
 def test_like_takes_the_other_series_centres(thin_command: list[str], thin_study: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert main([*thin_command, str(out), "--like", str(thin_study)]) == 0
@@ -37,40 +54,15 @@ def test_like_says_which_slices_the_source_does_not_cover(
 
 def test_like_says_when_the_kernels_differ(thin_command: list[str], thin_study: Path, tmp_path: Path) -> None:
     # SPEC C3: spread and texture are the thick series' own
-    sharp, report = tmp_path / "sharp", tmp_path / "report.json"
-    sharp.mkdir()
-    for file in thin_study.iterdir():
-        header = pydicom.dcmread(file)
-        header.ConvolutionKernel = "B70f"
-        header.save_as(sharp / file.name)
-    command = [*thin_command, str(tmp_path / "out"), "--report", str(report), "--like"]
-    said = []
-    for like in (thin_study, sharp):
-        assert main([*command, str(like), "--overwrite"]) == 0
-        said.append([text for text in json.loads(report.read_text())["warnings"] if "kernels" in text])
-    assert said[0] == []
-    assert len(said[1]) == 1
-    assert "and B70f): sharpness, noise, texture and spread of the result are those of the thick series" in said[1][0]
+    said = said_of_other(thin_command, thin_study, tmp_path, "ConvolutionKernel", "B70f", "kernels")
+    assert "and B70f): sharpness, noise, texture and spread of the result are those of the thick series" in said
 
 
 @pytest.mark.parametrize("keyword", ["PatientID", "StudyInstanceUID", "FrameOfReferenceUID"])
 def test_like_says_when_it_is_of_another_scan(
     thin_command: list[str], thin_study: Path, tmp_path: Path, keyword: str
 ) -> None:
-    other, report = tmp_path / "other", tmp_path / "report.json"
-    other.mkdir()
-    for file in thin_study.iterdir():
-        header = pydicom.dcmread(file)
-        setattr(header, keyword, "1.2.3.4")
-        header.save_as(other / file.name)
-    command = [*thin_command, str(tmp_path / "out"), "--report", str(report), "--like"]
-    said = []
-    for like in (thin_study, other):
-        assert main([*command, str(like), "--overwrite"]) == 0
-        said.append([text for text in json.loads(report.read_text())["warnings"] if "differ" in text])
-    assert said[0] == []
-    assert len(said[1]) == 1
-    assert "1.2.3.4" not in said[1][0]
+    assert "1.2.3.4" not in said_of_other(thin_command, thin_study, tmp_path, keyword, "1.2.3.4", "differ")
 
 
 def test_like_says_when_its_slices_are_thicker_than_those_made(
