@@ -105,7 +105,7 @@ def test_another_card_is_another_image(thin_command: list[str], tiny_model: Path
     other = tmp_path / "model"
     shutil.copytree(tiny_model, other)
     card = yaml.safe_load((other / "model.yaml").read_text())
-    card["calibration"]["wiener_share"] = 2.0
+    card["calibration"]["scale_limit_hu"] = 5.0
     (other / "model.yaml").write_text(yaml.safe_dump(card))
     folders = [tmp_path / name for name in ("first", "again", "changed")]
     for folder in folders:

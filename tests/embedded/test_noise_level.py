@@ -12,7 +12,6 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.embedded.noise_level import (
     NO_SOFT_TISSUE,
     NoiseFit,
-    cap_structure,
     fit_noise,
     level_noise,
     limit_scale,
@@ -194,11 +193,11 @@ def test_where_noise_cannot_be_measured_a_sample_is_tempered_towards_the_typical
     assert away_from_mean(0.2) < 0.9 * away_from_mean(1.0)
 
 
-def test_the_typical_scale_is_the_median_and_the_cap_stands_on_it() -> None:
+def test_the_typical_scale_is_the_median_and_texture_draws_nothing_above_it() -> None:
     log_scale = torch.log(torch.tensor([5.0, 20.0, 200.0])).view(1, 3, 1, 1)
     assert float(typical_scale(log_scale)) == pytest.approx(20.0)
-    cap_structure(log_scale, torch.tensor(20.0), 1.1)
-    np.testing.assert_allclose(torch.exp(log_scale).flatten().numpy(), [5.0, 20.0, 22.0], rtol=1e-5)
+    temper_structure(log_scale, torch.tensor(20.0), 0.0)
+    np.testing.assert_allclose(torch.exp(log_scale).flatten().numpy(), [5.0, 20.0, 20.0], rtol=1e-5)
 
 
 def test_the_spread_of_tissue_is_its_noise_whatever_the_weights(small_model: EmbeddedModel) -> None:

@@ -61,11 +61,7 @@ def test_a_card_with_the_keys_of_earlier_versions_is_read(tmp_path: Path) -> Non
     model.save(tmp_path / "model", {})
     card = yaml.safe_load((tmp_path / "model" / CARD).read_text())
     figures = card["calibration"]
-    figures |= {
-        "spread": figures.pop("spread_scale"),
-        "correction_doubt": figures.pop("wiener_share"),
-        "sample_calm": figures.pop("sample_temperature"),
-    }
+    figures["sample_calm"] = figures.pop("sample_temperature")
     del card["kind"]  # the first cards named none
     (tmp_path / "model" / CARD).write_text(yaml.safe_dump(card))
     assert EmbeddedModel.read(tmp_path / "model").calibration == model.calibration

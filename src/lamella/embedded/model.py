@@ -15,7 +15,6 @@ from lamella.embedded.memory_plan import MemoryPlan, memory_plan
 from lamella.embedded.noise_level import (
     NO_SOFT_TISSUE,
     NoiseFit,
-    cap_structure,
     fit_noise,
     level_noise,
     limit_scale,
@@ -28,7 +27,6 @@ from lamella.embedded.predict import Advance, Job, Prediction, predict, prepare
 from lamella.embedded.sampling import position_noise, sample_residual
 from lamella.embedded.scan_noise import ScanNoise, measure_noise
 from lamella.embedded.weights import EmbeddedWeights
-from lamella.embedded.wiener import shrink_correction
 from lamella.errors import UsageError
 from lamella.machine.runtime import runtime
 from lamella.physics.grid_pair import GridPair
@@ -98,8 +96,7 @@ class EmbeddedModel(EmbeddedWeights):
             noise, fit, texture, warnings = work.measure_noise(prediction)
         spread = None
         if settings.spread:
-            sd = work.image(_spread(prediction.log_scale, fit))[wanted] * self.calibration.spread_scale
-            spread = Volume(sd.numpy(), grid)
+            spread = Volume(work.image(_spread(prediction.log_scale, fit))[wanted].numpy(), grid)
         if fit is not None and settings.mode != "mean":
             scale_to_noise(prediction.log_scale, fit, sampled=True)
         samples = []
@@ -128,17 +125,14 @@ class _Work:
         return torch.from_numpy(self.volume.hu.astype(np.float32))
 
     def predict(self) -> Prediction:
-        """Mean and scale; in mode mean the correction is shrunk, else the flow samples what the whole correction leaves."""
+        """Mean and scale."""
         job, weights, sampled = self.job, self.job.weights, self.settings.mode != "mean"
         for network in (weights.mean, weights.flow) if sampled else (weights.mean,):
             prepare(network, job.runtime)
         with self.stopwatch.stage("mean"):
-            padded = _pad(self.thick, weights.pixel_step)
-            prediction = predict(job, padded, summarised=sampled, advance=self._advance("mean"))
+            thick = _pad(self.thick, weights.pixel_step)
+            prediction = predict(job, thick, summarised=sampled, advance=self._advance("mean"))
             limit_scale(prediction.log_scale, weights.calibration.scale_limit_hu)
-            if not sampled:
-                packed = job.codec.encode(padded[None, None])[0]
-                shrink_correction(prediction, packed, job.grids, weights.calibration.wiener_share)
         return prediction
 
     def measure_noise(
@@ -184,10 +178,8 @@ def _answers(
     figures = work.job.weights.calibration
     with work.stopwatch.stage("noise"):
         level_hu = typical_scale(prediction.log_scale) if noise is None else level_noise(prediction, noise, figures)
-    if work.settings.mode == "texture":
-        cap_structure(prediction.log_scale, level_hu, figures.texture_cap)
-    else:
-        temper_structure(prediction.log_scale, level_hu, figures.sample_temperature)
+    temperature = figures.sample_temperature if work.settings.mode == "sample" else 0.0
+    temper_structure(prediction.log_scale, level_hu, temperature)
     for index in range(work.settings.sample_count):
         with work.stopwatch.stage("flow"):
             residual = work.sample(prediction, index)

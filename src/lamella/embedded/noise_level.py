@@ -137,15 +137,11 @@ def typical_scale(log_scale: Tensor) -> Tensor:
     return torch.exp(log_scale.flatten()[::step].float().median())
 
 
-def cap_structure(log_scale: Tensor, noise_hu: Tensor, cap: float) -> None:
-    """Cap the scale, in place, at `cap` times the noise level: mode `texture` leaves out the structure above it."""
-    most = torch.log(cap * noise_hu).to(log_scale.dtype)
-    for part in log_scale:
-        torch.minimum(part, most, out=part)
-
-
 def temper_structure(log_scale: Tensor, noise_hu: Tensor, temperature: float) -> None:
-    """Multiply what lies above the noise level, in place: s^2 -> n^2 + temperature^2 (s^2 - n^2) with n = min(s, noise)."""
+    """Multiply what lies above the noise level, in place: s^2 -> n^2 + temperature^2 (s^2 - n^2) with n = min(s, noise).
+
+    Mode `texture` leaves that structure out: its temperature is 0.
+    """
     for part in log_scale:
         squared = torch.exp(2 * part.float())
         noise = torch.minimum(squared, noise_hu**2)

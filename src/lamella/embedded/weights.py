@@ -20,19 +20,12 @@ class Calibration:
     Attributes:
         noise_share: noise that the measurement leaves open, over what noise white along z would leave (`noise_level`).
         scale_limit_hu: the network's scale s becomes s / sqrt(1 + (s / limit)^2), in HU.
-        wiener_share: share of the scale that counts as the mean's own error: in mode `mean` the correction is shrunk where it
-            is small beside that (`wiener`). 0: nowhere.
-        spread_scale: factor from the network's scale to the standard deviation that is reported.
-        texture_cap: in mode `texture` the scale is capped at this many times the scan's own noise level.
         noise_gain: factor on the noise that is added to the mean, where the scan's noise could be measured.
         sample_temperature: in mode `sample`, factor on the part of the scale above the noise level.
     """
 
     noise_share: float = 0.82
     scale_limit_hu: float = math.inf
-    wiener_share: float = 0.0
-    spread_scale: float = 1.0
-    texture_cap: float = 1.4
     noise_gain: float = 1.0
     sample_temperature: float = 1.0
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 ALIASES = {
-    "correction_doubt": "wiener_share",
     "sample_calm": "sample_temperature",
-    "spread": "spread_scale",
 }
 """Old key -> key. An old key is read where a dataclass has the new one and not the old one."""
