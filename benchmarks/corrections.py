@@ -77,7 +77,6 @@ CORRECTIONS = (
     Correction("as shipped", ("mean", *DRAWN)),
     Correction("scale_limit_hu", ("mean", *DRAWN), {"scale_limit_hu": math.inf}),
     Correction("noise_share", ("mean", *DRAWN), {"noise_share": 1.0}),
-    Correction("noise_gain", DRAWN, {"noise_gain": 1.0}),
     Correction("sample_temperature", ("sample",), {"sample_temperature": 1.0}),
     Correction("noise fit", ("mean", *DRAWN), left_out={"scale_to_noise": nothing}),
     Correction("noise levels per slice", DRAWN, left_out={"level_noise": even_level}),

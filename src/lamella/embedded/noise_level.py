@@ -115,7 +115,7 @@ def level_noise(prediction: Prediction, noise: ScanNoise, figures: Calibration) 
     """
     has = _in_slices(lambda d: _noise_of_slice(prediction, d, noise), noise)
     wanted = noise.passed_hu**2 + noise.open_hu(figures.noise_share) ** 2
-    levels = figures.noise_gain * _levels(np.maximum(wanted - has**2, 0.01 * wanted), noise.grids)
+    levels = _levels(np.maximum(wanted - has**2, 0.01 * wanted), noise.grids)
     guessed = _in_slices(lambda d: _scale_of_slice(prediction, d, noise), noise)
     factors = np.clip(levels / guessed, *_RANGE)
     for index, (factor, guess) in enumerate(zip(factors, guessed, strict=True)):

@@ -22,6 +22,10 @@ from lamella.networks.feed import Feed, pieces
 from lamella.physics.grid_pair import GridPair
 from lamella.thinning.tiles import Tile, tiles
 
+KEPT_SUMMARY = torch.float8_e4m3fn
+"""In which the flow's summary waits in main memory: it has 16 channels, and would else be the largest thing there. Three bits
+of mantissa cost nothing that a figure shows (docs/research/lab-notebook.md)."""
+
 Advance = Callable[[float], None]
 """Called with the fraction done, 0 to 1."""
 
@@ -49,6 +53,11 @@ class Job:
     def condition(self) -> Tensor:
         """(1, 3) the geometry as the networks read it, on the device."""
         return torch.tensor([self.grids.condition], device=self.runtime.device)
+
+    @property
+    def number(self) -> torch.dtype:
+        """In which the networks compute."""
+        return torch.bfloat16 if self.runtime.bf16 else torch.float32
 
     @contextmanager
     def inference(self) -> Iterator[None]:
@@ -115,7 +124,7 @@ class SliceFeatures:
     def __init__(self, job: Job, thick_hu: Tensor) -> None:
         network, side = job.weights.mean, job.codec.side
         self._job, self._thick_hu = job, thick_hu
-        self.dtype = torch.bfloat16 if job.runtime.bf16 else torch.float32
+        self.dtype = job.number
         count, rows, columns = thick_hu.shape
         self.plane = (rows // side, columns // side)
         self._pieces = pieces(count, job.plan.slab_thick, network.trunk.reach[0])
@@ -159,7 +168,7 @@ def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bo
     n, count, plane = job.codec.channels, offsets.shape[0], slice_features.plane
     correction = torch.empty((n, count, *plane))
     log_scale = torch.empty((n, count, *plane), dtype=torch.float16)
-    summary = pixel_by_pixel((flow.read_channels if summarised else 0, count, *plane), slice_features.dtype)
+    summary = pixel_by_pixel((flow.read_channels if summarised else 0, count, *plane), KEPT_SUMMARY)
     ratios, fed_tiles = job.grids.ratios.to(device), _fed_tiles(job, plane, network.head.reach)
     for fed, answered in pieces(count, job.plan.slab_thin, 1):
         near = slice(max(0, int(nearest[fed].min()) - 1), min(int(nearest[fed].max()) + 2, offsets.shape[1]))
@@ -175,7 +184,8 @@ def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bo
             correction[:, answered, *tile.core] = found.correction[0][..., *tile.crop].cpu()
             log_scale[:, answered, *tile.core] = found.log_scale[0][..., *tile.crop].cpu()
             if read is not None:
-                summary[:, answered, *tile.core] = read.to("cpu", summary.dtype)
+                limit = torch.finfo(KEPT_SUMMARY).max
+                summary[:, answered, *tile.core] = read.clamp(-limit, limit).to("cpu", KEPT_SUMMARY)
         advance(answered.stop / count)
     return Prediction(correction, log_scale, summary, job.codec)
 
@@ -206,7 +216,7 @@ def flow_network(job: Job, prediction: Prediction) -> Callable[[Tensor, Tensor, 
                 parts = (z_t[0], prediction.log_scale, prediction.summary)
                 noisy, level, summary = (part[None, :, fed, *tile.halo].to(device) for part in parts)
                 with job.inference():
-                    out = network(noisy, t.to(device), level.float(), summary, job.condition, feed)[0]
+                    out = network(noisy, t.to(device), level.float(), summary.to(job.number), job.condition, feed)[0]
                 raw[0][:, answered, *tile.core] = out[..., *tile.crop].cpu()
         return raw
 

@@ -20,13 +20,11 @@ class Calibration:
     Attributes:
         noise_share: noise that the measurement leaves open, over what noise white along z would leave (`noise_level`).
         scale_limit_hu: the network's scale s becomes s / sqrt(1 + (s / limit)^2), in HU.
-        noise_gain: factor on the noise that is added to the mean, where the scan's noise could be measured.
         sample_temperature: in mode `sample`, factor on the part of the scale above the noise level.
     """
 
     noise_share: float = 0.82
     scale_limit_hu: float = math.inf
-    noise_gain: float = 1.0
     sample_temperature: float = 1.0
 
 
