@@ -36,16 +36,16 @@ def test_each_correction_is_off_inside_and_on_again_after(corrections: ModuleTyp
 def test_worth_is_the_loss_without_it_and_only_above_a_threshold(corrections: ModuleType) -> None:
     on = {"psnr_db": 30.0, "noise_in_plane": 1.02, "roughness": 0.9}
     off = {"psnr_db": 29.5, "noise_in_plane": 0.97, "roughness": 0.9}
-    (share,) = [one for one in corrections.CORRECTIONS if one.name == "sample_temperature"]
+    (share,) = [one for one in corrections.CORRECTIONS if one.name == "noise levels per slice"]
     kept = {"case": {one.name: dict.fromkeys(one.modes, on) for one in corrections.CORRECTIONS}}
-    kept["case"]["sample_temperature"]["texture"] = off
+    kept["case"][share.name]["texture"] = off
     lost = corrections.worth(kept, share, "texture")
     assert lost == {
         "psnr_db": pytest.approx(0.5),
         "noise_in_plane": pytest.approx(0.01),
         "roughness": pytest.approx(0.0),
     }
-    rows = [line for line in corrections.table(kept).splitlines() if "sample_temperature" in line]
+    rows = [line for line in corrections.table(kept).splitlines() if share.name in line]
     assert [row.endswith("yes |") for row in rows] == [True, False]
 
 

@@ -93,17 +93,18 @@ def test_arithmetic_is_float32_round_a_low_precision_network(dtype: torch.dtype)
     assert x0.item() == pytest.approx(1 / float(cosine().alpha(t)), rel=1e-6)
 
 
-def test_a_network_is_given_its_dtype_and_the_rest_stays_float32() -> None:
-    seen: list[torch.dtype] = []
+def test_a_network_that_scales_its_input_itself_is_handed_the_state() -> None:
+    seen: list[Tensor] = []
 
     def network(x: Tensor, t: Tensor, condition: None) -> Tensor:
-        seen.append(x.dtype)
+        seen.append(x)
         return torch.zeros_like(x)
 
-    x0 = Denoiser(network, FlowSchedule(), "velocity", torch.bfloat16)(torch.full((1, 1), 71.298), 0.5, None)
-    assert seen == [torch.bfloat16]
-    assert x0.dtype == torch.float32
-    assert x0.item() == pytest.approx(71.298, rel=1e-6)
+    x_t = torch.full((1, 1), 71.298)
+    for scaled in (True, False):
+        Denoiser(network, FlowSchedule(), "preconditioned", scaled)(x_t, 0.5, None)
+    c_in = 1 / (0.5**2 + 0.5**2) ** 0.5
+    assert [float(x) for x in seen] == pytest.approx([71.298 * c_in, 71.298])
 
 
 def test_gradients_reach_the_network() -> None:

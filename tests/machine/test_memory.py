@@ -1,10 +1,11 @@
 """What a container may use counts, not what its machine has."""
 
+import platform
 from pathlib import Path
 
 import psutil
 
-from lamella.machine.memory import available_bytes, peak_rss_bytes
+from lamella.machine.memory import available_bytes, give_back_memory, peak_rss_bytes
 
 
 def written(folder: Path, **content: str) -> Path:
@@ -40,3 +41,15 @@ def test_no_limit_is_the_machine(tmp_path: Path) -> None:
 
 def test_the_peak_is_no_less_than_what_is_used() -> None:
     assert peak_rss_bytes() >= 0.9 * psutil.Process().memory_info().rss
+
+
+def test_freed_memory_goes_back_to_the_system() -> None:
+    process = psutil.Process()
+    held = [bytearray(50_000) for _ in range(4000)]  # below the size that the C library maps by itself
+    last = bytearray(50_000)  # above them: without it the top of the heap would be given back at once
+    del held
+    before = process.memory_info().rss
+    give_back_memory()
+    after = process.memory_info().rss
+    assert after <= before - (150e6 if platform.libc_ver()[0] == "glibc" else 0)
+    assert len(last) == 50_000

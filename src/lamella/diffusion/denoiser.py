@@ -72,13 +72,14 @@ class Denoiser(Generic[Condition]):
             own unit (training step, or 0 to 1 for a flow). It may compute in any dtype inside (autocast).
         schedule: the noise levels the network was, or will be, trained on.
         head: what the network's output means.
-        given: dtype in which the network is handed its scaled input; None for the state's own.
+        scaled: whether the network is handed c_in x_t. Otherwise it is handed x_t, and multiplies by c_in itself: one that
+            works piece by piece needs no scaled copy of a volume.
     """
 
     network: Callable[[Tensor, Tensor, Condition], Tensor]
     schedule: NoiseSchedule
     head: Head
-    given: torch.dtype | None = None
+    scaled: bool = True
 
     def __call__(self, x_t: Tensor, t: Tensor | float, condition: Condition) -> Tensor:
         """Estimate the clean data.
@@ -98,7 +99,7 @@ class Denoiser(Generic[Condition]):
         x_t = x_t.to(torch.promote_types(x_t.dtype, torch.float32))
         times = torch.as_tensor(t, dtype=torch.float64, device=x_t.device).expand(x_t.shape[0])
         c_in, c_skip, c_out = (c.to(x_t.dtype).view((-1,) + (1,) * (x_t.ndim - 1)) for c in self.coefficients(times))
-        raw = self.network((c_in * x_t).to(self.given or x_t.dtype), times.float(), condition)
+        raw = self.network(c_in * x_t if self.scaled else x_t, times.float(), condition)
         if raw.shape != x_t.shape:
             raise LamellaError(
                 f"Network output: found shape {tuple(raw.shape)}, expected that of its input {tuple(x_t.shape)}."

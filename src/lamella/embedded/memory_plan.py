@@ -104,14 +104,14 @@ def _peak(
     longer, _ = covering_grid(grid, thick)
     plane = math.prod(-(-n // step) * step for n in thick.shape[1:])
     thin_volume, thick_volume = longer.shape[0] * plane * 4, thick.shape[0] * plane * 4
-    summary = longer.shape[0] * plane // side**2 * model.flow.read_channels * half
-    held = min(thick.shape[0], 2 * choice[0] + 12)  # thick slices whose features are kept, those being added among them
+    summary = longer.shape[0] * plane // side**2 * model.flow.read_channels  # a byte each
+    held = min(thick.shape[0], 2 * choice[0] + 12)  # slices whose features are kept or copied
     slice_features = held * plane // side**2 * model.settings.head_basis * model.settings.head_hidden * half
     trunk, head, flow = blocks
     source = math.prod(thick.shape) * 4
-    predicting = slice_features + summary * (settings.mode != "mean") + 2 * thin_volume + max(trunk, head)
-    state = (2.5 + half / 2) * thin_volume  # mean, scale and state; the network's input and output
-    sampling = summary + max(state + flow, 5.0 * thin_volume)
+    predicting = slice_features + summary * (settings.mode != "mean") + 2.5 * thin_volume + max(trunk, head)
+    state = (2.5 + half / 4) * thin_volume  # mean, scale and state; the network's output
+    sampling = summary + state + max(flow, thin_volume)
     finishing = 3.5 * thin_volume
     worst = max(predicting, finishing, sampling if settings.mode != "mean" else 0)
     # several samples are kept as int16, and once more while NIfTI of four axes is written

@@ -17,6 +17,7 @@ from torch import Tensor
 from lamella.codecs.packed import PackedCodec
 from lamella.embedded.memory_plan import MemoryPlan
 from lamella.embedded.weights import EmbeddedWeights
+from lamella.machine.memory import give_back_memory
 from lamella.machine.runtime import Runtime
 from lamella.networks.feed import Feed, pieces
 from lamella.physics.grid_pair import GridPair
@@ -103,6 +104,7 @@ def predict(job: Job, thick_hu: Tensor, *, summarised: bool, advance: Advance) -
     """
     start = job.grids.start(job.codec.encode(thick_hu[None, None])[0])
     prediction = _read(job, SliceFeatures(job, thick_hu), start, summarised, advance)
+    give_back_memory()
     null_in_place(prediction.mean, job.grids)
     prediction.mean.add_(start)
     return prediction
@@ -130,7 +132,8 @@ class SliceFeatures:
         self._pieces = pieces(count, job.plan.slab_thick, network.trunk.reach[0])
         self._tiles = _fed_tiles(job, self.plane, network.trunk.reach[1], network.trunk.factor)
         settings = network.head.settings
-        self._held = torch.empty((0, settings.basis, *self.plane, settings.hidden), dtype=self.dtype)
+        self._shape = (settings.basis, *self.plane, settings.hidden)
+        self._held: list[Tensor] = []
         self._first = 0
 
     @property
@@ -143,20 +146,22 @@ class SliceFeatures:
         while self._first + self.held < high:
             done_with = min(max(0, low - self._first), self.held)
             self._first += done_with
-            self._held = torch.cat([self._held[done_with:], self._next()])
-        return self._held[low - self._first : high - self._first].permute(1, 4, 0, 2, 3)
+            del self._held[:done_with]
+            self._held += self._next()
+        return torch.stack(self._held[low - self._first : high - self._first]).permute(1, 4, 0, 2, 3)
 
-    def _next(self) -> Tensor:
+    def _next(self) -> list[Tensor]:
         job, network = self._job, self._job.weights.mean
         fed, answered = next(self._pieces)
         features = network.features(self._thick_hu[None, None, fed])
-        found = self._held.new_empty((answered.stop - answered.start, *self._held.shape[1:]))
+        found = [torch.empty(self._shape, dtype=self.dtype) for _ in range(answered.start, answered.stop)]
         for tile, feed in self._tiles:
             feed.last = fed.stop == len(self._thick_hu)
             with job.inference():
                 part = features[..., *tile.halo].to(job.runtime.device)
                 out = network.slice_features(part, job.condition, feed)[0, ..., *tile.crop]
-            found[:, :, *tile.core] = out.permute(2, 0, 3, 4, 1).to("cpu", self.dtype)
+            for one, part in zip(found, out.permute(2, 0, 3, 4, 1), strict=True):
+                one[:, *tile.core] = part.to("cpu", self.dtype)
         return found
 
 
@@ -202,22 +207,28 @@ def null_in_place(packed: Tensor, grids: GridPair) -> None:
         part.copy_(grids.operator.null(part))
 
 
-def flow_network(job: Job, prediction: Prediction) -> Callable[[Tensor, Tensor, None], Tensor]:
-    """The flow's raw network over the whole volume: ((1, n, D, y', x') standardised, t (1,)) -> the same shape."""
+def flow_network(job: Job, prediction: Prediction) -> Callable[[Tensor, Tensor, float], Tensor]:
+    """The flow's raw network over the whole volume.
+
+    A function of the state (1, n, D, y', x'), of t (1,) and of the factor that the state is multiplied with. It answers in the
+    state's shape, in the numbers that the network computes in.
+    """
     network, device = job.weights.flow, job.runtime.device
     late, reach = network.unet.reach[0], max(1, network.unet.reach[1])  # of the linear path at least
 
-    def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
-        raw = torch.empty_like(z_t)
+    def evaluate(z_t: Tensor, t: Tensor, c_in: float) -> Tensor:
+        raw = torch.empty_like(z_t, dtype=job.number)
         count, fed_tiles = z_t.shape[2], _fed_tiles(job, (z_t.shape[3], z_t.shape[4]), reach, network.unet.factor)
         for fed, answered in pieces(count, job.plan.slab_flow, late):
             for tile, feed in fed_tiles:
                 feed.last = fed.stop == count
                 parts = (z_t[0], prediction.log_scale, prediction.summary)
                 noisy, level, summary = (part[None, :, fed, *tile.halo].to(device) for part in parts)
+                noisy, summary = (c_in * noisy).to(job.number), summary.to(job.number)
                 with job.inference():
-                    out = network(noisy, t.to(device), level.float(), summary.to(job.number), job.condition, feed)[0]
+                    out = network(noisy, t.to(device), level.float(), summary, job.condition, feed)[0]
                 raw[0][:, answered, *tile.core] = out[..., *tile.crop].cpu()
+        give_back_memory()
         return raw
 
     return evaluate

@@ -52,12 +52,12 @@ def sample_residual(job: Job, prediction: Prediction, noise: Tensor, steps: int,
     raw = flow_network(job, prediction)
 
     def evaluate(z_t: Tensor, t: Tensor, _: None) -> Tensor:
-        # The state at t = 1 holds nothing of the residual, and its expectation is 0: the mean is the mean.
-        return torch.zeros_like(z_t) if float(t[0]) == 1.0 else raw(z_t, t, None)
+        if float(t[0]) == 1.0:
+            # The state at t = 1 holds nothing of the residual, and its expectation is 0: the mean is the mean.
+            return torch.zeros(()).expand(z_t.shape)
+        return raw(z_t, t, float(denoiser.coefficients(t.double()).c_in))
 
-    # Products are in bfloat16 anyway, so the network's input and output are kept as such: half the memory of both.
-    given = torch.bfloat16 if job.runtime.bf16 else None
-    denoiser: Denoiser[None] = Denoiser(evaluate, FlowSchedule(), "preconditioned", given)
+    denoiser: Denoiser[None] = Denoiser(evaluate, FlowSchedule(), "preconditioned", scaled=False)
 
     def project(z: Tensor) -> Tensor:
         for part, level in _columns(z[0], log_scale):
