@@ -5,6 +5,7 @@ Packed volumes are (n, z, y', x') float32 in main memory; one block at a time vi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,12 +116,19 @@ def _fed_tiles(job: Job, plane: tuple[int, int], reach: int, align: int = 1) -> 
     return [(tile, Feed()) for tile in tiles(plane, job.tile, reach, align)]
 
 
+_NEAR = 4
+"""Thick slices near the thin ones of one piece, where those are finer."""
+
+
 class SliceFeatures:
     """Features of the thick slices that the head reads, (basis, hidden, K, y', x') in all.
 
     Of a whole volume they would be the largest thing in memory, so they are computed some slices at a time, in order, and
     released when no thin slice needs them any more. In memory a slice's set lies beside the next, pixel by pixel: the head's
-    product reads them as they are.
+    product reads them as they are. They stay in one tensor, which grows where more are asked for than usual.
+
+    Attributes:
+        held: thick slices whose features are in memory.
     """
 
     def __init__(self, job: Job, thick_hu: Tensor) -> None:
@@ -129,40 +137,41 @@ class SliceFeatures:
         self.dtype = job.number
         count, rows, columns = thick_hu.shape
         self.plane = (rows // side, columns // side)
-        self._pieces = pieces(count, job.plan.slab_thick, network.trunk.reach[0])
+        self._pieces = deque(pieces(count, job.plan.slab_thick, network.trunk.reach[0]))
         self._tiles = _fed_tiles(job, self.plane, network.trunk.reach[1], network.trunk.factor)
-        settings = network.head.settings
-        self._shape = (settings.basis, *self.plane, settings.hidden)
-        self._held: list[Tensor] = []
-        self._first = 0
-
-    @property
-    def held(self) -> int:
-        """Thick slices whose features are in memory."""
-        return len(self._held)
+        settings, longest = (
+            network.head.settings,
+            max(self._pieces[-1][1].stop - self._pieces[-1][1].start, job.plan.slab_thick),
+        )
+        self._held = torch.empty((longest + _NEAR, settings.basis, *self.plane, settings.hidden), dtype=self.dtype)
+        self._first, self.held = 0, 0
 
     def between(self, low: int, high: int) -> Tensor:
         """Those of thick slices `low` to `high` - 1. Those before `low` are forgotten: ask in order."""
         while self._first + self.held < high:
-            done_with = min(max(0, low - self._first), self.held)
-            self._first += done_with
-            del self._held[:done_with]
-            self._held += self._next()
-        return torch.stack(self._held[low - self._first : high - self._first]).permute(1, 4, 0, 2, 3)
+            self._forget(min(max(0, low - self._first), self.held))
+            self._add(*self._pieces.popleft())
+        return self._held[low - self._first : high - self._first].permute(1, 4, 0, 2, 3)
 
-    def _next(self) -> list[Tensor]:
+    def _forget(self, count: int) -> None:
+        self._first, self.held = self._first + count, self.held - count
+        for index in range(self.held if count else 0):
+            self._held[index] = self._held[index + count]
+
+    def _add(self, fed: slice, answered: slice) -> None:
         job, network = self._job, self._job.weights.mean
-        fed, answered = next(self._pieces)
         features = network.features(self._thick_hu[None, None, fed])
-        found = [torch.empty(self._shape, dtype=self.dtype) for _ in range(answered.start, answered.stop)]
+        held, self.held = self.held, self.held + answered.stop - answered.start
+        if self.held > len(self._held):
+            self._held = torch.cat(
+                [self._held, self._held.new_empty((self.held - len(self._held), *self._held.shape[1:]))]
+            )
         for tile, feed in self._tiles:
             feed.last = fed.stop == len(self._thick_hu)
             with job.inference():
                 part = features[..., *tile.halo].to(job.runtime.device)
                 out = network.slice_features(part, job.condition, feed)[0, ..., *tile.crop]
-            for one, part in zip(found, out.permute(2, 0, 3, 4, 1), strict=True):
-                one[:, *tile.core] = part.to("cpu", self.dtype)
-        return found
+            self._held[held : self.held, :, *tile.core] = out.permute(2, 0, 3, 4, 1).to("cpu", self.dtype)
 
 
 def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bool, advance: Advance) -> Prediction:
