@@ -27,6 +27,7 @@ from lamella.embedded.model import EmbeddedModel
 from lamella.evaluate.cases import covered_slices, thickened_case
 from lamella.evaluate.scans import Scan, scan_of
 from lamella.evaluate.settings import GeometrySettings
+from lamella.models.shipped import find_model
 from lamella.phantom import PhantomSettings, paint_phantom
 from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix
 from lamella.sources.source import read_source
@@ -53,7 +54,7 @@ def main() -> int:
     )
     parser.add_argument("--model", default="embedded")
     asked = parser.parse_args()
-    model = EmbeddedModel.read(asked.model)
+    model = EmbeddedModel.read(find_model(asked.model))
     scans = [_phantom(0.5, 200), _phantom(1.0, 120), *(_read(text) for text in asked.series)]
     print(f"EmbeddedModel {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
     print("Figures: PSNR of `mean` in the body minus that of cubic interpolation, dB.\n")
