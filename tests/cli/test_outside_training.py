@@ -13,7 +13,7 @@ from tests.dicom_builder import build_series, phantom_hu
 
 from lamella.cli import main
 
-LINE = r"The scan is outside what the model was trained for: pixels of 0\.2 mm \(covered: 0\.45 to 0\.82 mm\); body part head"
+LINE = r"The scan is outside what the model was trained for: pixels of 0\.2 mm \(covered: 0\.3 to 0\.82 mm\); body part head"
 
 
 @pytest.fixture(scope="module", params=["outside", "inside"])
