@@ -49,7 +49,7 @@ def test_repairs_keep_spheres_in_place() -> None:
         ("tilt", 2.5, 12.0, 0.015),
         ("uneven", 2.5, 12.0, 0.105),
         ("uneven", 5.0, 16.0, 0.195),
-        ("gap", 2.5, 10.0, 0.1),
+        ("gap", 2.5, 10.0, 0.105),
         ("gap", 2.5, 8.0, 0.245),
     ):
         off = 0.5 if kind == "gap" else 0.0
