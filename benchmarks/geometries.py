@@ -56,7 +56,7 @@ def main() -> int:
     asked = parser.parse_args()
     model = EmbeddedModel.read(find_model(asked.model))
     scans = [_phantom(0.5, 200), _phantom(1.0, 120), *(_read(text) for text in asked.series)]
-    print(f"EmbeddedModel {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
+    print(f"Model {model.name}, SHA-256 {model.sha256[:12]}.", end=" ")
     print("Figures: PSNR of `mean` in the body minus that of cubic interpolation, dB.\n")
     print("## Thickness and spacing\n")
     print("Target: the series' own slices.\n")

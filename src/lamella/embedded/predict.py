@@ -134,16 +134,13 @@ class SliceFeatures:
     def __init__(self, job: Job, thick_hu: Tensor) -> None:
         network, side = job.weights.mean, job.codec.side
         self._job, self._thick_hu = job, thick_hu
-        self.dtype = job.number
         count, rows, columns = thick_hu.shape
         self.plane = (rows // side, columns // side)
         self._pieces = deque(pieces(count, job.plan.slab_thick, network.trunk.reach[0]))
         self._tiles = _fed_tiles(job, self.plane, network.trunk.reach[1], network.trunk.factor)
-        settings, longest = (
-            network.head.settings,
-            max(self._pieces[-1][1].stop - self._pieces[-1][1].start, job.plan.slab_thick),
-        )
-        self._held = torch.empty((longest + _NEAR, settings.basis, *self.plane, settings.hidden), dtype=self.dtype)
+        longest, settings = max(done.stop - done.start for _, done in self._pieces), network.head.settings
+        room = (min(count, longest + _NEAR), settings.basis, *self.plane, settings.hidden)
+        self._held = torch.empty(room, dtype=job.number)
         self._first, self.held = 0, 0
 
     def between(self, low: int, high: int) -> Tensor:
@@ -171,7 +168,7 @@ class SliceFeatures:
             with job.inference():
                 part = features[..., *tile.halo].to(job.runtime.device)
                 out = network.slice_features(part, job.condition, feed)[0, ..., *tile.crop]
-            self._held[held : self.held, :, *tile.core] = out.permute(2, 0, 3, 4, 1).to("cpu", self.dtype)
+            self._held[held : self.held, :, *tile.core] = out.permute(2, 0, 3, 4, 1).to("cpu", job.number)
 
 
 def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bool, advance: Advance) -> Prediction:
@@ -199,7 +196,8 @@ def _read(job: Job, slice_features: SliceFeatures, start: Tensor, summarised: bo
             log_scale[:, answered, *tile.core] = found.log_scale[0][..., *tile.crop].cpu()
             if read is not None:
                 limit = torch.finfo(KEPT_SUMMARY).max
-                summary[:, answered, *tile.core] = read.clamp(-limit, limit).to("cpu", KEPT_SUMMARY)
+                # In eight bits only in main memory: not every device knows such numbers.
+                summary[:, answered, *tile.core] = read.clamp(-limit, limit).cpu().to(KEPT_SUMMARY)
         advance(answered.stop / count)
     return Prediction(correction, log_scale, summary, job.codec)
 
@@ -232,8 +230,9 @@ def flow_network(job: Job, prediction: Prediction) -> Callable[[Tensor, Tensor, 
             for tile, feed in fed_tiles:
                 feed.last = fed.stop == count
                 parts = (z_t[0], prediction.log_scale, prediction.summary)
-                noisy, level, summary = (part[None, :, fed, *tile.halo].to(device) for part in parts)
-                noisy, summary = (c_in * noisy).to(job.number), summary.to(job.number)
+                noisy, level, summary = (part[None, :, fed, *tile.halo] for part in parts)
+                noisy, level = (c_in * noisy.to(device)).to(job.number), level.to(device)
+                summary = summary.to(job.number).to(device)
                 with job.inference():
                     out = network(noisy, t.to(device), level.float(), summary, job.condition, feed)[0]
                 raw[0][:, answered, *tile.core] = out[..., *tile.crop].cpu()
