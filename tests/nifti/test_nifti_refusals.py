@@ -172,7 +172,9 @@ def test_colour_and_pairs_and_units(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["in.nii", "in.nii.gz", "IN.NII"])
-@pytest.mark.parametrize("data", [b"", b"hello", bytes(700), gzip.compress(b"hello")], ids=["empty", "words", "zeros", "gzip"])
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", bytes(700), gzip.compress(b"hello")], ids=["empty", "words", "zeros", "gzip"]
+)
 def test_what_is_called_nifti_and_is_none(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(
