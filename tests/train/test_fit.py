@@ -172,6 +172,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path: P
         ({"validate_every": 5}, "validate_every must be a multiple of checkpoint_every. Found 5 and 4"),
         ({"hold": 1.5}, r"hold must lie in \[0, 1\]. Found 1.5"),
         ({"ema": 1.0}, r"ema must lie in \[0, 1\). Found 1"),
+        ({"muon": -1.0}, r"muon must lie in \[0, 100\]. Found -1"),
+        ({"strategy": "fsdp", "ema": 0.0, "muon": 4.0}, "Weights that fsdp shares out are no matrices. Found muon 4"),
         ({"strategy": "fsdp"}, "Weights that fsdp shares out cannot be averaged. Found ema 0.5"),
     ],
 )

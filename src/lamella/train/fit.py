@@ -24,9 +24,10 @@ from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.utils.data import Dataset
 
-from lamella.errors import NonFiniteError
+from lamella.errors import NonFiniteError, UsageError
 from lamella.train.checkpoints import WholeCheckpoints, parts_in_all, steps_done
 from lamella.train.fit_settings import FitSettings
+from lamella.train.muon import MuonAdamW
 from lamella.train.parts import Parts
 from lamella.train.precision import precision_on
 from lamella.train.strategy import strategy_of
@@ -126,22 +127,29 @@ class FitModule(pl.LightningModule, Generic[Batch]):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
-        """AdamW at the rates of the settings."""
+        """AdamW at the rates of the settings, with Muon for matrices where they ask for it."""
         s = self.fit_settings
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, s.beta2))
+        adamw: dict[str, Any] = {"lr": s.learning_rate, "weight_decay": s.weight_decay, "betas": (0.9, s.beta2)}
+        optimizer = MuonAdamW(parameters, ratio=s.muon, **adamw) if s.muon else torch.optim.AdamW(parameters, **adamw)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, s.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A run goes on at the rates of its settings; Lightning would go on at those stored with the optimiser."""
         s = self.fit_settings
-        rates = {"initial_lr": s.learning_rate, "lr": s.learning_rate * s.rate_factor(checkpoint["global_step"])}
-        for optimizer in checkpoint["optimizer_states"]:
-            for group in optimizer["param_groups"]:
-                group.update(rates, weight_decay=s.weight_decay, betas=(0.9, s.beta2))
+        groups = [group for optimizer in checkpoint["optimizer_states"] for group in optimizer["param_groups"]]
+        if any("muon" in group for group in groups) != bool(s.muon):
+            raise UsageError(
+                f"A run goes on with the optimiser it was begun with. Found muon {s.muon:g}, expected "
+                f"{'0' if s.muon else 'more than 0'}. Set it, or give run=FOLDER for a run of its own."
+            )
+        peaks = [s.learning_rate * (s.muon if group.get("muon") else 1.0) for group in groups]
+        for group, peak in zip(groups, peaks, strict=True):
+            rate = peak * s.rate_factor(checkpoint["global_step"])
+            group.update(initial_lr=peak, lr=rate, weight_decay=s.weight_decay, betas=(0.9, s.beta2))
         for schedule in checkpoint["lr_schedulers"]:
-            schedule["base_lrs"] = [s.learning_rate] * len(schedule["base_lrs"])
+            schedule["base_lrs"] = peaks
 
 
 def _generator(seed: int, item: int) -> torch.Generator:

@@ -27,6 +27,7 @@ class OptimiserSettings:
         beta2: of AdamW: how long it remembers squared gradients.
         clip: largest norm of the gradient; 0 for none.
         ema: decay of the weights' average, a step; validation and the finished model use the average. 0: none.
+        muon: rate of the matrices, by Muon, over that of the vectors, by AdamW; 0: AdamW for all (see `muon`).
 
     Raises:
         UsageError: a number out of its range.
@@ -41,12 +42,15 @@ class OptimiserSettings:
     beta2: float = 0.999
     clip: float = 1.0
     ema: float = 0.999
+    muon: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema must lie in [0, 1). Found {self.ema:g}.")
         if not 0 <= self.hold <= 1:
             raise UsageError(f"hold must lie in [0, 1]. Found {self.hold:g}.")
+        if not 0 <= self.muon <= 100:
+            raise UsageError(f"muon must lie in [0, 100]. Found {self.muon:g}.")
 
     def rate_factor(self, step: int) -> float:
         """Learning rate at an optimiser step, over its peak: linear warm-up, the stretch at the peak, a cosine."""
@@ -131,6 +135,10 @@ class FitSettings(OptimiserSettings, LoopSettings):
         if self.strategy == "fsdp" and self.ema:
             raise UsageError(
                 f"Weights that fsdp shares out cannot be averaged. Found ema {self.ema:g}. Set ema=0, or strategy=ddp."
+            )
+        if self.strategy == "fsdp" and self.muon:
+            raise UsageError(
+                f"Weights that fsdp shares out are no matrices. Found muon {self.muon:g}. Set muon=0, or strategy=ddp."
             )
 
     @classmethod
