@@ -16,7 +16,13 @@ from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 
 def codec(groups: int = 0, axes: str = "zyx", tile: tuple[int, int, int] | None = None, learnt: bool = True) -> KlCodec:
     shape = AutoencoderSettings(
-        (2, 4, 4), (1, 1, 1), 4, groups, side_information="interpolated_thick", side_channels=3, side_blocks=2
+        (2, 4, 4),
+        (1, 1, 1),
+        4,
+        groups,
+        side_information="interpolated_thick",
+        side_channels=(3, 5, 4),
+        side_blocks=(2, 1, 1),
     )
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -85,8 +91,11 @@ def test_missing_side_information_is_refused() -> None:
             own.decode(latent, (6, 8, 8), beside)
     with pytest.raises(LamellaError, match="Side information is missing"):
         own.network.decode(torch.zeros(1, 4, 1, 1, 1))
-    with pytest.raises(LamellaError, match="found 'thick', 16 channels and 2 blocks, expected one of none, interpol"):
+    with pytest.raises(LamellaError, match=r"information 'thick'\. Expected one of none, interpolated_thick"):
         AutoencoderSettings(side_information="thick")  # type: ignore[arg-type]
+    for channels, blocks in (((), ()), ((4, 4), (1,)), ((4, 0), (1, 1)), ((4,) * 4, (1,) * 4)):
+        with pytest.raises(LamellaError, match="read on 1 to 3 levels, with at least 1 channel"):
+            AutoencoderSettings(side_information="interpolated_thick", side_channels=channels, side_blocks=blocks)
 
 
 def test_maisis_own_tensors_are_the_same_with_and_without_it() -> None:

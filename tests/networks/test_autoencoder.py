@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lamella.errors import LamellaError
-from lamella.networks.autoencoder import FIRST_LOG_VAR, LOG_VAR_RANGE, Autoencoder, AutoencoderSettings, ResidualBlock
+from lamella.networks.autoencoder import (
+    FIRST_LOG_VAR,
+    LOG_VAR_RANGE,
+    Autoencoder,
+    AutoencoderSettings,
+    ResidualBlock,
+    SideInformation,
+)
 
 NARROW = AutoencoderSettings(channels=(8, 16, 24), groups=8)
 PLAIN = AutoencoderSettings(channels=(4, 6, 8), blocks=(1, 1, 1), groups=0)
@@ -132,3 +140,29 @@ def test_settings_that_cannot_be_are_refused(wrong: dict[str, tuple[int, ...]], 
 def test_a_block_that_is_not_whole_cells_is_refused() -> None:
     with pytest.raises(LamellaError, match=r"divisible by 4. Found \(8, 10, 8\)"):
         Autoencoder(PLAIN).moments(torch.zeros(1, 1, 8, 10, 8))
+
+
+@pytest.mark.parametrize("side_information", ["none", "interpolated_thick"])
+def test_layers_at_the_latent_are_exact_where_the_rest_is_bfloat16(side_information: SideInformation) -> None:
+    # SPEC A7
+    settings = replace(PLAIN, side_information=side_information, side_channels=(4, 8), side_blocks=(1, 1))
+    network, x = Autoencoder(settings), torch.rand(1, 1, 8, 16, 16)
+    kinds: dict[str, torch.dtype] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.register_forward_hook(lambda _, __, out, name=name: kinds.update({name: out.dtype}))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answer, mean, log_var = network(x, None, x)
+    latent = {name for name, kind in kinds.items() if kind == torch.float32}
+    last = f"encoder.blocks.{len(network.encoder[0]) - 1}.conv.conv"
+    ends = (
+        last,
+        "decoder.blocks.0.conv.conv",
+        "quant_conv_mu.conv",
+        "quant_conv_log_sigma.conv",
+        "post_quant_conv.conv",
+    )
+    assert latent == set(ends)
+    assert mean.dtype == log_var.dtype == torch.float32
+    (answer.float() - x).abs().mean().backward()  # type: ignore[no-untyped-call]
+    assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)

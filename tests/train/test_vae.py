@@ -214,7 +214,9 @@ def test_volumes_too_small_are_told(run: VaeRun, tmp_path: Path) -> None:
 
 def test_with_side_information_the_decoder_is_shown_the_interpolation(run: VaeRun, tmp_path: Path) -> None:
     # a codec's card states it; half of the thin stacks' own thick slices, by position; the answer begins as they are
-    shown = dataclasses.replace(NETWORK, side_information="interpolated_thick", side_channels=4, side_blocks=1)
+    shown = dataclasses.replace(
+        NETWORK, side_information="interpolated_thick", side_channels=(4, 4), side_blocks=(1, 1)
+    )
     own = dataclasses.replace(run, run=str(tmp_path / "run"), network=shown)
     stage, data = stage_of(own)
     batch = data[0]
@@ -246,7 +248,7 @@ def test_a_codec_gains_side_information_and_keeps_its_own_weights(run: VaeRun, t
     # SPEC A7, B12: MAISI's family, axes and range; only the adapter learns, and the licence of both is told
     base = small_codec()
     save_codec(tmp_path / "base", base, {"licence": "terms of others"})
-    network = dataclasses.replace(NETWORK, side_channels=4, side_blocks=1)
+    network = dataclasses.replace(NETWORK, side_channels=(4, 4), side_blocks=(1, 1))
     fit = dataclasses.replace(FIT, ema=0.9)  # an average whose rounding would change them
     own = dataclasses.replace(run, run=str(tmp_path / "run"), start=str(tmp_path / "base"), network=network, fit=fit)
     folder = train_vae(own)

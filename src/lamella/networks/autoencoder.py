@@ -11,12 +11,16 @@ residual blocks start near the identity, as in EDSR (Lim et al., arXiv 1707.0292
 
 `side_information="interpolated_thick"` puts a `SideAdapter` behind the decoder, which is shown the thick slices interpolated to
 the thin grid and corrects them: the latent need only carry what interpolation lacks. Other tensors keep their names.
+
+Layers at the latent are trained in float32 whatever the rest is: they cost nothing, and PyTorch 2.13 on CPUs now and then
+computes bfloat16 gradients of such small convolutions (4 channels, 2 slices) that are not finite.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -46,7 +50,7 @@ class AutoencoderSettings:
         groups: of the group normalisation before each convolution of a residual block; 0 means no normalisation.
         epsilon: added to the variance by the normalisation.
         side_information: what the decoder is shown besides the latent.
-        side_channels, side_blocks: width and residual blocks of the adapter that reads it.
+        side_channels, side_blocks: width and residual blocks of each level of the adapter that reads it.
 
     Raises:
         LamellaError: lengths differ, a number is not positive, the groups do not divide the channels, unknown information.
@@ -58,15 +62,10 @@ class AutoencoderSettings:
     groups: int = 32
     epsilon: float = 1e-6
     side_information: SideInformation = "none"
-    side_channels: int = 16
-    side_blocks: int = 2
+    side_channels: tuple[int, ...] = (16, 48, 96)
+    side_blocks: tuple[int, ...] = (1, 1, 3)
 
     def __post_init__(self) -> None:
-        if self.side_information not in get_args(SideInformation) or min(self.side_channels, self.side_blocks) < 1:
-            raise LamellaError(
-                f"Side information of an autoencoder: found {self.side_information!r}, {self.side_channels} channels and "
-                f"{self.side_blocks} blocks, expected one of {', '.join(get_args(SideInformation))}, and at least 1 of each."
-            )
         if not self.channels or len(self.channels) != len(self.blocks):
             raise LamellaError(
                 f"An autoencoder needs one number of blocks a level. Found channels {self.channels} and blocks "
@@ -82,11 +81,35 @@ class AutoencoderSettings:
                 f"Channels must be divisible by the groups of the normalisation. Found channels {self.channels} and "
                 f"{self.groups} groups. groups=0 means no normalisation."
             )
+        if self.side_information not in get_args(SideInformation):
+            raise LamellaError(
+                f"Unknown side information {self.side_information!r}. Expected one of "
+                f"{', '.join(get_args(SideInformation))}."
+            )
+        levels = (len(self.side_channels), len(self.side_blocks))
+        if self.side_information != "none" and (
+            levels[0] != levels[1]
+            or not 0 < levels[0] <= len(self.channels)
+            or min(*self.side_channels, *self.side_blocks) < 1
+        ):
+            raise LamellaError(
+                f"Side information is read on 1 to {len(self.channels)} levels, with at least 1 channel and 1 block on each. "
+                f"Found side_channels {self.side_channels} and side_blocks {self.side_blocks}."
+            )
 
     @property
     def factor(self) -> int:
         """Voxels along each axis in one latent cell."""
         return 1 << (len(self.channels) - 1)
+
+
+class ExactConv3d(nn.Conv3d):
+    """A convolution in the number format of its weights, also where the rest is computed in bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, z, y, x) -> (b, c', z', y', x')."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
 
 
 class ResidualBlock(nn.Module):
@@ -139,23 +162,48 @@ class Up(nn.Module):
 
 
 class SideAdapter(nn.Module):
-    """Interpolated slices, corrected by what was decoded; starts as the interpolation, and has no normalisation."""
+    """Interpolated slices, corrected by what was decoded: a U-Net without normalisation that starts as the interpolation.
+
+    Level i is 2^i times coarser. Each joins 2 x 2 x 2 voxels of the finer one, and the coarsest is no coarser than the
+    latent, so tiles of whole latent cells are exact.
+    """
 
     def __init__(self, settings: AutoencoderSettings) -> None:
         super().__init__()
-        inside, width = settings.channels[0] + 2, settings.side_channels
-        blocks = [ResidualBlock(width, width, AutoencoderSettings(groups=0)) for _ in range(settings.side_blocks)]
-        self.blocks = nn.Sequential(nn.Conv3d(inside, width, 3, padding=1), *blocks)
-        self.correction = nn.Conv3d(width, 1, 3, padding=1)
+        widths, plain = settings.side_channels, AutoencoderSettings(groups=0)
+        self.enter = nn.Conv3d(settings.channels[0] + 2, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv3d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.up = nn.ModuleList(nn.ConvTranspose3d(coarse, fine, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(width, width, plain) for _ in range(count)))
+            for width, count in zip(widths, settings.side_blocks, strict=True)
+        )
+        self.correction = nn.Conv3d(widths[0], 1, 3, padding=1)
         nn.init.zeros_(self.correction.weight)
         nn.init.zeros_(self.correction.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, features: Tensor, decoded: Tensor, beside: Tensor) -> Tensor:
-        """The decoder's features (b, c, z, y, x), its image and the interpolation (b, 1, z, y, x)."""
-        correction: Tensor = self.correction(
-            F.silu(self.blocks(torch.cat([features, decoded - beside, beside], dim=1)))
-        )
+        """The decoder's features (b, c, z, y, x), its image and the interpolation (b, 1, z, y, x) -> (b, 1, z, y, x)."""
+        grids = [self.enter(torch.cat([features, decoded - beside, beside], dim=1))]
+        for down in self.down:
+            grids.append(down(grids[-1]))
+        h = self.levels[-1](grids[-1])
+        for up, level, grid in reversed([*zip(self.up, self.levels, grids, strict=False)]):  # all but the coarsest
+            h = level(grid + up(h))
+        correction: Tensor = self.correction(F.silu(h))
         return beside + correction
+
+    def read(self, low: int, high: int) -> tuple[int, int]:
+        """The first and last voxel that voxels `low` to `high` read, along an axis."""
+        low, high = low - 1, high + 1
+        lows, highs = [low], [high]
+        for i, level in enumerate(self.levels):
+            reach = sum(_reach(block) for block in level.children())
+            low, high = low - reach, high + reach
+            lows.append(low << i)
+            highs.append(((high + 1) << i) - 1)
+            low, high = low >> 1, high >> 1
+        return min(lows) - 1, max(highs) + 1
 
 
 class Autoencoder(nn.Module):
@@ -165,9 +213,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.settings = s = settings
         self.encoder, self.decoder = _encoder(s), _decoder(s)
-        self.quant_conv_mu = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
-        self.quant_conv_log_sigma = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
-        self.post_quant_conv = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1)
+        self.quant_conv_mu = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1, exact=True)
+        self.quant_conv_log_sigma = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1, exact=True)
+        self.post_quant_conv = _conv(s.latent_channels, s.latent_channels, kernel=1, nests=1, exact=True)
         if not s.groups:
             weight, bias = self.quant_conv_log_sigma.parameters()
             with torch.no_grad():
@@ -232,8 +280,9 @@ class Autoencoder(nn.Module):
     @property
     def decoder_reach(self) -> int:
         """Latent cells beyond which the latent cannot change the image block of a latent cell, normalisation apart."""
-        beyond = 0 if self.adapter is None else sum(map(_reach, self.adapter.blocks)) + 1
-        low, high = -beyond, self.factor - 1 + beyond  # the image voxels of one latent cell, traced back to latents
+        low, high = 0, self.factor - 1  # the image voxels of one latent cell, traced back to latents
+        if self.adapter is not None:
+            low, high = self.adapter.read(low, high)
         for block in reversed(_blocks_of(self.decoder)):
             low, high = low - _reach(block), high + _reach(block)
             if isinstance(block, Up):  # voxel 2 m reads m - 1 and m, voxel 2 m + 1 reads m and m + 1
@@ -249,12 +298,12 @@ def _encoder(s: AutoencoderSettings) -> nn.Sequential:
         width = channels
         if level < len(s.channels) - 1:
             blocks.append(Down(width))
-    return _named([*blocks, _norm(width, s), _conv(width, s.latent_channels)])
+    return _named([*blocks, _norm(width, s), _conv(width, s.latent_channels, exact=True)])
 
 
 def _decoder(s: AutoencoderSettings) -> nn.Sequential:
     width = s.channels[-1]
-    blocks: list[nn.Module] = [_conv(s.latent_channels, width)]
+    blocks: list[nn.Module] = [_conv(s.latent_channels, width, exact=True)]
     for level in reversed(range(len(s.channels))):
         blocks += _residual_blocks(width, s.channels[level], s.blocks[level], s)
         width = s.channels[level]
@@ -289,11 +338,19 @@ def _norm(channels: int, s: AutoencoderSettings) -> nn.Module:
 
 
 def _conv(
-    inside: int, outside: int, *, kernel: int = 3, stride: int = 1, padding: int | None = None, nests: int = 2
+    inside: int,
+    outside: int,
+    *,
+    kernel: int = 3,
+    stride: int = 1,
+    padding: int | None = None,
+    nests: int = 2,
+    exact: bool = False,
 ) -> nn.Sequential:
     """A convolution whose parameters are called `conv.conv.weight` (two nests) or `conv.weight` (one)."""
     around = kernel // 2 if padding is None else padding
-    module: nn.Module = nn.Conv3d(inside, outside, kernel, stride=stride, padding=around)
+    kind = ExactConv3d if exact else nn.Conv3d
+    module: nn.Module = kind(inside, outside, kernel, stride=stride, padding=around)
     for _ in range(nests):
         module = nn.Sequential(OrderedDict(conv=module))
     assert isinstance(module, nn.Sequential), "a convolution has at least one nest"
