@@ -16,6 +16,7 @@ from lamella.codecs.autoencoder_loss import (
     gradient_l1,
     kl_divergence,
     masked_l1,
+    masked_rms,
     spectral_l1,
 )
 from lamella.errors import LamellaError
@@ -47,6 +48,24 @@ def test_an_error_counts_where_the_slice_is_real() -> None:
     assert float(masked_l1(answer, truth, real(0, 0, 0))) == 0
 
 
+def test_a_stacks_root_mean_square_counts_where_the_slice_is_real() -> None:
+    # SPEC A13
+    answer = torch.cat(
+        [stack([[1.0, 2.0]], [[3.0, 3.0]], [[9.0, 9.0]]), stack([[4.0, 4.0]], [[4.0, 4.0]], [[4.0, 4.0]])]
+    )
+    mask = torch.cat([real(1, 1, 0), real(1, 1, 1)])
+    hand = (math.sqrt((1 + 4 + 9 + 9) / 4) + 4) / 2
+    assert float(masked_rms(answer, torch.zeros_like(answer), mask)) == pytest.approx(hand)
+    same = answer.clone().requires_grad_(True)
+    masked_rms(same, answer, mask).backward()  # type: ignore[no-untyped-call]
+    assert same.grad is not None
+    assert bool(same.grad.isfinite().all()), "the root of no error has a derivative"
+    settings = AutoencoderLossSettings(l1=0, rms=2, kl=0)
+    nothing = torch.zeros(2, 1, 1, 1, 1)
+    loss, _ = autoencoder_loss(answer, torch.zeros_like(answer), nothing, nothing, mask, settings)
+    assert float(loss) == pytest.approx(2 * hand)
+
+
 def test_differences_between_neighbours() -> None:
     error = stack([[0.0, 1.0], [0.0, 1.0]], [[4.0, 5.0], [4.0, 5.0]], [[99.0, 0.0], [0.0, 7.0]])
     # along z 4 between the real slices, along y 0, along x 1
@@ -63,7 +82,9 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(gradient: float, spectral: fl
     answer, truth = (torch.rand(2, 1, 4, 4, 4, generator=g) for _ in range(2))
     mean, log_var = (torch.randn(2, 4, 1, 1, 1, generator=g) for _ in range(2))
     mask = torch.ones(2, 1, 4)
-    loss, parts = autoencoder_loss(answer, truth, mean, log_var, mask, AutoencoderLossSettings(0.1, gradient, spectral))
+    loss, parts = autoencoder_loss(
+        answer, truth, mean, log_var, mask, AutoencoderLossSettings(kl=0.1, gradient=gradient, spectral=spectral)
+    )
     expected = (answer - truth).abs().mean() + 0.1 * kl_divergence(mean, log_var)
     expected = expected + gradient * gradient_l1(answer, truth, mask) + spectral * spectral_l1(answer, truth, mask)
     torch.testing.assert_close(loss, expected)
@@ -90,5 +111,5 @@ def test_spectra_say_how_much_detail_there_is_and_not_where() -> None:
 
 
 def test_negative_weights_are_refused() -> None:
-    with pytest.raises(LamellaError, match=r"cannot be negative\. Found kl -1, gradient 0, spectral 0"):
+    with pytest.raises(LamellaError, match=r"cannot be negative.*Found l1 1, rms 0, kl -1, gradient 0, spectral 0"):
         AutoencoderLossSettings(kl=-1.0)

@@ -17,27 +17,35 @@ from lamella.errors import LamellaError
 _CUBES = (4, 8, 16)
 """Sides of the cubes whose spectra are compared, in voxels."""
 
+_LEAST_SQUARE = 1e-10
+"""Added to the mean square, whose root has no derivative at 0 (1e-5 of the range, 0.02 HU)."""
+
 
 @dataclass(frozen=True)
 class AutoencoderLossSettings:
     """Weights of the parts.
 
     Attributes:
+        l1: of the absolute error.
+        rms: of the root mean squared error of each stack, in which few large errors count for more; 0 leaves it out.
         kl: of the Kullback-Leibler divergence, a latent value. Small: it only keeps latents bounded.
         gradient: of the absolute error of differences between neighbours along z, y and x, which punishes blur where an
             absolute error alone would accept it; 0 leaves it out.
         spectral: of the absolute error of the magnitudes of local spectra (`spectral_l1`); 0 leaves it out.
     """
 
+    l1: float = 1.0
+    rms: float = 0.0
     kl: float = 1e-5
     gradient: float = 0.0
     spectral: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.kl, self.gradient, self.spectral) < 0:
+        weights = (self.l1, self.rms, self.kl, self.gradient, self.spectral)
+        if min(weights) < 0 or max(self.l1, self.rms) == 0:
             raise LamellaError(
-                f"Loss weights cannot be negative. Found kl {self.kl:g}, gradient {self.gradient:g}, spectral "
-                f"{self.spectral:g}."
+                "Loss weights cannot be negative, and l1 or rms must be above 0. Found l1 {:g}, rms {:g}, kl {:g}, gradient "
+                "{:g}, spectral {:g}.".format(*weights)
             )
 
 
@@ -58,6 +66,14 @@ def masked_l1(answer: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     area = truth.shape[-1] * truth.shape[-2]
     # a stack of one slice has no neighbours along z: no difference, no error
     return ((answer.float() - truth).abs() * weight).sum() / (weight.sum().clamp(min=1) * area)
+
+
+def masked_rms(answer: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Root mean squared error of each stack over the slices that are real, the mean of the stacks; as `masked_l1`."""
+    weight = mask[..., None, None].to(truth.dtype)
+    count = weight.sum((1, 2, 3, 4)).clamp(min=1) * (truth.shape[-1] * truth.shape[-2])
+    squares = ((answer.float() - truth).square() * weight).sum((1, 2, 3, 4)) / count
+    return (squares + _LEAST_SQUARE).sqrt().mean()
 
 
 def gradient_l1(answer: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -114,7 +130,9 @@ def autoencoder_loss(
         settings: weights.
     """
     l1, kl = masked_l1(answer, truth, mask), kl_divergence(mean, log_var)
-    loss = l1 + settings.kl * kl
+    loss = settings.l1 * l1 + settings.kl * kl
+    if settings.rms:
+        loss = loss + settings.rms * masked_rms(answer, truth, mask)
     if settings.gradient:
         loss = loss + settings.gradient * gradient_l1(answer, truth, mask)
     if settings.spectral:
