@@ -26,7 +26,7 @@ from lamella.physics.slice_operator import SliceOperator, along_z, cubic_matrix,
 from lamella.sources.source import read_source
 from lamella.volume import Geometry
 
-TILE = (64, 128, 128)
+TILE = (64, 256, 256)
 """Voxels; short memory, and the same answer where the codec has no normalisation."""
 
 

@@ -132,6 +132,7 @@ class LatentStage(FitModule[Batch]):
     def on_fit_start(self) -> None:
         """Bring the codec to where the batches will be."""
         self._codec.to(self.device)
+        self._codec.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Min-SNR weighted error of the head's target over real latents, at times and noise from the generator."""
