@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.diffusion import ScheduleSettings
-from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings, input_channels
+from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings
 from lamella.latent_diffusion.model import LatentModel
 from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
 from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
@@ -37,13 +35,12 @@ def small_codec(groups: int = 4, tile: tuple[int, int, int] | None = None) -> Kl
 
 def small_latent_model(condition: Conditioning = "thick_latents", groups: int = 4) -> LatentModel:
     """A whole model that has never been saved."""
-    shape = replace(SMALL_UNET, in_channels=input_channels(condition, SMALL_UNET.out_channels))
     settings = LatentDiffusionSettings(
-        shape, ScheduleSettings("cosine", zero_terminal_snr=True), head="v", condition=condition
+        SMALL_UNET, ScheduleSettings("cosine", zero_terminal_snr=True), head="v", condition=condition
     )
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        unet = DiffusionUNet(shape)
+        unet = DiffusionUNet(SMALL_UNET)
         for parameter in unet.parameters():  # layers that begin at zero would hide what they are given
             if not bool(parameter.any()):
                 torch.nn.init.normal_(parameter, std=0.05)

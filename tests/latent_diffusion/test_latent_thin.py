@@ -53,7 +53,7 @@ def fifty_thick_slices() -> Volume:
 
 
 @pytest.mark.parametrize("tiles", [(None, None), ((32, 16, 16), 2)])
-@pytest.mark.parametrize("condition", ["thick_latents", "thin_grid", "thin_voxels"])
+@pytest.mark.parametrize("condition", ["thick_latents", "thin_grid"])
 def test_fifty_slices_at_6_mm_become_three_hundred(
     condition: str, tiles: tuple[tuple[int, int, int] | None, int | None]
 ) -> None:  # SPEC A15, A16, B8, B9, B10

@@ -246,10 +246,9 @@ class KlCodec:
         return run_tiled(blocks[0], network, axes, channels=1, scale_in=1, scale_out=factor, beside=beside)
 
 
-def whole_cells(block: Tensor, factor: int | tuple[int, int, int]) -> Tensor:
-    """(b, c, z, y, x) padded at its end to whole latent cells, by repetition; `factor` for all axes, or (z, y, x)."""
-    factors = (factor,) * 3 if isinstance(factor, int) else factor
-    short = [-n % f for n, f in zip(block.shape[2:], factors, strict=True)]
+def whole_cells(block: Tensor, factor: int) -> Tensor:
+    """(b, c, z, y, x) padded at its end to whole latent cells, by repetition."""
+    short = [-n % factor for n in block.shape[2:]]
     return F.pad(block, (0, short[2], 0, short[1], 0, short[0]), mode="replicate") if any(short) else block
 
 

@@ -1,11 +1,9 @@
 """Latent diffusion of the reference system: what it is conditioned on, and how its U-Net becomes a denoiser.
 
-The condition is a block on the thin latents' grid, concatenated on channels. It comes from the thick slices in one of three
-ways. "thick_latents" (the reference) encodes the thick stack as it is and moves the latents along z to where the thin latents
-are. "thin_grid" interpolates the thick slices onto the thin grid first and encodes that, so the codec sees slices as far
-apart as those it was trained on. "thin_voxels" adds the interpolated voxels of each latent cell themselves, and where its
-slices lie between the thick ones (`_voxels`): nothing of the measurement is lost, also where the codec has side information
-and its latents leave out what interpolation has. All go by position in millimetres, never by array length: 50 slices are 13
+The condition is a latent block on the thin latents' grid, concatenated on channels. It comes from the thick slices in one
+of two ways. "thick_latents" (the reference) encodes the thick stack as it is and moves the latents along z to where the
+thin latents are. "thin_grid" interpolates the thick slices onto the thin grid first and encodes that, so the codec sees
+slices as far apart as those it was trained on. Both go by position in millimetres, never by array length: 50 slices are 13
 latents (the codec pads), not 12.5 or 12, and the i-th latent of one stack is not the i-th of the other.
 
 Shapes: b batch, K thick slices, D thin slices, fz slices in one latent cell; c latent channels.
@@ -23,19 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lamella.codecs.codec import LatentCodec
-from lamella.codecs.kl import whole_cells
 from lamella.diffusion import Denoiser, Head, LossSettings, ScheduleSettings, error_gains, make_schedule
 from lamella.errors import LamellaError, UsageError
 from lamella.networks.diffusion_unet import DiffusionUNetSettings
 from lamella.physics.slice_operator import along_z, cubic_matrix, linear_matrix
 
-Conditioning = Literal["thick_latents", "thin_grid", "thin_voxels"]
-
-CELL = 4
-"""Voxels along each axis in a latent cell of every codec that latent diffusion works on."""
-
-_COMPAND_HU = 150.0
-"""Voxels enter as asinh(HU / this): linear in soft tissue, logarithmic in bone and air, as in the embedded model."""
+Conditioning = Literal["thick_latents", "thin_grid"]
 
 LARGEST_GAIN = 4.0
 """A sampler's first step may multiply an error of the network by this much (`error_gains`); a v head's is below 1."""
@@ -56,8 +47,8 @@ class LatentDiffusionSettings:
         loss: how errors are counted in training.
 
     Raises:
-        LamellaError: the network's input has not the channels of latent and condition, the condition is unknown, or the head
-            predicts noise where the schedule ends in nothing else.
+        LamellaError: the network's input is not twice its output, the condition is unknown, or the head predicts noise
+            where the schedule ends in nothing else.
     """
 
     unet: DiffusionUNetSettings = field(default_factory=DiffusionUNetSettings)
@@ -67,6 +58,12 @@ class LatentDiffusionSettings:
     loss: LossSettings = field(default_factory=LossSettings)
 
     def __post_init__(self) -> None:
+        if self.unet.in_channels != 2 * self.unet.out_channels:
+            raise LamellaError(
+                "The denoising network reads the noisy latent and a condition of as many channels. Found "
+                f"{self.unet.in_channels} channels in and {self.unet.out_channels} out, expected "
+                f"{2 * self.unet.out_channels} in."
+            )
         if self.head == "noise" and self.schedule.zero_terminal_snr:
             raise LamellaError(
                 "With zero_terminal_snr the last step holds no image, of which predicted noise says nothing. Found head "
@@ -75,12 +72,6 @@ class LatentDiffusionSettings:
         if self.condition not in get_args(Conditioning):
             raise LamellaError(
                 f"Unknown condition {self.condition!r}. Expected one of {', '.join(get_args(Conditioning))}."
-            )
-        expected = input_channels(self.condition, self.unet.out_channels)
-        if self.unet.in_channels != expected:
-            raise LamellaError(
-                f"The denoising network reads the noisy latent and the condition {self.condition}. Found "
-                f"{self.unet.in_channels} channels in and {self.unet.out_channels} out, expected {expected} in."
             )
 
     def require_samplable(self, steps: int) -> None:
@@ -101,11 +92,6 @@ class LatentDiffusionSettings:
             )
 
 
-def input_channels(how: Conditioning, latent_channels: int) -> int:
-    """Of the denoising network: the noisy latent, the condition's latent, and what else it holds."""
-    return 2 * latent_channels + (CELL**3 + CELL + 1 if how == "thin_voxels" else 0)
-
-
 def first_state(predict: Denoiser[Tensor], condition: Tensor, noise: Tensor, steps: int) -> Tensor:
     """What a sampler begins with: noise, and as much of the condition as the first time holds of the data.
 
@@ -114,23 +100,23 @@ def first_state(predict: Denoiser[Tensor], condition: Tensor, noise: Tensor, ste
 
     Args:
         predict: what will be sampled.
-        condition: (b, c + n, z, y, x), whose first c channels are the best guess of the data before there is a network.
-        noise: (b, c, z, y, x), standard normal.
+        condition: (b, c, z, y, x), the best guess of the data before there is a network.
+        noise: standard normal, of the same shape.
         steps: of the sampler.
     """
     first = torch.full((len(noise),), predict.schedule.times(steps)[0], dtype=torch.float64, device=noise.device)
-    return predict.schedule.mix(condition[:, : noise.shape[1]], noise, first)
+    return predict.schedule.mix(condition, noise, first)
 
 
 def denoiser(network: Callable[[Tensor, Tensor], Tensor], settings: LatentDiffusionSettings) -> Denoiser[Tensor]:
     """Read a network as "what was the clean latent?".
 
     Args:
-        network: a `DiffusionUNet`, or its answer put together from tiles: (b, 2 c + n, z, y, x), (b,) -> (b, c, z, y, x).
+        network: a `DiffusionUNet`, or its answer put together from tiles: (b, 2 c, z, y, x), (b,) -> (b, c, z, y, x).
         settings: schedule and head it was, or will be, trained with.
 
     Returns:
-        A denoiser whose condition is (b, c + n, z, y, x).
+        A denoiser whose condition is (b, c, z, y, x).
     """
 
     unit = _FLOW_TIME if settings.schedule.kind == "flow" else 1.0
@@ -176,53 +162,20 @@ def condition_latents(
 
     Returns:
         (b, c, ceil(D / fz), y / fy, x / fx) scaled latents, on `thick_hu`'s device; y and x rounded up as the codec does.
-        With "thin_voxels" (b, c + fz fy fx + fz + 1, ...).
 
     Raises:
         LamellaError: shapes do not belong together, or positions do not rise.
     """
-    if how not in get_args(Conditioning):
+    if how == "thin_grid":
+        return codec.encode(interpolated(thick_hu, thick_mm, thin_mm))
+    if how != "thick_latents":
         raise LamellaError(f"Unknown condition {how!r}. Expected one of {', '.join(get_args(Conditioning))}.")
     thick_at, thin_at = _grids(thick_hu, thick_mm, thin_mm)
-    if how != "thick_latents":
-        image = interpolated(thick_hu, thick_mm, thin_mm)
-        latent = codec.encode(image)
-        return latent if how == "thin_grid" else torch.cat([latent, _voxels(codec, image, thick_at, thin_at)], dim=1)
     fz = codec.factor[0]
     pairs = zip(codec.encode(thick_hu.float()), thick_at, thin_at, strict=True)
     return torch.stack(
         [along_z(linear_matrix(latent_centres_mm(a, fz), latent_centres_mm(b, fz)), z) for z, a, b in pairs]
     )
-
-
-def _voxels(codec: LatentCodec, image: Tensor, thick_at: NDArray[np.float64], thin_at: NDArray[np.float64]) -> Tensor:
-    """Of every latent cell: its voxels, companded; where its slices lie; how far apart the thick ones are.
-
-    A slice's place is its distance from the nearest thick centre, in thick spacings: 0 at the centre, 0.5 halfway to the next.
-    The last channel is log2 of the thick spacing in thin ones.
-
-    Args:
-        codec: its cells are what counts.
-        image: (b, 1, D, y, x) HU, the interpolated slices.
-        thick_at, thin_at: (b, K) and (b, D) positions.
-
-    Returns:
-        (b, fz fy fx + fz + 1, ceil(D / fz), ceil(y / fy), ceil(x / fx)).
-    """
-    fz, fy, fx = codec.factor
-    packed = whole_cells(torch.asinh(image / _COMPAND_HU), (fz, fy, fx))[:, 0]
-    b, z, y, x = packed.shape
-    packed = packed.reshape(b, z // fz, fz, y // fy, fy, x // fx, fx).permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
-    places = []
-    for thick, thin in zip(thick_at, thin_at, strict=True):
-        step = float(np.diff(thin).mean()) if len(thin) > 1 else 1.0
-        apart = float(np.diff(thick).mean()) if len(thick) > 1 else step
-        slices = np.concatenate([thin, thin[-1] + step * np.arange(1, -len(thin) % fz + 1)])
-        nearest = np.abs(slices[:, None] - thick[None]).min(axis=1) / apart
-        spacing = np.full(len(slices) // fz, np.log2(apart / step))
-        places.append(np.concatenate([nearest.reshape(-1, fz).T, spacing[None]]))
-    place = torch.from_numpy(np.stack(places)).to(packed)[..., None, None]
-    return torch.cat([packed, place.expand(-1, -1, -1, *packed.shape[3:])], dim=1)
 
 
 def interpolated(thick_hu: Tensor, thick_mm: Tensor, thin_mm: Tensor) -> Tensor:

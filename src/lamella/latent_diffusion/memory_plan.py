@@ -74,8 +74,6 @@ def latent_plan(thick: Geometry, grid: Geometry, model: LatentWeights, settings:
     where, main = runtime(settings.device, settings.precision), usable_bytes(settings.memory_gb)
     longer, _ = covering_grid(grid, thick)
     fixed = BASE_BYTES + _volumes(thick, longer, settings)
-    if model.settings.condition == "thin_voxels":  # kept, and once more beside the noisy latent
-        fixed += 2 * math.prod(longer.shape) * 4
     weights = _weights(model, bf16=where.bf16)
     on_card = where.device.type == "cuda"
     room = (free_bytes(where.device) if on_card else main - fixed) - weights

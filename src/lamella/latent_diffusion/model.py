@@ -151,7 +151,7 @@ class _Task:
         return torch.from_numpy(self.volume.hu.astype(np.float32))
 
     def condition(self) -> Tensor:
-        """(1, c + n, z', y', x'); see `condition_latents`."""
+        """(1, c, z', y', x')."""
         at = (torch.from_numpy(g.centres_mm.copy())[None] for g in (self.volume.geometry, self.longer))
         thick_mm, thin_mm = at
         return condition_latents(self.codec, self.thick[None, None], thick_mm, thin_mm, self.model.settings.condition)
@@ -208,7 +208,7 @@ def _draws(task: _Task, stopwatch: Stopwatch, progress: Progress) -> Iterator[Te
     for sample in range(count):
         name = "sample" if count == 1 else f"sample {sample + 1} of {count}"
         with stopwatch.stage("sample"):
-            noise = partial(latent_noise, condition[:, : task.codec.channels], task.settings.seed, sample)
+            noise = partial(latent_noise, condition, task.settings.seed, sample)
             state = first_state(asked, condition, noise(0), steps)
             on_step = partial(_tell, progress, name, steps)
             if task.settings.sampler == "ddpm":

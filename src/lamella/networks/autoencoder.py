@@ -110,8 +110,6 @@ class ExactConv3d(nn.Conv3d):
         """(b, c, z, y, x) -> (b, c', z', y', x')."""
         if x.is_meta or not torch.is_autocast_enabled(x.device.type):
             return super().forward(x)
-        if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-            return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             return super().forward(x.to(self.weight.dtype))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,6 @@ from lamella.latent_diffusion.condition import (
     condition_latents,
     denoiser,
     first_state,
-    input_channels,
     interpolated,
 )
 from lamella.latent_diffusion.model import LatentModel
@@ -58,7 +57,7 @@ class LatentRun:
         codec: folder of the autoencoder; it is frozen from the first step and becomes part of the model.
         fit: optimiser, steps, devices.
         kind: tells `lamella train` what this is.
-        preset: shape of the denoising network by name (its input as the condition asks), or null where `unet` says it.
+        preset: shape of the denoising network by name, or null where `unet` says it.
         unet: its shape, or null where `preset` names it.
         schedule: noise levels.
         head: what the network's output means.
@@ -111,10 +110,7 @@ class LatentRun:
     @property
     def settings(self) -> LatentDiffusionSettings:
         """What the model is, the codec apart."""
-        unet = self.unet
-        if self.preset is not None:
-            shape = PRESETS[self.preset]
-            unet = replace(shape, in_channels=input_channels(self.condition, shape.out_channels))
+        unet = PRESETS[self.preset] if self.unet is None and self.preset is not None else self.unet
         assert unet is not None, "checked above"
         return LatentDiffusionSettings(unet, self.schedule, self.head, self.condition, self.loss)
 
@@ -155,8 +151,7 @@ class LatentStage(FitModule[Batch]):
         """A held-out block across the slice axis, interpolated, sampled and true; the first slice is the lowest row."""
         first: Any = {key: value[:1] for key, value in batch.items()}  # type: ignore[index]  # lists and tensors alike
         (thin_hu, condition), depth = self._given(first), int(first["num_thin_slices"])
-        shape = (1, self._codec.channels, *condition.shape[2:])
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(condition.device)
+        noise = torch.randn(condition.shape, generator=torch.Generator().manual_seed(0)).to(condition.device)
         predict = denoiser(self.network, self.settings)
         latent = ddim(predict, first_state(predict, condition, noise, _PICTURE_STEPS), condition, _PICTURE_STEPS)
         between = interpolated(self._hu(first, "thick"), first["thick_mm"], first["thin_mm"])
