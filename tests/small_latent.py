@@ -8,7 +8,8 @@ from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.diffusion import ScheduleSettings
 from lamella.latent_diffusion.condition import Conditioning, LatentDiffusionSettings
 from lamella.latent_diffusion.model import LatentModel
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
 from lamella.thinning.model import Limits
 

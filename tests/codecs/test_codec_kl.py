@@ -14,7 +14,8 @@ from lamella.codecs.codec import LatentCodec
 from lamella.codecs.kl import CodecSettings, KlCodec, measure_scale
 from lamella.codecs.packed import PackedCodec
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 
 PLAIN = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=0)
 NORMED = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=2)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.codecs.tiles import run_tiled, spans
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 
 PLAIN = AutoencoderSettings(channels=(2, 4, 4), blocks=(1, 1, 1), groups=0)
 NORMED = AutoencoderSettings(channels=(4, 8, 8), blocks=(1, 1, 1), groups=4)

@@ -20,7 +20,8 @@ from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.codecs.maisi import import_maisi, maisi_settings
 from lamella.errors import ModelError, UsageError
 from lamella.models.registry import verify
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.folder import CARD, WEIGHTS
 
 SMALL = dataclasses.replace(

@@ -11,7 +11,8 @@ from torch import Tensor
 from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.codecs.maisi import maisi_settings
 from lamella.errors import LamellaError
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 
 
 def codec(groups: int = 0, axes: str = "zyx", tile: tuple[int, int, int] | None = None, learnt: bool = True) -> KlCodec:

@@ -9,7 +9,7 @@ from lamella.codecs.kl import CodecSettings
 from lamella.codecs.maisi import maisi_settings
 from lamella.errors import LamellaError
 from lamella.latent_diffusion.cost import _flop, _memory, codec_cost, cost
-from lamella.networks.autoencoder import AutoencoderSettings
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.diffusion_unet import PRESETS, DiffusionUNetSettings
 
 CODEC = AutoencoderSettings(channels=(8, 8, 8), blocks=(1, 1, 1), groups=0)

@@ -23,7 +23,8 @@ from lamella.latent_diffusion.condition import (
     first_state,
 )
 from lamella.latent_diffusion.model import LatentModel
-from lamella.networks.autoencoder import Autoencoder, SideInformation
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import SideInformation
 from lamella.networks.diffusion_unet import DiffusionUNet, preset
 from lamella.thinning.grid import thin_grid
 from lamella.thinning.model import Limits

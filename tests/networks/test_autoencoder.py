@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lamella.errors import LamellaError
-from lamella.networks.autoencoder import (
-    FIRST_LOG_VAR,
-    LOG_VAR_RANGE,
-    Autoencoder,
-    AutoencoderSettings,
-    ResidualBlock,
-    SideInformation,
-)
+from lamella.networks.autoencoder import FIRST_LOG_VAR, LOG_VAR_RANGE, Autoencoder, ResidualBlock
+from lamella.networks.autoencoder_settings import AutoencoderSettings, SideInformation
 
 NARROW = AutoencoderSettings(channels=(8, 16, 24), groups=8)
 PLAIN = AutoencoderSettings(channels=(4, 6, 8), blocks=(1, 1, 1), groups=0)

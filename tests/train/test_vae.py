@@ -22,7 +22,7 @@ from lamella.data.prepare_settings import PrepareSettings
 from lamella.data.views import SeriesSettings
 from lamella.errors import UsageError
 from lamella.files.config import load, save
-from lamella.networks.autoencoder import AutoencoderSettings
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.nifti.image import write_nifti
 from lamella.physics.slice_operator import along_z, cubic_matrix
 from lamella.train.fit_settings import FitSettings

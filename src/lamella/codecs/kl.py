@@ -27,7 +27,8 @@ from torch import Tensor
 
 from lamella.codecs.tiles import run_tiled, spans
 from lamella.errors import LamellaError, NonFiniteError
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 
 Axes = Literal["zyx", "ras_xyz"]
 

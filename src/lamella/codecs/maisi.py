@@ -14,7 +14,8 @@ from torch import Tensor
 
 from lamella.codecs.kl import CodecSettings, KlCodec
 from lamella.errors import ModelError, UsageError
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.folder import fill_network
 
 WRAPPINGS = ("unet_state_dict", "state_dict")

@@ -25,7 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lamella.codecs.kl import WIDEST_BLEND, CodecSettings
 from lamella.codecs.tiles import spans
 from lamella.errors import LamellaError
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.diffusion_unet import DiffusionUNet, DiffusionUNetSettings
 
 Precision = Literal["bf16-mixed", "32-true"]

@@ -81,10 +81,8 @@ class MuonAdamW(torch.optim.AdamW):
         assert weight.grad is not None
         state = self.state[weight]
         if not state:
-            state |= {
-                "step": torch.tensor(0.0),
-                "momentum": torch.zeros_like(weight),
-            }  # AdamW loads none without a step
+            # AdamW loads no state without a step
+            state |= {"step": torch.tensor(0.0), "momentum": torch.zeros_like(weight)}
         state["step"] += 1
         momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
         matrix = weight.grad.lerp(momentum, MOMENTUM).flatten(1)

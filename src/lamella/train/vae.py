@@ -26,7 +26,8 @@ from lamella.data.items import BlockSettings, ItemBatches
 from lamella.data.load import DataSettings, load_sources
 from lamella.errors import UsageError
 from lamella.latent_diffusion.condition import interpolated
-from lamella.networks.autoencoder import Autoencoder, AutoencoderSettings
+from lamella.networks.autoencoder import Autoencoder
+from lamella.networks.autoencoder_settings import AutoencoderSettings
 from lamella.networks.folder import read_card
 from lamella.train.datasets import datasets
 from lamella.train.fit import FitModule, fit
